@@ -1,0 +1,1 @@
+"""The student: its configuration, patch embedding, adapter, and how it is composed with its base LLM."""

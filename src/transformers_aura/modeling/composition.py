@@ -1,0 +1,396 @@
+"""Base LLM + adapter = student: composing a new one, loading a saved one onto its base, merging both into one."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
+
+from ..processing.processing_aura import add_audio_token
+from .adapter import lora_layers, merged_weight, without_lora_name
+from .audio_embedding import AuraAudioEmbedding
+from .configuration_aura import AuraAudioConfig, AuraConfig
+from .language_models import check_language_model_supported
+from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
+
+
+class AdapterMismatchError(ValueError):
+    """A student's saved adapter and the model that it should go into do not belong together."""
+
+
+# ---------------------------------------------------------------------------------------------- a new student
+
+
+def compose_student(
+    cls: type[AuraForSpeechQA],
+    base_model: str | os.PathLike,
+    gguf_file: str | None,
+    revision: str | None,
+    audio_config: AuraAudioConfig | dict[str, Any] | None,
+    lora_settings: dict[str, Any],
+    kwargs: dict[str, Any],
+) -> AuraForSpeechQA:
+    """See [`AuraForSpeechQA.from_language_model_pretrained`]."""
+    base_model = os.fspath(base_model)
+    if base_model.endswith(".gguf") and gguf_file is None:
+        base_model, gguf_file = os.path.split(os.path.abspath(base_model))
+    hub_kwargs = {
+        name: kwargs.pop(name)
+        for name in ("cache_dir", "force_download", "local_files_only", "token")
+        if name in kwargs
+    } | {"revision": revision}
+    audio_settings = {name: kwargs.pop(name) for name in _PATCH_SETTINGS if name in kwargs}
+    audio_config = _audio_config(audio_config, audio_settings)
+
+    source_kwargs = {name: value for name, value in hub_kwargs.items() if value is not None}
+    if gguf_file is not None:
+        source_kwargs["gguf_file"] = gguf_file
+    text_config = AutoConfig.from_pretrained(base_model, **source_kwargs)
+    check_language_model_supported(text_config)
+    tokenizer = AutoTokenizer.from_pretrained(base_model, **source_kwargs)
+    config = AuraConfig.from_text_audio_configs(
+        text_config,
+        audio_config,
+        audio_token_id=add_audio_token(tokenizer),
+        base_model=base_model,
+        base_revision=_commit_of(base_model, gguf_file, hub_kwargs) or revision,
+        base_gguf_file=gguf_file,
+        **lora_settings,
+    )
+    student = _load_base(cls, config, hub_kwargs, kwargs)[0]
+    config.base_fingerprint = fingerprint(student)
+    _start_at_embedding_scale(student)
+    return _attach_adapter(student, config)
+
+
+_PATCH_SETTINGS = {"num_mel_bins", "frames_per_token", "patch_embedding", "conv_width", "tokens_per_block"}
+
+
+def _audio_config(given: AuraAudioConfig | dict[str, Any] | None, settings: dict[str, Any]) -> AuraAudioConfig:
+    if given is None:
+        return AuraAudioConfig(**settings)
+    if settings:
+        raise ValueError(f"Give {', '.join(map(repr, settings))} inside `audio_config` or by name, not both ways.")
+    return AuraAudioConfig(**given) if isinstance(given, dict) else given
+
+
+def _commit_of(base_model: str, gguf_file: str | None, hub_kwargs: dict[str, Any]) -> str | None:
+    """Commit that a hub id's revision points to; `None` for a folder."""
+    if os.path.isdir(base_model):
+        return None
+    return extract_commit_hash(cached_file(base_model, gguf_file or "config.json", **hub_kwargs), None)
+
+
+@torch.no_grad()
+def _start_at_embedding_scale(student: AuraForSpeechQA) -> None:
+    """Audio embeddings start as long as the LLM's own token embeddings (root mean square over a thousand tokens)."""
+    embed_tokens = student.get_input_embeddings()
+    token_ids = torch.linspace(0, embed_tokens.weight.shape[0] - 1, steps=1000).long().to(embed_tokens.weight.device)
+    student.model.embed_audio.norm.weight.fill_(embed_tokens(token_ids).float().square().mean().sqrt().item())
+
+
+# ------------------------------------------------------------------------------------- a saved, compact student
+
+
+def load_compact_student(
+    cls: type[AuraPreTrainedModel],
+    name_or_path: str | os.PathLike,
+    config: AuraConfig,
+    base_model: str | os.PathLike | None,
+    hub_kwargs: dict[str, Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    """See [`AuraPreTrainedModel.from_pretrained`]."""
+    wants_loading_info = kwargs.pop("output_loading_info", False)
+    loader_kwargs = {name: value for name, value in kwargs.items() if name not in hub_kwargs}
+    config = copy.deepcopy(config)
+    if "attn_implementation" in loader_kwargs:
+        config._attn_implementation = loader_kwargs["attn_implementation"]
+    adapter_file = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
+    base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
+    base_config = copy.deepcopy(config)
+    if base_model is not None:
+        base_config.base_model, base_config.base_revision = os.fspath(base_model), None
+    base_hub_kwargs["revision"] = base_config.base_revision
+    student, loading_info = _load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
+    _check_fingerprint(student, config, base_config.base_model)
+    student = _attach_adapter(student, config)
+    load_adapter_weights(student, adapter_file)
+    if student.can_generate():
+        student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
+    return (student, loading_info) if wants_loading_info else student
+
+
+def load_full_student(
+    load: Callable[..., Any], name_or_path: str | os.PathLike, config: AuraConfig, kwargs: dict[str, Any]
+) -> Any:
+    """Loads a merged checkpoint by the stock loader, `load`.
+
+    Raises:
+        AdapterMismatchError: a tensor is missing, unexpected or of another shape (the stock loader only reports it).
+    """
+    wants_loading_info = kwargs.pop("output_loading_info", False)
+    student, loading_info = load(name_or_path, config=config, output_loading_info=True, **kwargs)
+    problems = [
+        f"{kind}: {_some(sorted(map(str, loading_info[f'{kind}_keys'])))}"
+        for kind in ("missing", "unexpected", "mismatched")
+        if loading_info[f"{kind}_keys"]
+    ]
+    if problems:
+        raise AdapterMismatchError(
+            f"The weights in {name_or_path} do not fit its config.json:\n  " + "\n  ".join(problems)
+        )
+    return (student, loading_info) if wants_loading_info else student
+
+
+def load_adapter_weights(student: AuraPreTrainedModel, adapter_file: str | os.PathLike) -> None:
+    """Copies every adapter tensor of a compact `model.safetensors` into `student`.
+
+    Raises:
+        AdapterMismatchError: naming the tensors that are missing, unexpected or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        saved = load_file(adapter_file)
+    except Exception as error:
+        raise AdapterMismatchError(
+            f"{adapter_file} cannot be read as safetensors ({error}). Was its download or copy cut off? "
+            "Delete it and fetch it again."
+        ) from error
+    saved = {key.removeprefix("model."): tensor for key, tensor in saved.items()}
+    own = {
+        key.removeprefix("model."): parameter for key, parameter in student.named_parameters() if is_adapter_key(key)
+    }
+    offloaded = [key for key, parameter in own.items() if parameter.is_meta]
+    if offloaded:
+        raise AdapterMismatchError(
+            f"{_some(offloaded)} would sit on layers that `device_map` offloads, where LoRA does not act. Keep the first "
+            f"{student.config.lora_num_layers} decoder layers on a device."
+        )
+    problems = []
+    if missing := sorted(own.keys() - saved.keys()):
+        problems.append(f"missing: {_some(missing)}")
+    if unexpected := sorted(saved.keys() - own.keys()):
+        problems.append(f"unexpected: {_some(unexpected)}")
+    for key in sorted(own.keys() & saved.keys()):
+        if own[key].shape != saved[key].shape:
+            problems.append(f"{key} has shape {tuple(saved[key].shape)}, the model's is {tuple(own[key].shape)}")
+    if problems:
+        raise AdapterMismatchError(
+            f"The adapter in {adapter_file} does not fit its config.json:\n  " + "\n  ".join(problems)
+        )
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(saved[key])
+
+
+def _some(names: list[str], shown: int = 4) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _generation_config(
+    name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any], default: GenerationConfig
+) -> GenerationConfig:
+    file = cached_file(
+        name_or_path, "generation_config.json", _raise_exceptions_for_missing_entries=False, **hub_kwargs
+    )
+    return default if file is None else GenerationConfig.from_pretrained(os.path.dirname(file))
+
+
+# -------------------------------------------------------------------------------------------------- both share
+
+
+def _load_base(
+    cls: type[AuraPreTrainedModel], config: AuraConfig, hub_kwargs: dict[str, Any], loader_kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """A `cls` without LoRA, its language model loaded from the base LLM's own repo, its patch embedding new."""
+    without_lora = copy.deepcopy(config)
+    without_lora.lora_rank = 0
+    source = config.base_model
+    if source is None:
+        raise ValueError("The config names no `base_model`.")
+    if os.path.isabs(source) and not os.path.isdir(source):
+        raise FileNotFoundError(
+            f"The student's base LLM is the folder {source}, which is not on this machine. "
+            "Pass `base_model=` with a hub id or folder of the same LLM."
+        )
+    if config.base_gguf_file is not None:
+        return _load_gguf_base(cls, without_lora, hub_kwargs, loader_kwargs), {}
+    loader_kwargs = {"use_safetensors": True, **loader_kwargs}
+    _keep_patch_embedding_unquantised(loader_kwargs.get("quantization_config"))
+    prefix = "language_model." if issubclass(cls, AuraModel) else "model.language_model."
+    student, loading_info = PreTrainedModel.from_pretrained.__func__(
+        cls,
+        source,
+        config=without_lora,
+        key_mapping={r"^model\.(?!language_model\.|embed_audio\.)": prefix},
+        output_loading_info=True,
+        **{name: value for name, value in hub_kwargs.items() if value is not None},
+        **loader_kwargs,
+    )
+    problems = sorted(map(str, [*loading_info["missing_keys"], *loading_info["mismatched_keys"]]))
+    if problems:
+        raise AdapterMismatchError(
+            f"{source} lacks weights of the {config.text_config.model_type} LLM that this student needs, "
+            f"or has them in other shapes: {_some(problems)}."
+        )
+    # The loader remembers the key mapping in order to undo it on saving; a student is saved under its own names.
+    student._weight_conversions = None
+    return student, loading_info
+
+
+def _plain(config: AuraConfig) -> AuraConfig:
+    """The same student as one full checkpoint: no base elsewhere, no LoRA."""
+    plain = copy.deepcopy(config)
+    plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
+    plain.lora_rank = 0
+    return plain
+
+
+def _load_gguf_base(
+    cls: type[AuraPreTrainedModel],
+    config: AuraConfig,
+    hub_kwargs: dict[str, Any],
+    loader_kwargs: dict[str, Any],
+) -> Any:
+    """The LLM of a GGUF file, its weights dequantised, inside a `cls`."""
+    causal_lm = AutoModelForCausalLM.from_pretrained(
+        config.base_model,
+        gguf_file=config.base_gguf_file,
+        **_dequantise(config.base_gguf_file),
+        **{name: value for name, value in hub_kwargs.items() if value is not None},
+        **loader_kwargs,
+    )
+    with torch.device("meta"):
+        student = cls(config)
+    audio_language_model = student.audio_language_model
+    audio_language_model.language_model = causal_lm.model
+    audio_language_model.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size).to(
+        causal_lm.dtype
+    )
+    student._init_weights(audio_language_model.embed_audio)
+    if student.get_output_embeddings() is not None:
+        student.set_output_embeddings(causal_lm.get_output_embeddings())
+    if student.can_generate():
+        student.generation_config = causal_lm.generation_config
+    return student.eval()
+
+
+def _dequantise(gguf_file: str) -> dict[str, Any]:
+    try:
+        from transformers import GgufConfig
+    except ImportError:  # older transformers always dequantise
+        return {}
+    return {"quantization_config": GgufConfig(gguf_file=gguf_file, dequantize=True)}
+
+
+def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:
+    """Audio is what quantisation ruins first: the patch embedding and the head stay as they are."""
+    if quantization_config is None:
+        return
+    settings = vars(quantization_config)
+    for name in {"modules_to_not_convert", "llm_int8_skip_modules"} & settings.keys():
+        settings[name] = list({*(settings[name] or ()), "embed_audio", "lm_head"})
+
+
+def _attach_adapter(student: Any, config: AuraConfig) -> Any:
+    """Turns a loaded, plain student into the compact one that `config` describes."""
+    config._attn_implementation = student.config._attn_implementation
+    config.dtype = student.config.dtype
+    config.text_config = student.audio_language_model.language_model.config
+    student.config = config
+    student.audio_language_model.config = config
+    student._add_lora()
+    if student.can_generate() and config.audio_token_id < config.text_config.vocab_size:
+        # A base whose embedding has spare rows: the placeholder's row must never be what the model says.
+        suppressed = set(student.generation_config.suppress_tokens or []) | {config.audio_token_id}
+        student.generation_config.suppress_tokens = sorted(suppressed)
+    return student.eval()
+
+
+# ------------------------------------------------------------------------------------------------- fingerprint
+
+_SAMPLES_PER_TENSOR = 2
+
+
+def fingerprint(student: AuraPreTrainedModel) -> str:
+    """Two values of every weight of the base LLM, in bfloat16, as base64: tells one LLM from another, or from a fine-tune.
+
+    Weights that are quantised or not in memory count as NaN, which matches anything.
+    """
+    samples = []
+    for name, parameter in sorted(student.audio_language_model.language_model.named_parameters()):
+        if is_adapter_key(name):
+            continue
+        if type(parameter) is nn.Parameter and parameter.is_floating_point() and not parameter.is_meta:
+            positions = [parameter.numel() * (i + 1) // (_SAMPLES_PER_TENSOR + 1) for i in range(_SAMPLES_PER_TENSOR)]
+            values = parameter.detach().view(-1)[positions].to(torch.bfloat16).cpu()
+        else:
+            values = torch.full((_SAMPLES_PER_TENSOR,), float("nan"), dtype=torch.bfloat16)
+        samples.append(values)
+    return base64.b64encode(torch.cat(samples).view(torch.int16).numpy().tobytes()).decode("ascii")
+
+
+def _check_fingerprint(student: AuraPreTrainedModel, config: AuraConfig, source: str | None) -> None:
+    if config.base_fingerprint is None:
+        return
+    expected, found = (
+        torch.from_numpy(np.frombuffer(base64.b64decode(text), dtype=np.int16).copy()).view(torch.bfloat16).float()
+        for text in (config.base_fingerprint, fingerprint(student))
+    )
+    same = expected.shape == found.shape
+    if same:
+        known = ~found.isnan()
+        # another dtype on the way may move a value by one unit in the last place of bfloat16, not more, and not many
+        close = torch.isclose(found[known], expected[known], rtol=2**-7, atol=1e-6)
+        exact = found[known] == expected[known]
+        same = bool(close.all()) and exact.float().mean().item() > 0.99
+    if not same:
+        revision = f" at revision {config.base_revision}" if config.base_revision else ""
+        raise AdapterMismatchError(
+            f"The base LLM in {source} is not the one that this adapter was trained on "
+            f"({config.base_model}{revision}): their weights differ. An adapter works on its own base only."
+        )
+
+
+# ----------------------------------------------------------------------------------------------------- merging
+
+
+def merge_student(student: AuraForSpeechQA) -> AuraForSpeechQA:
+    """See [`AuraForSpeechQA.merge`]."""
+    if not student.config.lora_rank:
+        raise ValueError("This student has no LoRA to merge: it is a plain checkpoint already.")
+    if student.config.lora_scope == "audio":
+        raise ValueError(
+            'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
+            'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
+        )
+    layers = lora_layers(student)
+    weights = {}
+    for key, value in student.state_dict().items():
+        if ".lora_" in key:
+            continue
+        layer_name = key.rpartition(".base_layer.")[0]
+        weights[without_lora_name(key)] = (
+            merged_weight(layers[layer_name], layer_name)
+            if layer_name and key.endswith(".base_layer.weight")
+            else value.detach()
+        )
+    with no_init_weights():
+        merged = type(student)._from_config(_plain(student.config), dtype=student.dtype)
+    merged.load_state_dict(weights)  # copies
+    merged.tie_weights()
+    merged.generation_config = copy.deepcopy(student.generation_config)
+    return merged.to(student.device).eval()

@@ -1,0 +1,199 @@
+"""Configuration of an AuRA student: the base LLM it sits on, its audio patch embedding and its LoRA."""
+
+# No `from __future__ import annotations` here: `@strict` checks field types at run time and needs the real ones.
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+from .language_models import check_language_model_supported, lora_target_modules_of
+
+
+if TYPE_CHECKING:
+    import torch
+
+FrameCount = TypeVar("FrameCount", int, "torch.Tensor")
+
+
+def num_audio_tokens(num_frames: FrameCount, frames_per_token: int) -> FrameCount:
+    """Number of audio positions that `num_frames` log-mel frames take in the LLM's sequence.
+
+    The one function that decides it: the processor writes this many placeholders, the model makes this many embeddings.
+
+    Args:
+        num_frames (`int` or `torch.LongTensor` of any shape): log-mel frames (100 a second at the default hop).
+        frames_per_token (`int`): frames that share one audio token.
+
+    Returns:
+        `ceil(num_frames / frames_per_token)`, of the type and shape of `num_frames`.
+    """
+    return (num_frames + frames_per_token - 1) // frames_per_token
+
+
+@strict
+class AuraAudioConfig(PreTrainedConfig):
+    r"""
+    The audio side of an AuRA student: what one audio token sees and which audio tokens see each other.
+
+    Args:
+        num_mel_bins (`int`, defaults to 80):
+            Mel bins of a log-mel frame (80 or 128, as in the Whisper family).
+        sampling_rate (`int`, defaults to 16000):
+            Sampling rate in hertz of the waveforms that the features come from.
+        hop_length (`int`, defaults to 160):
+            Samples between two frames; at 16 kHz this is 10 ms, hence 100 frames a second.
+        frames_per_token (`int`, defaults to 8):
+            Frames in one audio token; 8 gives 12.5 audio tokens a second, 4 gives 25, 16 gives 6.25.
+        patch_embedding (`"conv"` or `"linear"`, defaults to `"conv"`):
+            `"conv"`: Whisper's stem layout (two convolutions, the second of stride 2), then groups of its outputs.
+            `"linear"`: one linear layer on the frames of a token.
+        conv_width (`int`, defaults to 384):
+            Channels of the convolutions. Equal to the teacher's width, the stem can start from the teacher's.
+        tokens_per_block (`int` or `None`, defaults to 8):
+            Audio tokens that see each other in both directions; blocks are causal among themselves. 8 tokens are
+            0.64 s at 12.5 tokens a second; 1 is causal attention; `None` makes a whole clip one block.
+        rms_norm_eps (`float`, defaults to 1e-6):
+            Epsilon of the norm that ends the patch embedding.
+    """
+
+    model_type = "aura_audio"
+    base_config_key = "audio_config"
+
+    num_mel_bins: int = 80
+    sampling_rate: int = 16000
+    hop_length: int = 160
+    frames_per_token: int = 8
+    patch_embedding: Literal["conv", "linear"] = "conv"
+    conv_width: int = 384
+    tokens_per_block: int | None = 8
+    rms_norm_eps: float = 1e-6
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name in ("num_mel_bins", "sampling_rate", "hop_length", "frames_per_token", "conv_width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.patch_embedding == "conv" and self.frames_per_token % 2:
+            raise ValueError(
+                f"`frames_per_token` must be even for the convolutional patch embedding (its stem halves the frame "
+                f'rate), got {self.frames_per_token}. Use an even number or `patch_embedding="linear"`.'
+            )
+        if self.tokens_per_block is not None and self.tokens_per_block < 1:
+            raise ValueError(
+                f"`tokens_per_block` must be at least 1 (1 = causal) or None (the whole clip), "
+                f"got {self.tokens_per_block}."
+            )
+        super().__post_init__(**kwargs)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Log-mel frames a second."""
+        return self.sampling_rate / self.hop_length
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Audio tokens a second."""
+        return self.frames_per_second / self.frames_per_token
+
+
+@strict
+class AuraConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
+
+    With `base_model` set it describes a *compact* student: the base LLM's weights live in their own repo, this one
+    holds only the LoRA and the audio patch embedding. Without, it describes a plain checkpoint that holds everything.
+
+    Args:
+        text_config (`PreTrainedConfig` or `dict`): configuration of the base LLM, of a supported family.
+        audio_config (`AuraAudioConfig` or `dict`): the audio patch embedding.
+        audio_token_id (`int`): token id that stands for one audio position. It never reaches the LLM's embedding.
+        base_model (`str`, *optional*): hub id or folder of the base LLM.
+        base_revision (`str`, *optional*): commit, branch or tag of `base_model`.
+        base_gguf_file (`str`, *optional*): name of the GGUF file inside `base_model`, for a base of that format.
+        base_fingerprint (`str`, *optional*): samples of the base LLM's weights; loading onto another base is an error.
+        lora_rank (`int`, defaults to 64): rank of every LoRA pair; 0 = no LoRA (a merged checkpoint).
+        lora_alpha (`float`, *optional*): LoRA scaling numerator, `lora_rank` when not given.
+        lora_num_layers (`int`, *optional*): LoRA acts in the first so many decoder layers; two thirds of them, rounded
+            up, when not given.
+        lora_target_modules (`list[str]`, *optional*): names of the adapted linear layers; every attention and MLP
+            projection of the family when not given.
+        lora_dropout (`float`, defaults to 0.0): dropout on the input of LoRA, in training.
+        lora_scope (`"rows"`, `"audio"` or `"always"`, defaults to `"rows"`): where LoRA acts. `"rows"`: on every
+            position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
+            decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
+    """
+
+    model_type = "aura"
+    sub_configs = {"text_config": AutoConfig, "audio_config": AuraAudioConfig}
+
+    text_config: dict | PreTrainedConfig | None = None
+    audio_config: dict | PreTrainedConfig | None = None
+    audio_token_id: int | None = None
+    base_model: str | None = None
+    base_revision: str | None = None
+    base_gguf_file: str | None = None
+    base_fingerprint: str | None = None
+    lora_rank: int = 64
+    lora_alpha: int | float | None = None
+    lora_num_layers: int | None = None
+    lora_target_modules: list[str] | None = None
+    lora_dropout: float | int = 0.0
+    lora_scope: Literal["rows", "audio", "always"] = "rows"
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.text_config is None:
+            self.text_config = AutoConfig.for_model("qwen2")
+        elif isinstance(self.text_config, dict):
+            values = dict(self.text_config)
+            self.text_config = AutoConfig.for_model(values.pop("model_type", "qwen2"), **values)
+        check_language_model_supported(self.text_config)
+        if self.audio_config is None:
+            self.audio_config = AuraAudioConfig()
+        elif isinstance(self.audio_config, dict):
+            self.audio_config = AuraAudioConfig(**self.audio_config)
+        self.tie_word_embeddings = self.text_config.tie_word_embeddings
+        if self.audio_token_id is None:
+            self.audio_token_id = self.text_config.vocab_size
+        self._resolve_lora_settings()
+        super().__post_init__(**kwargs)
+
+    def _resolve_lora_settings(self) -> None:
+        num_layers = self.text_config.num_hidden_layers
+        if self.lora_rank < 0:
+            raise ValueError(f"`lora_rank` must be 0 (no LoRA) or more, got {self.lora_rank}.")
+        if self.lora_alpha is None:
+            self.lora_alpha = self.lora_rank
+        if self.lora_num_layers is None:
+            self.lora_num_layers = -(-2 * num_layers // 3)
+        if not 1 <= self.lora_num_layers <= num_layers:
+            raise ValueError(
+                f"`lora_num_layers` must lie between 1 and the LLM's {num_layers} layers, got {self.lora_num_layers}."
+            )
+        known = lora_target_modules_of(self.text_config)
+        if self.lora_target_modules is None:
+            self.lora_target_modules = list(known)
+        unknown = sorted(set(self.lora_target_modules) - set(known))
+        if unknown or not self.lora_target_modules:
+            raise ValueError(
+                f"`lora_target_modules` {unknown or '[]'} do not name linear layers of {self.text_config.model_type}; "
+                f"it has {', '.join(known)}."
+            )
+
+    @classmethod
+    def from_text_audio_configs(
+        cls, text_config: PreTrainedConfig, audio_config: AuraAudioConfig, **kwargs: Any
+    ) -> "AuraConfig":
+        """Configuration of a student of `text_config`'s LLM with `audio_config`'s patch embedding.
+
+        `kwargs` are further fields of this class.
+        """
+        return cls(text_config=text_config.to_dict(), audio_config=audio_config.to_dict(), **kwargs)
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the base LLM's weights live in their own repo and only the adapter is saved here."""
+        return self.base_model is not None
+
+
+__all__ = ["AuraAudioConfig", "AuraConfig", "num_audio_tokens"]

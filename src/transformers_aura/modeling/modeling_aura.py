@@ -1,0 +1,560 @@
+"""The AuRA student: a stock `transformers` LLM that hears, through audio embeddings and LoRA in its first layers."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import create_masks_for_generate
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.utils.output_capturing import maybe_install_capturing_hooks
+
+from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
+from .audio_embedding import AuraAudioEmbedding
+from .configuration_aura import AuraAudioConfig, AuraConfig, num_audio_tokens
+
+
+@dataclass
+class AuraAudioFeatures(BaseModelOutputWithPooling):
+    """Audio embeddings of a batch of clips.
+
+    Attributes:
+        last_hidden_state (`(num_audios, audio_tokens, hidden)`): embeddings, padded on the right.
+        pooler_output (`(total_audio_tokens, hidden)`): the real embeddings of all clips, one clip after the other: what
+            takes the place of the placeholders, in reading order.
+        audio_token_mask (`torch.BoolTensor` of shape `(num_audios, audio_tokens)`): `True` = a real audio token.
+    """
+
+    audio_token_mask: torch.Tensor | None = None
+
+
+class AuraPreTrainedModel(PreTrainedModel):
+    """What both AuRA classes share: initialisation, and loading an adapter together with its base LLM."""
+
+    config_class = AuraConfig
+    base_model_prefix = "model"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = False
+    _skip_keys_device_placement = ["past_key_values"]
+    _no_split_modules = ["AuraAudioEmbedding"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, AuraAudioEmbedding):
+            for layer in (module.conv1, module.conv2, module.proj):
+                if layer is not None:
+                    nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+                    nn.init.zeros_(layer.bias)
+            nn.init.ones_(module.norm.weight)
+        else:
+            super()._init_weights(module)
+
+    def _add_lora(self) -> None:
+        """Injects LoRA, leaves only it and the patch embedding trainable, and keeps the base out of what is saved."""
+        if self.config.is_compact:  # the loader reads the base LLM's repo, where these cannot be
+            self._keys_to_ignore_on_load_missing.add(r"(^|\.)embed_audio\.")
+        if self.config.lora_rank:
+            inject_lora(self.audio_language_model.language_model, self.config)
+            output_embeddings = self.get_output_embeddings()
+            if output_embeddings is not None:
+                output_embeddings.requires_grad_(False)
+        if self.config.is_compact:
+            self._keys_to_ignore_on_save = {key for key in self.state_dict() if not is_adapter_key(key)}
+
+    @property
+    def audio_language_model(self) -> AuraModel:
+        """The headless model, whichever class this is."""
+        raise NotImplementedError
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.audio_language_model.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.audio_language_model.language_model.set_input_embeddings(value)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """As in [`PreTrainedModel`]; the recomputation in backward keeps LoRA where the forward pass had it.
+
+        Raises:
+            ValueError: reentrant checkpointing was asked for, which cannot carry that over.
+        """
+        settings = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        if settings["use_reentrant"]:
+            raise ValueError(
+                "AuRA needs non-reentrant gradient checkpointing: leave `use_reentrant` out or set it to False."
+            )
+        settings["context_fn"] = checkpoint_context
+        super().gradient_checkpointing_enable(settings, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        config: AuraConfig | None = None,
+        base_model: str | os.PathLike | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Loads a student: the small file of its own repo, and the base LLM from the repo that its config names.
+
+        Takes what [`PreTrainedModel.from_pretrained`] takes (`revision`, `dtype`, `device_map`,
+        `quantization_config`, `attn_implementation`, `token`, ...).
+
+        Args:
+            pretrained_model_name_or_path: hub id or folder of the student (compact or merged).
+            base_model: where to find the base LLM instead of the place that the config names (a local copy, say).
+                It must be the same LLM: its weights are compared with the fingerprint that the student carries.
+
+        Raises:
+            AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
+                not the one that the adapter was trained on.
+        """
+        from .composition import load_compact_student, load_full_student
+
+        hub_kwargs = {
+            name: kwargs[name]
+            for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+            if name in kwargs
+        }
+        if not isinstance(config, PreTrainedConfig):
+            config = AuraConfig.from_pretrained(config or pretrained_model_name_or_path, **hub_kwargs)
+        if not config.is_compact:
+            if base_model is not None:
+                raise ValueError(
+                    f"`base_model={str(base_model)!r}` does not apply: {pretrained_model_name_or_path} is a full "
+                    "checkpoint that holds its base LLM."
+                )
+            return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
+        return load_compact_student(cls, pretrained_model_name_or_path, config, base_model, hub_kwargs, kwargs)
+
+
+class AuraModel(AuraPreTrainedModel):
+    """The headless student: base LLM with LoRA in its first layers, and the audio patch embedding before it."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^lm_head\."]
+
+    def __init__(self, config: AuraConfig, *, add_lora: bool = True):
+        super().__init__(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size)
+        self.post_init()
+        if add_lora:
+            self._add_lora()
+
+    @property
+    def audio_language_model(self) -> AuraModel:
+        return self
+
+    def get_audio_features(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> AuraAudioFeatures:
+        """Embeds clips into the LLM's space.
+
+        Args:
+            input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames, padded on the right.
+            input_features_mask (`(num_audios, num_frames)`, *optional*): `True` = a real frame; all when not given.
+        """
+        if input_features_mask is None:
+            input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
+        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool())
+        return AuraAudioFeatures(
+            last_hidden_state=embeddings, pooler_output=embeddings[token_mask], audio_token_mask=token_mask
+        )
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        input_features_mask: torch.BoolTensor | None = None,
+        audio_rows: torch.BoolTensor | None = None,
+        num_hidden_layers: int | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """
+        Args:
+            input_ids (`(batch, seq)`): tokens, with `config.audio_token_id` at every audio position.
+            attention_mask (`(batch, seq)`): 1 = a real token; or masks that `create_masks_for_generate` made.
+            input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips of the whole batch,
+                in reading order, padded on the right.
+            input_features_mask (`(num_audios, num_frames)`): `True` = a real frame.
+            audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
+                when not given; needed when the audio is in `past_key_values` already (`generate` passes it).
+            num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
+                (a training step that needs no more).
+
+        Raises:
+            ValueError: audio positions and audio embeddings differ in number, or one is there without the other.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
+        if input_ids is None:
+            if input_features is not None:
+                raise ValueError("`input_features` need `input_ids` (they mark the audio positions), not embeddings.")
+            inputs_embeds_with_audio, is_audio = inputs_embeds, None
+        elif input_features is None:
+            self._check_no_audio_position(input_ids, past_key_values)
+            inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
+        else:
+            is_audio = input_ids == self.config.audio_token_id
+            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+            features = self.get_audio_features(input_features, input_features_mask)
+            self._check_audio_positions(is_audio, features)
+            inputs_embeds_with_audio = inputs_embeds.masked_scatter(
+                is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
+            )
+            if isinstance(attention_mask, dict) or (attention_mask is not None and attention_mask.ndim == 4):
+                pass  # made by the caller, blocks included
+            elif self.config.audio_config.tokens_per_block != 1:
+                attention_mask = self._block_masks(
+                    inputs_embeds_with_audio, is_audio, features, attention_mask, position_ids, past_key_values
+                )
+        language_model = self.language_model
+        if num_hidden_layers is not None and num_hidden_layers < self.config.text_config.num_hidden_layers:
+            language_model = self._first_layers(num_hidden_layers)
+        with lora_gate(self._gate(is_audio, audio_rows)):
+            return language_model(
+                inputs_embeds=inputs_embeds_with_audio,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                **kwargs,
+            )
+
+    def _gate(self, is_audio: torch.Tensor | None, audio_rows: torch.Tensor | None) -> LoraGate:
+        """Where LoRA acts in this pass, by `config.lora_scope`."""
+        if not self.config.lora_rank:
+            return "off"
+        if self.config.lora_scope == "always":
+            return "on"
+        if self.config.lora_scope == "audio":
+            return "off" if is_audio is None else is_audio.unsqueeze(-1)
+        if audio_rows is None:
+            if is_audio is None:
+                return "off"
+            audio_rows = is_audio.any(-1)
+        return audio_rows.view(-1, 1, 1)
+
+    def _check_no_audio_position(self, input_ids: torch.Tensor, past_key_values: Cache | None) -> None:
+        prefill = past_key_values is None or past_key_values.get_seq_length() == 0
+        if prefill and not torch.compiler.is_compiling():
+            positions = int((input_ids == self.config.audio_token_id).sum())
+            if positions:
+                raise ValueError(
+                    f"`input_ids` hold {positions} audio positions, but no `input_features` were passed. Pass "
+                    "everything that the processor returned: `model(**processor(text=..., audio=...))`."
+                )
+
+    def _check_audio_positions(self, is_audio: torch.Tensor, features: AuraAudioFeatures) -> None:
+        positions, embeddings = int(is_audio.sum()), features.pooler_output.shape[0]
+        if positions != embeddings:
+            raise ValueError(
+                f"`input_ids` hold {positions} audio positions, but the {features.last_hidden_state.shape[0]} clips of "
+                f"`input_features` make {embeddings} audio embeddings "
+                f"({self.config.audio_config.frames_per_token} frames each). Were the ids truncated, or made by a "
+                "processor of another model?"
+            )
+
+    def _block_masks(
+        self,
+        inputs_embeds: torch.Tensor,
+        is_audio: torch.Tensor,
+        features: AuraAudioFeatures,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        past_key_values: Cache | None,
+    ) -> torch.Tensor | dict[str, torch.Tensor] | None:
+        """Attention masks in which audio tokens of one block see each other in both directions."""
+        implementation = self.language_model.config._attn_implementation
+        if "flash" in implementation:
+            raise ValueError(
+                f"`attn_implementation={implementation!r}` cannot attend in blocks of audio. Load the student with "
+                '`attn_implementation="sdpa"`, or train it with `tokens_per_block=1` (causal).'
+            )
+        block_ids = audio_block_ids(features.audio_token_mask, self.config.audio_config.tokens_per_block)
+        sequence_ids = torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
+        if past_key_values is not None:  # the overlay indexes absolute positions
+            sequence_ids = nn.functional.pad(sequence_ids, (int(past_key_values.get_seq_length()), 0), value=-1)
+        return create_masks_for_generate(
+            config=self.language_model.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+            block_sequence_ids=sequence_ids,
+        )
+
+    def _first_layers(self, num_hidden_layers: int) -> PreTrainedModel:
+        """The language model cut after `num_hidden_layers` layers: a view on the same layers, not a copy."""
+        # transformers installs its recording hooks on the layers once per model: here, before the view shares them.
+        maybe_install_capturing_hooks(self.language_model)
+        view = copy.copy(self.language_model)
+        view._modules = dict(self.language_model._modules)
+        view._modules["layers"] = self.language_model.layers[:num_hidden_layers]
+        view._modules["norm"] = nn.Identity()
+        return view
+
+
+class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
+    """The student with the base LLM's language-modelling head: hears, reads and answers."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    def __init__(self, config: AuraConfig):
+        super().__init__(config)
+        self.model = AuraModel(config, add_lora=False)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+        self._add_lora()
+
+    @property
+    def audio_language_model(self) -> AuraModel:
+        return self.model
+
+    @classmethod
+    def from_language_model_pretrained(
+        cls,
+        base_model: str | os.PathLike,
+        *,
+        gguf_file: str | None = None,
+        revision: str | None = None,
+        audio_config: AuraAudioConfig | dict[str, Any] | None = None,
+        lora_rank: int = 64,
+        lora_alpha: float | None = None,
+        lora_num_layers: int | None = None,
+        lora_target_modules: list[str] | None = None,
+        lora_dropout: float = 0.0,
+        lora_scope: str = "rows",
+        **kwargs: Any,
+    ) -> AuraForSpeechQA:
+        """A new, untrained student of an LLM, in one call.
+
+        Args:
+            base_model: hub id or folder of a causal LLM of a supported family, or a path to a `.gguf` file.
+            gguf_file: name of the GGUF file inside `base_model`, when that is a hub id or folder.
+            revision: commit, branch or tag of `base_model`; what it resolves to is kept in the config.
+            audio_config: settings of the patch embedding, an [`AuraAudioConfig`] or its fields as a `dict`. Its fields
+                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `tokens_per_block`) may be given
+                as keyword arguments too.
+            lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
+            kwargs: fields of [`AuraAudioConfig`]; all others go to the stock loader (`dtype`, `device_map`,
+                `attn_implementation`, `token`, ...).
+
+        Returns:
+            a student in evaluation mode, of which only LoRA and the patch embedding are trainable. Until it is trained,
+            its answers to audio mean nothing; its answers to text are the base LLM's.
+
+        Example:
+
+        ```python
+        >>> student = AuraForSpeechQA.from_language_model_pretrained("Qwen/Qwen2.5-7B-Instruct", lora_rank=256)
+        ```
+        """
+        from .composition import compose_student
+
+        lora_settings = {
+            "lora_rank": lora_rank,
+            "lora_alpha": lora_alpha,
+            "lora_num_layers": lora_num_layers,
+            "lora_target_modules": lora_target_modules,
+            "lora_dropout": lora_dropout,
+            "lora_scope": lora_scope,
+        }
+        return compose_student(cls, base_model, gguf_file, revision, audio_config, lora_settings, kwargs)
+
+    def merge(self) -> AuraForSpeechQA:
+        """A plain full checkpoint of this student, with LoRA merged into the LLM; this model is left as it is.
+
+        The result needs neither PEFT nor the base LLM's repo, and is what generic serving engines load. On rows with
+        audio it equals this student; text-only rows feel the adapter too, unless this student's scope is `"always"`
+        they differ from the base LLM.
+
+        Raises:
+            ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
+        """
+        from .composition import merge_student
+
+        return merge_student(self)
+
+    def get_audio_features(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> AuraAudioFeatures:
+        """See [`AuraModel.get_audio_features`]."""
+        return self.model.get_audio_features(input_features, input_features_mask, **kwargs)
+
+    def init_audio_embedding_from_teacher(self, encoder: nn.Module) -> None:
+        """Starts the convolutions of the patch embedding from those of a Whisper encoder (its `conv1` and `conv2`)."""
+        self.model.embed_audio.init_from_teacher_stem(encoder.conv1, encoder.conv2)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        input_features_mask: torch.BoolTensor | None = None,
+        audio_rows: torch.BoolTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """
+        Args:
+            labels (`(batch, seq)`): next-token targets, -100 = not scored (prompt, audio positions, padding).
+            logits_to_keep (`int` or 1-D `torch.LongTensor`): compute logits for the last so many positions, or for
+                these positions, only; 0 = all.
+
+        See [`AuraModel.forward`] for the rest.
+
+        Example:
+
+        ```python
+        >>> inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True,
+        ...                                        return_dict=True, return_tensors="pt")
+        >>> tokens = model.generate(**inputs, max_new_tokens=40)
+        ```
+        """
+        loss_kwargs = {"num_items_in_batch": kwargs.pop("num_items_in_batch", None)}
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            input_features=input_features,
+            input_features_mask=input_features_mask,
+            audio_rows=audio_rows,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
+        softcapping = self.config.text_config.to_dict().get("final_logit_softcapping")
+        if softcapping is not None:
+            logits = torch.tanh(logits / softcapping) * softcapping
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **loss_kwargs
+            )
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: torch.LongTensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[torch.LongTensor | None, dict[str, Any]]:
+        """Repeats rows for beams and several answers; clips count per audio, so each row's clips are repeated together."""
+        features = model_kwargs.pop("input_features", None)
+        mask = model_kwargs.pop("input_features_mask", None)
+        if features is not None and expand_size > 1:
+            if mask is None:
+                mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+            clip_tokens = num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
+            rows = clips_of_rows(clip_tokens, (input_ids == self.config.audio_token_id).sum(-1))
+            clips = torch.cat(
+                [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
+            )
+            features, mask = features[clips], mask[clips]
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        if features is not None:
+            model_kwargs |= {"input_features": features, "input_features_mask": mask}
+        return input_ids, model_kwargs
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.LongTensor,
+        past_key_values: Cache | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        audio_rows: torch.Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        use_cache: bool | None = True,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As in [`GenerationMixin`]: audio goes in once, and which rows have audio is remembered for every later token."""
+        if input_features is not None and audio_rows is None:
+            audio_rows = (input_ids == self.config.audio_token_id).any(-1)
+        model_inputs = super().prepare_inputs_for_generation(
+            input_ids,
+            past_key_values=past_key_values,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            audio_rows=audio_rows,
+            is_first_iteration=is_first_iteration,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        if input_features is not None and (is_first_iteration or not use_cache):
+            model_inputs["input_features"] = input_features
+            model_inputs["input_features_mask"] = input_features_mask
+            model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
+        return model_inputs
+
+
+def clips_of_rows(clip_tokens: torch.Tensor, row_tokens: torch.Tensor) -> torch.Tensor:
+    """Row that each clip of a batch belongs to.
+
+    Args:
+        clip_tokens (`(num_audios,)`): audio tokens of each clip, in reading order.
+        row_tokens (`(batch,)`): audio positions of each row.
+
+    Returns:
+        `torch.LongTensor` of shape `(num_audios,)`.
+    """
+    return torch.searchsorted(row_tokens.cumsum(0), clip_tokens.cumsum(0))
+
+
+def is_adapter_key(key: str) -> bool:
+    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding), not to the base LLM."""
+    return is_lora_key(key) or key.startswith(("embed_audio.", "model.embed_audio."))
+
+
+def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:
+    """Block that each audio token of a batch belongs to; no two clips share a block.
+
+    Args:
+        audio_token_mask (`torch.BoolTensor` of shape `(num_audios, audio_tokens)`): `True` = a real audio token.
+        tokens_per_block (`int` or `None`): tokens in a block; `None` = the clip is one block.
+
+    Returns:
+        `torch.LongTensor` of shape `(total_audio_tokens,)`, clips one after the other.
+    """
+    num_audios, num_tokens = audio_token_mask.shape
+    size = num_tokens if tokens_per_block is None else tokens_per_block
+    blocks_per_clip = -(-num_tokens // max(size, 1))
+    clip = torch.arange(num_audios, device=audio_token_mask.device).unsqueeze(-1)
+    token = torch.arange(num_tokens, device=audio_token_mask.device)
+    return (clip * blocks_per_clip + token // max(size, 1))[audio_token_mask]
+
+
+__all__ = ["AuraAudioFeatures", "AuraForSpeechQA", "AuraModel", "AuraPreTrainedModel"]

@@ -1,0 +1,73 @@
+"""Tiny models with random weights, built in code: every supported family, a student on any of them, a teacher."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, set_seed
+
+from transformers_aura import AuraForSpeechQA
+from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
+
+from .tiny import tiny_tokenizer
+
+
+FAMILIES = tuple(SUPPORTED_LANGUAGE_MODELS)
+
+_TINY_SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 8192,
+    "pad_token_id": 0,
+}
+
+_FAMILY_SETTINGS = {
+    "gemma3_text": {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "sliding_window": 64},
+    "mistral": {"sliding_window": None},
+    "qwen2": {"tie_word_embeddings": True},
+}
+
+
+def tiny_language_model(family: str = "qwen2", seed: int = 0, **settings: object) -> PreTrainedModel:
+    """A random causal LLM of `family`, sharp enough that its greedy answers vary."""
+    vocab_size = len(tiny_tokenizer())
+    values = {**_TINY_SIZES, "vocab_size": vocab_size, **_FAMILY_SETTINGS.get(family, {}), **settings}
+    config = AutoConfig.for_model(family, **values)
+    set_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(std=0.25)
+    model.generation_config.pad_token_id = 0
+    return model.eval()
+
+
+def save_tiny_language_model(folder: Path, family: str = "qwen2", seed: int = 0, **settings: object) -> Path:
+    """The same as a Hugging Face folder with its tokenizer."""
+    tiny_language_model(family, seed, **settings).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def tiny_student(folder: Path, family: str = "qwen2", seed: int = 0, **settings: object) -> AuraForSpeechQA:
+    """A student of the base LLM that is (or will be) saved in `folder`, with an adapter that does something."""
+    if not (folder / "config.json").exists():
+        save_tiny_language_model(folder, family)
+    settings = {"lora_rank": 4, "lora_num_layers": 2, "conv_width": 24, "tokens_per_block": 4, **settings}
+    set_seed(seed)
+    student = AuraForSpeechQA.from_language_model_pretrained(folder, **settings)
+    randomise_adapter(student, seed)
+    return student
+
+
+def randomise_adapter(student: AuraForSpeechQA, seed: int = 0) -> None:
+    """Gives LoRA's B matrices values, as if trained (they start at zero, which would make every test of LoRA pass)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in student.named_parameters():
+            if ".lora_B." in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
