@@ -1,7 +1,7 @@
 # Everything runs in one virtual environment, `.venv` in the checkout; `make` sets it up when it is missing.
 VENV ?= .venv
 PYTHON ?= python3
-# On Linux, PyPI's own torch carries CUDA. For the smaller CPU build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+# A CPU build is enough for everything here; set TORCH= to take another one.
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
 
