@@ -1,0 +1,1 @@
+"""Pipelines: one object that loads, asks and answers."""

@@ -1,0 +1,269 @@
+"""Waveform to log-mel frames, for a whole clip or for a stream: the two give the same numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.audio_utils import mel_filter_bank
+
+from .audio_loading import (
+    AudioLoadingError,
+    AudioSource,
+    describe_audio,
+    has_own_sampling_rate,
+    is_samples_list,
+    load_audio,
+    to_mono_float32,
+)
+
+
+_FRAMES_PER_PASS = 8192  # bounds the memory of one pass (80 s of audio, 26 MB of windows), whatever the clip's length
+
+
+class AuraFeatureExtractor(SequenceFeatureExtractor):
+    r"""
+    Log-mel features that are causal and normalised per frame, so that a stream gives what the whole clip gives.
+
+    Frame `t` sees the `n_fft` samples that end at sample `(t + 1) * hop_length`; before the clip there is silence, and
+    the last frame is filled with silence, hence `ceil(n_samples / hop_length)` frames. Its value is
+    `(log10(max(mel, mel_floor)) + 4) / 4`: Whisper's mel filters and scale (OpenAI's Whisper, `log_mel_spectrogram`)
+    with a fixed floor instead of one that depends on the clip's maximum. Clips keep their true length: nothing is padded
+    to 30 s, nothing is cut unless `truncate_to_seconds` says so.
+
+    Args:
+        feature_size (`int`, defaults to 80): mel bins of a frame (80 or 128 in the Whisper family).
+        sampling_rate (`int`, defaults to 16000): sampling rate of the waveforms in hertz.
+        hop_length (`int`, defaults to 160): samples between two frames; at 16 kHz this is 10 ms.
+        n_fft (`int`, defaults to 400): samples a frame sees; at 16 kHz these are 25 ms.
+        mel_floor (`float`, defaults to 1e-8): smallest mel energy; digital silence gets this one.
+    """
+
+    model_input_names = ["input_features", "input_features_mask"]
+
+    def __init__(
+        self,
+        feature_size: int = 80,
+        sampling_rate: int = 16_000,
+        hop_length: int = 160,
+        n_fft: int = 400,
+        mel_floor: float = 1e-8,
+        **kwargs: Any,
+    ) -> None:
+        if hop_length < 1 or n_fft < hop_length:
+            raise ValueError(f"`n_fft` ({n_fft}) must be at least `hop_length` ({hop_length}), and that at least 1.")
+        if feature_size < 1 or mel_floor <= 0:
+            raise ValueError(
+                f"`feature_size` ({feature_size}) must be at least 1 and `mel_floor` ({mel_floor}) above 0."
+            )
+        self.hop_length = hop_length
+        self.n_fft = n_fft
+        self.mel_floor = mel_floor
+        kwargs.pop("padding_value", None)  # a saved configuration holds it, but it follows from the floor
+        kwargs.pop("padding_side", None)
+        super().__init__(
+            feature_size=feature_size,
+            sampling_rate=sampling_rate,
+            padding_value=(math.log10(mel_floor) + 4) / 4,
+            padding_side="right",
+            **kwargs,
+        )
+        # `to_dict` leaves out attributes of these two names: they follow from the settings.
+        self.mel_filters = mel_filter_bank(
+            num_frequency_bins=1 + n_fft // 2,
+            num_mel_filters=feature_size,
+            min_frequency=0.0,
+            max_frequency=sampling_rate / 2,
+            sampling_rate=sampling_rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        self.window = torch.hann_window(n_fft, dtype=torch.float64).numpy()
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames a second: 100 with the default settings."""
+        return self.sampling_rate / self.hop_length
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of a clip of `num_samples` samples at `sampling_rate`: `ceil(num_samples / hop_length)`."""
+        return -(-num_samples // self.hop_length)
+
+    def __call__(
+        self,
+        audio: AudioSource | Sequence[AudioSource],
+        sampling_rate: int | None = None,
+        padding: bool = True,
+        truncate_to_seconds: float | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Features of one clip or of several.
+
+        Args:
+            audio: one clip or a list of clips, each a 1-D array, tensor or list of samples (see
+                [`~transformers_aura.load_audio`] for scales), at the extractor's `sampling_rate`. Other rates, channels,
+                files and URLs are the matter of [`AuraProcessor`] or [`~transformers_aura.load_audio`].
+            sampling_rate (`int`): rate of the clips in hertz. Required, so that no wrong rate goes unnoticed.
+            padding (`bool`, defaults to `True`): pad all clips to the longest, on the right, with the value of silence. If
+                `False` the result holds lists of arrays.
+            truncate_to_seconds (`float`, *optional*): cut longer clips. By default nothing is cut.
+            return_tensors (`str`, *optional*): `"pt"` for torch, `"np"` or nothing for numpy.
+
+        Returns:
+            `BatchFeature` with `input_features`, float32 of shape `(num_audios, num_frames, feature_size)`, and
+            `input_features_mask`, bool of shape `(num_audios, num_frames)`, `True` = a frame of the clip.
+
+        Raises:
+            AudioLoadingError: wrong or missing `sampling_rate`, or samples that [`~transformers_aura.load_audio`] refuses.
+        """
+        clips = list(audio) if isinstance(audio, (list, tuple)) and not is_samples_list(audio) else [audio]
+        if not clips:
+            raise AudioLoadingError("No audio was given: the list of clips is empty.")
+        if sampling_rate is None:
+            raise AudioLoadingError(
+                f"Pass `sampling_rate=` (in hertz) beside the samples. This extractor hears {self.sampling_rate} Hz; "
+                "`AuraProcessor` and `load_audio` resample other rates."
+            )
+        if sampling_rate != self.sampling_rate:
+            raise AudioLoadingError(
+                f"The feature extractor hears {self.sampling_rate} Hz, but `sampling_rate={sampling_rate}` was passed. "
+                f"Resample first: `load_audio(samples, sampling_rate={sampling_rate})`."
+            )
+        waveforms = [self._check_clip(clip) for clip in clips]
+        if truncate_to_seconds is not None:
+            if truncate_to_seconds <= 0:
+                raise ValueError(f"`truncate_to_seconds` must be above 0, got {truncate_to_seconds}.")
+            most_samples = max(1, round(truncate_to_seconds * self.sampling_rate))
+            waveforms = [waveform[:most_samples] for waveform in waveforms]
+        features = [self._features(waveform) for waveform in waveforms]
+        masks = [np.ones(len(frames), dtype=bool) for frames in features]
+        if not padding:
+            return BatchFeature({"input_features": features, "input_features_mask": masks})
+        longest = max(len(frames) for frames in features)
+        padded = np.full((len(features), longest, self.feature_size), self.padding_value, dtype=np.float32)
+        mask = np.zeros((len(features), longest), dtype=bool)
+        for index, frames in enumerate(features):
+            padded[index, : len(frames)] = frames
+            mask[index, : len(frames)] = True
+        return BatchFeature({"input_features": padded, "input_features_mask": mask}, tensor_type=return_tensors)
+
+    def stream(self) -> "AuraFeatureStream":
+        """A new stream: push samples as they come, get the frames that are complete."""
+        return AuraFeatureStream(self)
+
+    def fetch_audio(self, audio_url_or_urls: Any, sampling_rate: int | None = None) -> Any:
+        """Load what names audio (paths, URLs, bytes) for callers such as the `any-to-any` pipeline.
+
+        Unlike the stock method it keeps the rate beside the samples: `{"array": ..., "sampling_rate": ...}`. Plain
+        samples, whose rate is not known here, come back as they are.
+        """
+        if isinstance(audio_url_or_urls, (list, tuple)) and not is_samples_list(audio_url_or_urls):
+            return [self.fetch_audio(item, sampling_rate=sampling_rate) for item in audio_url_or_urls]
+        if not has_own_sampling_rate(audio_url_or_urls):
+            return audio_url_or_urls
+        target = self.sampling_rate if sampling_rate is None else sampling_rate
+        return {"array": load_audio(audio_url_or_urls, target_sampling_rate=target), "sampling_rate": target}
+
+    def _check_clip(self, clip: Any) -> NDArray[np.float32]:
+        if not isinstance(clip, (np.ndarray, torch.Tensor)) and not is_samples_list(clip):
+            raise AudioLoadingError(
+                f"The feature extractor takes samples, not {describe_audio(clip)}: `AuraProcessor` loads audio of every "
+                "kind, and so does `load_audio`."
+            )
+        if isinstance(clip, (np.ndarray, torch.Tensor)) and clip.ndim != 1:
+            raise AudioLoadingError(
+                f"The feature extractor takes clips of shape (n_samples,), got {tuple(clip.shape)}. Pass several clips "
+                "as a list; `load_audio` mixes channels down."
+            )
+        return to_mono_float32(clip, describe_audio(clip))
+
+    def _features(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features of a whole clip, `(n_samples,)` -> `(num_frames, feature_size)`."""
+        before = self.n_fft - self.hop_length
+        after = -len(waveform) % self.hop_length
+        return self._features_of_windows(np.pad(waveform, (before, after)))
+
+    def _features_of_windows(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features of all windows of `n_fft` samples that fit, one every `hop_length`.
+
+        In double precision: the numbers then do not depend on how a clip is divided into batches or chunks.
+        """
+        window, filters = torch.from_numpy(self.window), torch.from_numpy(self.mel_filters)
+        windows = torch.from_numpy(samples).double().unfold(0, self.n_fft, self.hop_length)
+        passes = []
+        for part in windows.split(_FRAMES_PER_PASS):
+            spectrum = torch.fft.rfft(part * window)
+            power = spectrum.real.square() + spectrum.imag.square()
+            mel = power @ filters
+            passes.append((mel.clamp_min(self.mel_floor).log10() + 4.0).div(4.0).float())
+        return torch.cat(passes).numpy()
+
+
+class AuraFeatureStream:
+    """Features of speech that arrives in pieces; made by [`AuraFeatureExtractor.stream`].
+
+    All frames of [`~AuraFeatureStream.push`] and [`~AuraFeatureStream.finish`] together are the features of the whole
+    clip. A frame comes out as soon as its last sample is in.
+
+    Example:
+
+    ```python
+    stream = AuraFeatureExtractor().stream()
+    for chunk in microphone:  # samples at 16 kHz, any length
+        frames = stream.push(chunk)  # (num_new_frames, 80)
+    frames = stream.finish()  # the last, partly filled frame, if there is one
+    ```
+    """
+
+    def __init__(self, feature_extractor: AuraFeatureExtractor) -> None:
+        self._feature_extractor = feature_extractor
+        self._pending = np.zeros(feature_extractor.n_fft - feature_extractor.hop_length, dtype=np.float32)
+        self._finished = False
+        self.num_samples = 0
+        """Samples pushed so far."""
+        self.num_frames = 0
+        """Frames returned so far."""
+
+    def push(self, samples: np.ndarray | torch.Tensor | Sequence[float]) -> NDArray[np.float32]:
+        """Add samples, get the frames that they complete.
+
+        Args:
+            samples: shape `(n_samples,)`, mono, at the extractor's rate; any number of them, also none.
+
+        Returns:
+            `np.ndarray` of shape `(num_new_frames, feature_size)`, float32; possibly 0 frames.
+
+        Raises:
+            AudioLoadingError: samples that [`~transformers_aura.load_audio`] refuses.
+            RuntimeError: the stream is finished.
+        """
+        if self._finished:
+            raise RuntimeError("This stream is finished: make a new one with `feature_extractor.stream()`.")
+        chunk = to_mono_float32(samples, "the chunk of the stream", allow_empty=True)
+        self.num_samples += len(chunk)
+        self._pending = np.concatenate([self._pending, chunk])
+        return self._complete_frames()
+
+    def finish(self) -> NDArray[np.float32]:
+        """End the stream, get the last frame if samples are left for one: `(0 or 1, feature_size)`, float32."""
+        if self._finished:
+            raise RuntimeError("This stream is finished: make a new one with `feature_extractor.stream()`.")
+        self._finished = True
+        missing = -self.num_samples % self._feature_extractor.hop_length
+        self._pending = np.concatenate([self._pending, np.zeros(missing, dtype=np.float32)])
+        return self._complete_frames()
+
+    def _complete_frames(self) -> NDArray[np.float32]:
+        extractor = self._feature_extractor
+        overlap = extractor.n_fft - extractor.hop_length
+        num_new = (len(self._pending) - overlap) // extractor.hop_length
+        if num_new == 0:
+            return np.empty((0, extractor.feature_size), dtype=np.float32)
+        used = num_new * extractor.hop_length
+        frames = extractor._features_of_windows(self._pending[: overlap + used])
+        self._pending = self._pending[used:]
+        self.num_frames += num_new
+        return frames
