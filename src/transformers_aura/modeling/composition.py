@@ -231,20 +231,29 @@ def _load_base(
     loader_kwargs = {"use_safetensors": True, **loader_kwargs}
     _keep_patch_embedding_unquantised(loader_kwargs.get("quantization_config"))
     prefix = "language_model." if issubclass(cls, AuraModel) else "model.language_model."
-    student, loading_info = PreTrainedModel.from_pretrained.__func__(
-        cls,
-        source,
-        config=without_lora,
-        key_mapping={r"^model\.(?!language_model\.|embed_audio\.)": prefix},
-        output_loading_info=True,
-        **{name: value for name, value in hub_kwargs.items() if value is not None},
-        **loader_kwargs,
-    )
-    problems = sorted(map(str, [*loading_info["missing_keys"], *loading_info["mismatched_keys"]]))
+    try:
+        student, loading_info = PreTrainedModel.from_pretrained.__func__(
+            cls,
+            source,
+            config=without_lora,
+            key_mapping={r"^model\.(?!language_model\.|embed_audio\.)": prefix},
+            output_loading_info=True,
+            **{name: value for name, value in hub_kwargs.items() if value is not None},
+            **loader_kwargs,
+        )
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise AdapterMismatchError(
+            f"{source} is not the LLM of this student: its weights have other shapes than the student's config.json "
+            f"says ({config.text_config.model_type}, {config.text_config.num_hidden_layers} layers, width "
+            f"{config.text_config.hidden_size}). The loader's report above names them."
+        ) from error
+    problems = sorted(map(str, loading_info["missing_keys"]))
     if problems:
         raise AdapterMismatchError(
-            f"{source} lacks weights of the {config.text_config.model_type} LLM that this student needs, "
-            f"or has them in other shapes: {_some(problems)}."
+            f"{source} lacks weights of the {config.text_config.model_type} LLM that this student needs: "
+            f"{_some(problems)}."
         )
     # The loader remembers the key mapping in order to undo it on saving; a student is saved under its own names.
     student._weight_conversions = None
@@ -353,10 +362,10 @@ def _check_fingerprint(student: AuraPreTrainedModel, config: AuraConfig, source:
     same = expected.shape == found.shape
     if same:
         known = ~found.isnan()
-        # another dtype on the way may move a value by one unit in the last place of bfloat16, not more, and not many
+        # Another dtype on the way may round one value in sixteen to the next bfloat16; a fine-tune moves many more.
         close = torch.isclose(found[known], expected[known], rtol=2**-7, atol=1e-6)
         exact = found[known] == expected[known]
-        same = bool(close.all()) and exact.float().mean().item() > 0.99
+        same = bool(close.all()) and exact.float().mean().item() > 0.9
     if not same:
         revision = f" at revision {config.base_revision}" if config.base_revision else ""
         raise AdapterMismatchError(

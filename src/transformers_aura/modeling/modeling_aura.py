@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
@@ -82,21 +85,23 @@ class AuraPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.audio_language_model.language_model.set_input_embeddings(value)
 
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func: Callable[..., Any] = checkpoint, **kwargs: Any
     ) -> None:
         """As in [`PreTrainedModel`]; the recomputation in backward keeps LoRA where the forward pass had it.
 
         Raises:
             ValueError: reentrant checkpointing was asked for, which cannot carry that over.
         """
-        settings = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        if settings["use_reentrant"]:
-            raise ValueError(
-                "AuRA needs non-reentrant gradient checkpointing: leave `use_reentrant` out or set it to False."
+        if isinstance(gradient_checkpointing_func, functools.partial):
+            if gradient_checkpointing_func.keywords.get("use_reentrant"):
+                raise ValueError(
+                    "AuRA needs non-reentrant gradient checkpointing: leave `use_reentrant` out or set it to False."
+                )
+            gradient_checkpointing_func = functools.partial(
+                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_context
             )
-        settings["context_fn"] = checkpoint_context
-        super().gradient_checkpointing_enable(settings, **kwargs)
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @classmethod
     def from_pretrained(

@@ -1,0 +1,279 @@
+"""A student and its base LLM: composed, saved, loaded, mismatched, merged."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from gguf import GGUFWriter
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
+from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A base LLM's folder and the compact folder of a student on it."""
+    base = save_tiny_language_model(tmp_path / "base")
+    tiny_student(base).save_pretrained(tmp_path / "student")
+    return base, tmp_path / "student"
+
+
+def inputs(student, tokens=6):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, 60, (2, 14), generator=generator)
+    ids[0, 3 : 3 + tokens] = student.config.audio_token_id
+    return {"input_ids": ids, "input_features": torch.randn(1, tokens * 8, 80, generator=generator)}
+
+
+@torch.no_grad()
+def logits(student):
+    return student(**inputs(student)).logits
+
+
+def edit_weights(folder, edit):
+    weights = load_file(folder / "model.safetensors")
+    save_file(edit(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_the_saved_repo_is_small_and_loads_back_exactly(saved):
+    base, folder = saved
+    student = tiny_student(base)
+    weights = load_file(folder / "model.safetensors")
+    assert weights.keys() == {n for n, p in student.named_parameters() if p.requires_grad}
+    assert not list(folder.glob("adapter_config.json"))  # it would hijack AutoModel
+    loaded = AuraForSpeechQA.from_pretrained(folder)
+    assert torch.equal(logits(loaded), logits(student))
+    loaded.save_pretrained(folder.parent / "again")
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(folder.parent / "again")), logits(student))
+    headless = AuraModel.from_pretrained(folder)
+    with torch.no_grad():
+        states = headless(**inputs(student)).last_hidden_state
+    assert torch.equal(student.lm_head(states), logits(student))
+    assert loaded.generation_config.to_dict() == student.generation_config.to_dict()
+
+
+def test_dtype_and_loading_info(saved):
+    _, folder = saved
+    loaded, info = AuraForSpeechQA.from_pretrained(folder, dtype=torch.bfloat16, output_loading_info=True)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert not info["missing_keys"]
+
+
+def test_new_student_starts_with_the_llms_own_scale_and_answers_text_as_it_does(tmp_path):
+    base_folder = save_tiny_language_model(tmp_path, "llama")
+    student = AuraForSpeechQA.from_language_model_pretrained(base_folder, lora_rank=4)
+    embeddings = student.get_input_embeddings().weight
+    audio = student.get_audio_features(torch.randn(1, 80, 80)).pooler_output
+    assert audio.square().mean().sqrt().item() == pytest.approx(embeddings.square().mean().sqrt().item(), rel=0.1)
+    assert student.config.lora_num_layers == 2
+    assert student.config.base_model == str(base_folder)
+    assert not student.training
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda w: {k: v for k, v in w.items() if "embed_audio.norm" not in k}, "missing: embed_audio.norm.weight"),
+        (lambda w: w | {"model.embed_audio.extra": torch.zeros(1)}, "unexpected: embed_audio.extra"),
+        (
+            lambda w: {k: v.repeat(2, 1) if k.endswith("0.mlp.up_proj.lora_A.default.weight") else v for k, v in w.items()},
+            r"up_proj.lora_A.default.weight has shape \(8, 32\), the model's is \(4, 32\)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tensor_too_few_too_many_or_of_another_shape(saved, edit, message):
+    edit_weights(saved[1], edit)
+    with pytest.raises(AdapterMismatchError, match=message):
+        AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_a_cut_off_file(saved):
+    file = saved[1] / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(AdapterMismatchError, match="cut off"):
+        AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_another_base_is_an_error(saved, tmp_path):
+    base, folder = saved
+    other = save_tiny_language_model(tmp_path / "other", seed=1)
+    with pytest.raises(AdapterMismatchError, match="not the one that this adapter was trained on"):
+        AuraForSpeechQA.from_pretrained(folder, base_model=other)
+    elsewhere = shutil.copytree(base, tmp_path / "elsewhere")
+    assert torch.equal(
+        logits(AuraForSpeechQA.from_pretrained(folder, base_model=elsewhere)), logits(tiny_student(base))
+    )
+    shutil.rmtree(base)
+    with pytest.raises(FileNotFoundError, match="base_model="):
+        AuraForSpeechQA.from_pretrained(folder)
+
+
+def test_a_fine_tune_of_the_base_is_another_base(saved, tmp_path):
+    """Every weight moved by about a per cent, as fine-tuning does."""
+    base, folder = saved
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 0.02 * torch.randn_like(parameter))
+    shutil.copytree(base, tmp_path / "tuned")
+    model.save_pretrained(tmp_path / "tuned")
+    with pytest.raises(AdapterMismatchError, match="their weights differ"):
+        AuraForSpeechQA.from_pretrained(folder, base_model=tmp_path / "tuned")
+
+
+def test_the_base_in_another_dtype_is_the_same_base(saved, tmp_path):
+    base, folder = saved
+    for dtype in (torch.bfloat16, torch.float16):
+        copy = shutil.copytree(base, tmp_path / str(dtype))
+        AutoModelForCausalLM.from_pretrained(base).to(dtype).save_pretrained(copy)
+        AuraForSpeechQA.from_pretrained(folder, base_model=copy)
+
+
+def test_a_base_of_another_shape_is_an_error(saved, tmp_path):
+    wide = save_tiny_language_model(tmp_path / "wide", hidden_size=64)
+    with pytest.raises(AdapterMismatchError, match="other shapes .* width 32"):
+        AuraForSpeechQA.from_pretrained(saved[1], base_model=wide)
+
+
+def test_unsupported_base_is_an_error_before_anything_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ValueError, match="Supported: qwen2"):
+        AuraForSpeechQA.from_language_model_pretrained(tmp_path)
+
+
+def test_misspelt_setting_of_a_new_student_is_an_error(tmp_path):
+    base = save_tiny_language_model(tmp_path)
+    with pytest.raises(TypeError, match="lora_ranks"):
+        AuraForSpeechQA.from_language_model_pretrained(base, lora_ranks=4)
+    with pytest.raises(ValueError, match="not both ways"):
+        AuraForSpeechQA.from_language_model_pretrained(base, audio_config={}, tokens_per_block=1)
+
+
+def test_merging_keeps_rows_with_audio_and_the_live_student(saved, tmp_path):
+    base, _ = saved
+    student = tiny_student(base)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    merged = student.merge()
+    merged.save_pretrained(tmp_path / "merged")
+    loaded = AuraForSpeechQA.from_pretrained(tmp_path / "merged")
+    assert not [name for name, _ in loaded.named_modules() if "lora" in name]
+    assert AuraConfig.from_pretrained(tmp_path / "merged").base_model is None
+    torch.testing.assert_close(logits(loaded)[0], logits(student)[0], atol=2e-4, rtol=1e-3)
+    student.config.lora_scope = "always"
+    torch.testing.assert_close(logits(loaded), logits(student), atol=2e-4, rtol=1e-3)
+    with torch.no_grad():
+        for parameter in merged.parameters():
+            parameter.zero_()
+    after = student.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(ValueError, match="no LoRA to merge"):
+        merged.merge()
+    student.config.lora_scope = "audio"
+    with pytest.raises(ValueError, match='lora_scope="rows"'):
+        student.merge()
+
+
+def test_a_merged_checkpoint_with_a_tensor_missing(saved, tmp_path):
+    tiny_student(saved[0]).merge().save_pretrained(tmp_path / "merged")
+    edit_weights(tmp_path / "merged", lambda w: {k: v for k, v in w.items() if "embed_audio.proj" not in k})
+    with pytest.raises(AdapterMismatchError, match=r"missing: model.embed_audio.proj"):
+        AuraForSpeechQA.from_pretrained(tmp_path / "merged")
+    with pytest.raises(ValueError, match="does not apply"):
+        AuraForSpeechQA.from_pretrained(tmp_path / "merged", base_model="org/base")
+
+
+def test_meta_device_counts_parameters_without_memory(saved):
+    config = AuraConfig.from_pretrained(saved[1])
+    with torch.device("meta"):
+        student = AuraForSpeechQA(config)
+    expected = tiny_student(saved[0])
+    assert {n: p.shape for n, p in student.named_parameters()} == {n: p.shape for n, p in expected.named_parameters()}
+    assert all(parameter.is_meta for parameter in student.parameters())
+
+
+def test_a_layer_with_lora_that_would_be_offloaded_is_an_error(saved, tmp_path):
+    layers = {f"model.language_model.layers.{i}": "cpu" for i in range(3)}
+    device_map = {
+        "model.language_model.embed_tokens": "cpu", "model.language_model.norm": "cpu",
+        "model.language_model.rotary_emb": "cpu", "model.embed_audio": "cpu", "lm_head": "cpu",
+    }  # fmt: skip
+    device_map |= layers | {"model.language_model.layers.1": "disk"}
+    with pytest.raises(AdapterMismatchError, match="first 2 decoder layers on a device"):
+        AuraForSpeechQA.from_pretrained(saved[1], device_map=device_map, offload_folder=tmp_path / "offload")
+
+
+def test_the_placeholder_is_never_said(tmp_path):
+    """A base with spare rows in its embedding: the placeholder's id falls into them, and the head could name it."""
+    base = save_tiny_language_model(tmp_path / "base", vocab_size=512)
+    student = tiny_student(base)
+    assert student.config.audio_token_id < 512
+    with torch.no_grad():
+        student.lm_head.weight[student.config.audio_token_id] = student.lm_head.weight.abs().max() * 100
+    student.save_pretrained(tmp_path / "student")
+    tokens = student.generate(**inputs(student), max_new_tokens=10, do_sample=False)[:, 14:]
+    assert student.config.audio_token_id not in tokens
+    loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student")
+    assert loaded.generation_config.suppress_tokens == [student.config.audio_token_id]
+
+
+def test_base_llm_from_a_gguf_file(tmp_path):
+    """The same tiny llama as a folder and as a GGUF file: two students with the same weights."""
+    folder = save_tiny_language_model(tmp_path / "folder", "llama", tie_word_embeddings=False)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    file = write_gguf(base, tmp_path / "base.gguf")
+    student = AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=4, dtype=torch.float32)
+    randomise_adapter(student)
+    ids = torch.randint(5, 60, (1, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(student(input_ids=ids).logits, base(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    student.save_pretrained(tmp_path / "student")
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(tmp_path / "student")), logits(student))
+
+
+def write_gguf(model, file):
+    """A GGUF file, in float32, of a tiny llama and a tokenizer of single bytes."""
+    config = model.config
+    writer = GGUFWriter(str(file), "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    words = ["a", "b", "ab", *(f"<{i}>" for i in range(config.vocab_size - 3))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(words)
+    writer.add_token_types([1] * len(words))
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(2)
+    names = {
+        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    }  # fmt: skip
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    for key, tensor in model.state_dict().items():
+        if key.startswith("model.layers."):
+            _, _, layer, rest = key.split(".", 3)
+            short = names[rest.removesuffix(".weight")]
+            if short in heads:  # llama.cpp keeps the two halves of a rotary pair side by side
+                count = heads[short]
+                tensor = tensor.view(count, 2, -1, tensor.shape[-1]).transpose(1, 2).reshape(tensor.shape)
+            name = f"blk.{layer}.{short}.weight"
+        else:
+            name = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+                    "lm_head.weight": "output.weight"}[key]  # fmt: skip
+        writer.add_tensor(name, tensor.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file

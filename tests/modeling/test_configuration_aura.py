@@ -1,0 +1,72 @@
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
+
+from transformers_aura import AuraAudioConfig, AuraConfig
+from transformers_aura.modeling.configuration_aura import num_audio_tokens
+from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
+
+
+def test_num_audio_tokens_counts_the_partial_token_at_the_end():
+    assert [num_audio_tokens(frames, 8) for frames in (0, 1, 8, 9, 500)] == [0, 1, 1, 2, 63]
+    assert num_audio_tokens(torch.tensor([0, 1, 8, 9, 500]), 8).tolist() == [0, 1, 1, 2, 63]
+
+
+@pytest.mark.parametrize(("frames_per_token", "rate"), [(4, 25), (8, 12.5), (16, 6.25)])
+def test_tokens_per_second(frames_per_token, rate):
+    assert AuraAudioConfig(frames_per_token=frames_per_token).tokens_per_second == rate
+
+
+def test_config_survives_saving(tmp_path):
+    config = AuraConfig.from_text_audio_configs(
+        AutoConfig.for_model("llama", num_hidden_layers=6),
+        AuraAudioConfig(num_mel_bins=128, tokens_per_block=None),
+        base_model="org/base",
+        lora_rank=16,
+        lora_scope="audio",
+    )
+    config.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).to_dict() == AuraConfig.from_pretrained(tmp_path).to_dict()
+    assert AuraConfig.from_pretrained(tmp_path).to_dict() == config.to_dict() | {
+        "transformers_version": AuraConfig.from_pretrained(tmp_path).to_dict()["transformers_version"]
+    }
+    assert config.lora_num_layers == 4  # two thirds of six
+    assert config.lora_alpha == 16
+
+
+@pytest.mark.parametrize("family", ["gpt2", "granite", "mixtral"])
+def test_unsupported_family_is_an_error_that_lists_the_supported_ones(family):
+    with pytest.raises(ValueError, match=family) as raised:
+        AuraConfig.from_text_audio_configs(AutoConfig.for_model(family), AuraAudioConfig())
+    assert all(supported in str(raised.value) for supported in SUPPORTED_LANGUAGE_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frames_per_token": 3}, "even"),
+        ({"tokens_per_block": 0}, "tokens_per_block"),
+        ({"patch_embedding": "mlp"}, "patch_embedding"),
+        ({"num_mel_bins": 0}, "num_mel_bins"),
+    ],
+)
+def test_bad_audio_settings(settings, message):
+    with pytest.raises((ValueError, StrictDataclassError), match=message):
+        AuraAudioConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora_num_layers": 99}, "between 1 and the LLM's 6 layers, got 99"),
+        ({"lora_target_modules": ["q_proj", "qkv"]}, "'qkv'"),
+        ({"lora_rank": -1}, "lora_rank"),
+        ({"lora_scope": "everywhere"}, "lora_scope"),
+    ],
+)
+def test_bad_lora_settings(settings, message):
+    with pytest.raises((ValueError, StrictDataclassError), match=message):
+        AuraConfig.from_text_audio_configs(
+            AutoConfig.for_model("llama", num_hidden_layers=6), AuraAudioConfig(), **settings
+        )
