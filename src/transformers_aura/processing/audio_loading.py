@@ -48,6 +48,7 @@ _SILENCE_PEAK = 1 / 32768  # one step of 16-bit audio
 _INTEGER_SCALES = {np.dtype(np.int8): 2**7, np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MIN_BASE64_LENGTH = 64  # the shortest audio file there is (a WAV header) is longer; most mistyped paths are not
+_MAX_PATH_LENGTH = 4096
 _USER_AGENT = "transformers-aura"
 
 
@@ -195,6 +196,12 @@ def is_samples_list(source: Any) -> bool:
     )
 
 
+def is_audio_decoder(source: Any) -> bool:
+    """Whether `source` is a torchcodec `AudioDecoder`, such as the ones `datasets` >= 4 yields."""
+    torchcodec_decoders = sys.modules.get("torchcodec.decoders")  # imported by whoever made the object, if it is one
+    return torchcodec_decoders is not None and isinstance(source, torchcodec_decoders.AudioDecoder)
+
+
 def describe_audio(source: Any) -> str:
     """A short name of an audio source for messages, never the data itself."""
     if isinstance(source, str):
@@ -234,7 +241,7 @@ def _read(source: AudioSource, description: str, timeout_seconds: float) -> tupl
         return samples, _check_sampling_rate(rate, "The rate beside the samples")
     if isinstance(source, (list, tuple)):
         return source, None
-    if _is_torchcodec_decoder(source):
+    if is_audio_decoder(source):
         decoded = source.get_all_samples()
         return decoded.data.mean(dim=0), int(decoded.sample_rate)  # `data` is (channels, n_samples)
     if isinstance(source, SupportsRead):
@@ -261,10 +268,10 @@ def _read_text(source: str, description: str, timeout_seconds: float) -> tuple[N
         return _decode(urllib.parse.unquote_to_bytes(payload), description)
     if scheme.startswith("file://"):
         return _read_file(Path(urllib.request.url2pathname(urllib.parse.urlsplit(source).path)), description)
-    if len(source) >= _MIN_BASE64_LENGTH and _BASE64_TEXT.fullmatch(source.replace("\n", "")):
-        # Base64 has no dot: a path of this look has no extension, and it wins if it exists.
-        if len(source) > 4096 or not os.path.exists(source):
-            return _decode(_decode_base64(source, description), description)
+    looks_like_base64 = len(source) >= _MIN_BASE64_LENGTH and _BASE64_TEXT.fullmatch(source.replace("\n", ""))
+    # A path may look like that too (without a dot, so without an extension): it wins if it exists.
+    if looks_like_base64 and (len(source) > _MAX_PATH_LENGTH or not os.path.exists(source)):
+        return _decode(_decode_base64(source, description), description)
     return _read_file(Path(source), description)
 
 
@@ -407,12 +414,6 @@ def _decode_base64(text: str, description: str) -> bytes:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except binascii.Error as error:
         raise AudioLoadingError(f"{description} is not valid base64: {error}.") from error
-
-
-def _is_torchcodec_decoder(source: Any) -> bool:
-    """Whether `source` is a torchcodec `AudioDecoder`, such as the ones `datasets` >= 4 yields."""
-    torchcodec_decoders = sys.modules.get("torchcodec.decoders")  # imported by whoever made the object, if it is one
-    return torchcodec_decoders is not None and isinstance(source, torchcodec_decoders.AudioDecoder)
 
 
 def _as_array(samples: Any, description: str) -> np.ndarray:

@@ -1,0 +1,373 @@
+"""`pipeline("audio-question-answering")`: ask a student by voice, by voice and text, or in a chat."""
+
+import collections.abc
+import copy
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import BatchFeature, GenerationConfig, Pipeline
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.audio_loading import (
+    AUDIO_DICT_KEYS,
+    SupportsRead,
+    is_array_with_rate,
+    is_audio_decoder,
+    is_samples_list,
+)
+from ..processing.processing_aura import AuraProcessor, Conversation, build_conversation
+
+
+REQUEST_KEYS = ("audio", "question", "context", "history")
+"""Keys of a dict input, the arguments of [`~transformers_aura.processing.processing_aura.build_conversation`]."""
+
+DEFAULT_MAX_NEW_TOKENS = 256
+
+_PREPROCESS_KEYWORDS = (
+    "question",
+    "context",
+    "sampling_rate",
+    "truncate_to_seconds",
+    "continue_final_message",
+    "chat_template_kwargs",
+)
+_POSTPROCESS_KEYWORDS = ("skip_special_tokens",)
+
+
+class AudioQuestionAnsweringPipeline(Pipeline):
+    """
+    Answers spoken questions, and questions about speech, with an [`AuraForSpeechQA`].
+
+    Example:
+
+    ```python
+    from transformers import pipeline
+    import transformers_aura
+
+    pipe = pipeline("audio-question-answering", model="org/student")
+    pipe("question.wav")  # [{"answer": "Paris."}]
+    pipe({"audio": "talk.flac", "question": "Who is speaking?"}, max_new_tokens=20)
+    pipe([{"role": "user", "content": [{"type": "audio", "path": "question.wav"}]}])
+    ```
+
+    One input is one of
+
+    - a spoken question alone: anything that [`~transformers_aura.load_audio`] takes (a path, URL, bytes,
+      `{"array": ..., "sampling_rate": ...}`, what `datasets` yields, or plain samples together with `sampling_rate=`);
+    - a dict with `"audio"`, `"question"` (written), `"context"` (a text to answer from) and `"history"` (messages before),
+      each optional, but an audio or a question there must be;
+    - a chat: a list of messages, or `{"messages": [...]}`, see [`AuraProcessor.apply_chat_template`].
+
+    Several inputs are a list (the result is a list), or a generator, an iterator or a dataset (the result is an iterator
+    that works as it is read). `batch_size=` answers as many at a time.
+    """
+
+    _load_processor = True
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, model: AuraForSpeechQA, processor: AuraProcessor | None = None, **kwargs: Any) -> None:
+        if not isinstance(model, AuraForSpeechQA):
+            raise TypeError(
+                f"The audio-question-answering pipeline runs an AuraForSpeechQA, got a {type(model).__name__}: "
+                "is this the repo of an AuRA student?"
+            )
+        if not isinstance(processor, AuraProcessor):
+            raise TypeError(
+                f"The audio-question-answering pipeline needs `processor=` to be an AuraProcessor, got "
+                f"{type(processor).__name__}."
+            )
+        _check_fit(model, processor)
+        self._generate_keywords = _generate_keywords(model)
+        super().__init__(model=model, processor=processor, **kwargs)
+
+    def _sanitize_parameters(
+        self, generate_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        known = {*_PREPROCESS_KEYWORDS, *self._generate_keywords, *_POSTPROCESS_KEYWORDS}
+        for name in [*kwargs, *(generate_kwargs or {})]:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+                suggestion = f" Did you mean `{close[0]}`?" if close else ""
+                raise TypeError(
+                    f"The audio-question-answering pipeline got an unexpected keyword argument `{name}`.{suggestion} It "
+                    f"takes {', '.join((*_PREPROCESS_KEYWORDS, *_POSTPROCESS_KEYWORDS))}, batch_size, num_workers and every "
+                    "argument of `generate`, such as max_new_tokens, num_beams, do_sample, streamer or generation_config."
+                )
+        twice = sorted(set(kwargs) & set(generate_kwargs or {}))
+        if twice:
+            raise ValueError(f"{twice} were given both directly and in `generate_kwargs`: give each once.")
+        preprocess = {name: kwargs.pop(name) for name in _PREPROCESS_KEYWORDS if name in kwargs}
+        postprocess = {name: kwargs.pop(name) for name in _POSTPROCESS_KEYWORDS if name in kwargs}
+        return preprocess, {**kwargs, **(generate_kwargs or {})}, postprocess
+
+    def __call__(
+        self, inputs: Any, **kwargs: Any
+    ) -> list[dict[str, str]] | list[list[dict[str, str]]] | Iterator[Any]:
+        """Answer one input or several, see the class for their forms.
+
+        Args:
+            inputs: one input, or a list, iterator, generator or dataset of them.
+            question (`str`, *optional*): written question for all inputs that have none of their own.
+            context (`str`, *optional*): context for all inputs that have none of their own.
+            sampling_rate (`int`, *optional*): rate of audio given as plain samples, in hertz.
+            truncate_to_seconds (`float`, *optional*): cut longer audio. By default nothing is cut.
+            continue_final_message (`bool`, *optional*): continue the last message of a chat instead of answering it; by
+                default where it is the assistant's.
+            chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
+            skip_special_tokens (`bool`, defaults to `True`): leave special tokens out of the answer.
+            batch_size (`int`, defaults to 1), num_workers (`int`, defaults to 0): for several inputs.
+            kwargs: every argument of `generate`. Without `max_new_tokens` or `max_length`, here or in the model's
+                generation config, an answer has at most 256 tokens.
+
+        Returns:
+            For one input `[{"answer": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
+            or an iterator of these.
+
+        Raises:
+            TypeError: an unknown keyword.
+            ValueError: an input of an unknown form, with unknown keys, or without anything to ask.
+            AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
+        """
+        if _is_one_input(inputs):
+            return super().__call__(_Request(inputs), **kwargs)
+        if isinstance(inputs, (list, tuple)):
+            return super().__call__([_Request(item) for item in inputs], **kwargs) if inputs else []
+        if isinstance(inputs, (Dataset, collections.abc.Sized)) and not isinstance(
+            inputs, torch.utils.data.IterableDataset
+        ):
+            return super().__call__(_RequestDataset(inputs), **kwargs)
+        if isinstance(inputs, collections.abc.Iterable):
+            return super().__call__((_Request(item) for item in inputs), **kwargs)
+        raise ValueError(_input_error(inputs))
+
+    def preprocess(
+        self,
+        input_: "_Request",
+        question: str | None = None,
+        context: str | None = None,
+        sampling_rate: int | None = None,
+        truncate_to_seconds: float | None = None,
+        continue_final_message: bool | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> BatchFeature:
+        """Model inputs of one request, with a batch dimension of 1."""
+        conversation = _conversation(input_.value, question, context)
+        if continue_final_message is None:
+            continue_final_message = conversation[-1].get("role") == "assistant"
+        inputs = self.processor.apply_chat_template(
+            conversation,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            add_generation_prompt=not continue_final_message,
+            continue_final_message=continue_final_message,
+            processor_kwargs={"sampling_rate": sampling_rate, "truncate_to_seconds": truncate_to_seconds},
+            **(chat_template_kwargs or {}),
+        )
+        return inputs.to(dtype=self.dtype)
+
+    def _forward(self, input_tensors: Mapping[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
+        """Token ids of the answers, `(batch, num_return_sequences, tokens)`."""
+        input_ids = input_tensors["input_ids"]
+        generated = self.model.generate(**input_tensors, **self._with_defaults(generate_kwargs))
+        sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
+        answers = sequences[:, input_ids.shape[1] :]
+        return {"answer_ids": answers.reshape(input_ids.shape[0], -1, answers.shape[-1])}
+
+    def postprocess(
+        self, model_outputs: Mapping[str, torch.Tensor], skip_special_tokens: bool = True
+    ) -> list[dict[str, str]]:
+        """`[{"answer": ...}, ...]` of one request."""
+        texts = self.processor.batch_decode(model_outputs["answer_ids"][0], skip_special_tokens=skip_special_tokens)
+        return [{"answer": text.strip()} for text in texts]
+
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> PipelineIterator:
+        """As in the base class, which however can pad only one way: text goes left, audio features right."""
+        is_sized = isinstance(inputs, collections.abc.Sized)
+        source = PipelineDataset if is_sized else PipelineIterator
+        loader = DataLoader(
+            source(inputs, self.preprocess, preprocess_params),
+            num_workers=num_workers if is_sized else min(num_workers, 1),
+            batch_size=batch_size,
+            collate_fn=self._collate,
+        )
+        outputs = PipelineIterator(loader, self.forward, forward_params, loader_batch_size=batch_size)
+        return PipelineIterator(outputs, self.postprocess, postprocess_params)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save the student and its processor; nothing is added to its config, so that it loads as any other student."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+    def _collate(self, items: list[BatchFeature]) -> BatchFeature:
+        """Inputs of single requests as one batch: text padded on the left, audio features on the right."""
+        if len(items) == 1:
+            return items[0]
+        pad_token_id = self.processor.tokenizer.pad_token_id
+        batch = {
+            "input_ids": _pad_rows([item["input_ids"] for item in items], pad_token_id, left=True),
+            "attention_mask": _pad_rows([item["attention_mask"] for item in items], 0, left=True),
+        }
+        with_audio = [item for item in items if "input_features" in item]
+        if with_audio:
+            silence = self.processor.feature_extractor.padding_value
+            batch["input_features"] = _pad_rows([item["input_features"] for item in with_audio], silence)
+            batch["input_features_mask"] = _pad_rows([item["input_features_mask"] for item in with_audio], False)
+        return BatchFeature(batch)
+
+    def _with_defaults(self, generate_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings."""
+        generation_config = generate_kwargs.get("generation_config")
+        given = dict(self.model.generation_config.to_diff_dict())
+        if generation_config is not None:
+            given.update(generation_config.to_diff_dict())
+        given.update(generate_kwargs)
+        added: dict[str, Any] = {}
+        if given.get("max_new_tokens") is None and given.get("max_length") is None:
+            added["max_new_tokens"] = DEFAULT_MAX_NEW_TOKENS
+        if given.get("pad_token_id") is None:
+            added["pad_token_id"] = self.processor.tokenizer.pad_token_id
+        if generation_config is not None and added:
+            generation_config = copy.deepcopy(generation_config)
+            generation_config.update(**added)
+            added = {"generation_config": generation_config}
+        if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
+            added["tokenizer"] = self.processor.tokenizer
+        return {**generate_kwargs, **added}
+
+
+class _Request:
+    """One input, wrapped so that the base class does not take a list in it for several inputs."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _RequestDataset(Dataset):
+    """A dataset (of `datasets`, torch, or any other sequence) whose items are requests."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> _Request:
+        return _Request(self._dataset[index])
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and "role" in value
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and _is_message(value[0])
+
+
+def _is_audio(value: Any) -> bool:
+    """Whether `value` is audio in itself (not a dict)."""
+    return (
+        isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
+        or is_samples_list(value)
+        or is_array_with_rate(value)
+        or is_audio_decoder(value)
+        or isinstance(value, SupportsRead)
+    )
+
+
+def _is_one_input(value: Any) -> bool:
+    return isinstance(value, (Mapping, _Request)) or _is_chat(value) or _is_audio(value)
+
+
+def _conversation(value: Any, question: str | None, context: str | None) -> Conversation:
+    """The chat of one input."""
+    if isinstance(value, Mapping) and "messages" in value and len(value) == 1:
+        value = value["messages"]
+    if _is_chat(value):
+        if question is not None or context is not None:
+            raise ValueError("A chat holds its question and context itself: leave `question=` and `context=` out.")
+        return list(value)
+    if _is_audio(value):
+        return build_conversation(value, question, context)
+    if not isinstance(value, Mapping):
+        raise ValueError(_input_error(value))
+    if set(value) <= set(AUDIO_DICT_KEYS) and value:
+        return build_conversation(value, question, context)
+    unknown = [str(key) for key in value if key not in REQUEST_KEYS]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], REQUEST_KEYS, n=1, cutoff=0.6)
+        suggestion = f' Did you mean "{close[0]}"?' if close else ""
+        raise ValueError(
+            f"The input has unknown keys {unknown}.{suggestion} Valid keys are {', '.join(REQUEST_KEYS)}, or those of an audio "
+            f"dict: {', '.join(AUDIO_DICT_KEYS)}. (Of a dataset, select the columns: "
+            'dataset.select_columns(["audio", "question"]).)'
+        )
+    return build_conversation(
+        value.get("audio"),
+        value.get("question") or question,
+        value.get("context") or context,
+        value.get("history"),
+    )
+
+
+def _input_error(value: Any) -> str:
+    return (
+        f"An input of type {type(value).__name__} is not supported. Pass audio (a path, URL, bytes, samples, "
+        '{"array": ..., "sampling_rate": ...}), {"audio": ..., "question": ..., "context": ...}, a chat (a list of messages), '
+        "or a list, generator or dataset of these."
+    )
+
+
+def _pad_rows(rows: list[torch.Tensor], value: float, left: bool = False) -> torch.Tensor:
+    """Tensors of shape `(n_i, length_i, ...)` as one of shape `(sum n_i, longest, ...)`."""
+    longest = max(row.shape[1] for row in rows)
+    padded = rows[0].new_full((sum(row.shape[0] for row in rows), longest, *rows[0].shape[2:]), value)
+    start = 0
+    for row in rows:
+        columns = slice(longest - row.shape[1], longest) if left else slice(0, row.shape[1])
+        padded[start : start + row.shape[0], columns] = row
+        start += row.shape[0]
+    return padded
+
+
+def _generate_keywords(model: AuraForSpeechQA) -> frozenset[str]:
+    """Every argument that `model.generate` takes besides the model's inputs."""
+    settings = {name for name in vars(GenerationConfig()) if not name.startswith("_")} - {"transformers_version"}
+    arguments = set(inspect.signature(model.generate).parameters) - {"inputs", "kwargs"}
+    return frozenset(settings | arguments | {"tokenizer"})
+
+
+def _check_fit(model: AuraForSpeechQA, processor: AuraProcessor) -> None:
+    """Raise if the processor was made for another student: the model would hear noise, or count other positions."""
+    audio_config, feature_extractor = model.config.audio_config, processor.feature_extractor
+    pairs = {
+        "frames_per_token": (audio_config.frames_per_token, processor.frames_per_token),
+        "num_mel_bins": (audio_config.num_mel_bins, feature_extractor.feature_size),
+        "sampling_rate": (audio_config.sampling_rate, feature_extractor.sampling_rate),
+        "hop_length": (audio_config.hop_length, feature_extractor.hop_length),
+        "audio_token_id": (model.config.audio_token_id, processor.audio_token_id),
+    }
+    for name, (of_model, of_processor) in pairs.items():
+        if of_model != of_processor:
+            raise ValueError(
+                f"Model and processor do not belong together: {name} is {of_model} in the model's config and {of_processor} in "
+                "the processor. Load both from the same repo."
+            )
