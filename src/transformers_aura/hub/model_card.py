@@ -1,0 +1,200 @@
+"""The model card: a README.md that fills itself from what is in the folder and from the training run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+from ..modeling.configuration_aura import AuraConfig
+from ..package_data import package_data_folder
+from .repo_folder import RepoFolder, human_bytes, is_hub_id
+
+
+TAGS = ("audio-question-answering", "aura", "speech", "lora", "knowledge-distillation")
+PIPELINE_TAG = "audio-text-to-text"
+
+# True of every student, whatever it was trained on.
+GENERAL_LIMITS = (
+    "It answers what it understood. On speech unlike its training data (other languages, accents, vocabulary, noise) it is often wrong "
+    "and does not say so.",
+    "It was taught by an encoder for speech recognition: who speaks, how, and sounds that are not speech are probably lost on it.",
+    "It knows nothing that its base model does not know, and inherits its errors and biases.",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    One number of an evaluation.
+
+    Args:
+        metric (`str`): what was measured, `"accuracy"` or `"wer"` for example.
+        value (`float`): the number, in the metric's own unit.
+        dataset (`str`): what it was measured on.
+        num_examples (`int`): how many items went into it.
+        interval (`tuple[float, float]`, *optional*): 95 % confidence interval.
+        command (`str`, *optional*): the command that reproduces it.
+    """
+
+    metric: str
+    value: float
+    dataset: str
+    num_examples: int
+    interval: tuple[float, float] | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """
+    What a card tells about the run that made the student. Everything is optional; what is not given is not mentioned.
+
+    Args:
+        teacher (`str`): the encoder that taught it, by Hub id or name.
+        data (`Sequence[str]`): one line a source of training data.
+        datasets (`Sequence[str]`): Hub ids of those that have one, for the card's metadata.
+        losses (`dict[str, float]`): last value of each component of the loss.
+        loss_weights (`dict[str, float]`): its weight in the sum.
+        num_steps (`int`): optimizer steps.
+        duration_seconds (`float`): wall-clock time of training.
+        recipe (`str`): the recipe, as YAML.
+        results (`Sequence[Result]`): evaluations.
+        limits (`Sequence[str]`): what this student cannot do, beyond what no student can.
+        languages (`Sequence[str]`): codes of the languages it was trained on (`"en"`).
+    """
+
+    teacher: str | None = None
+    data: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    losses: dict[str, float] = field(default_factory=dict)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    num_steps: int | None = None
+    duration_seconds: float | None = None
+    recipe: str | None = None
+    results: Sequence[Result] = ()
+    limits: Sequence[str] = ()
+    languages: Sequence[str] = ()
+
+
+def save_model_card(
+    folder: str | os.PathLike,
+    summary: TrainingSummary | None = None,
+    *,
+    repo_id: str | None = None,
+    base_model: str | None = None,
+    license: str | None = None,
+) -> Path:
+    """
+    Write the README.md of a student's folder, from the files in it and from what is known of its training.
+
+    Sizes and parameter counts are read from the weight files, so that they cannot differ from what is uploaded.
+
+    Args:
+        folder (`str` or `PathLike`): what `save_pretrained` wrote.
+        summary (`TrainingSummary`, *optional*): what the card says of the training run.
+        repo_id (`str`, *optional*): where the student will live; the card's examples name it. The folder's name without it.
+        base_model (`str`, *optional*): the base model of a merged checkpoint, whose own config no longer names it.
+        license (`str`, *optional*): the Hub's name of a licence. Without it, the base model's own is inherited where it can be read.
+
+    Returns:
+        `Path`: the README.md.
+
+    Raises:
+        HubError: `folder` holds no student.
+    """
+    repo = RepoFolder.read(folder)
+    summary = summary or TrainingSummary()
+    name = repo_id or repo.path.resolve().name
+    base_model = base_model or repo.config.base_model
+    card = ModelCard.from_template(
+        _card_data(repo, summary, name, base_model, _license_data(license, base_model, repo.config.base_revision)),
+        template_str=(package_data_folder("hub_cards") / "student.md.jinja").read_text(encoding="utf-8"),
+        name=name,
+        short_name=name.split("/")[-1],
+        config=repo.config,
+        audio=repo.config.audio_config,
+        base_model=base_model,
+        base_is_on_hub=base_model is not None and is_hub_id(base_model),
+        is_merged=repo.config.base_model is None,
+        num_base_parameters=num_language_model_parameters(repo.config),
+        num_parameters=repo.num_parameters,
+        num_bytes=repo.num_bytes,
+        size=human_bytes(repo.num_bytes),
+        summary=summary,
+        limits=[*summary.limits, *GENERAL_LIMITS],
+    )
+    path = repo.path / "README.md"
+    path.write_text(str(card), encoding="utf-8")
+    return path
+
+
+def num_language_model_parameters(config: AuraConfig) -> int:
+    """Parameters of the base LLM with its head, tied weights counted once; counted on the meta device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        language_model = AutoModelForCausalLM.from_config(config.text_config)
+    return sum(parameter.numel() for parameter in language_model.parameters())
+
+
+def _card_data(
+    repo: RepoFolder, summary: TrainingSummary, name: str, base_model: str | None, license_data: dict[str, str]
+) -> ModelCardData:
+    metadata: dict[str, Any] = {
+        **license_data,
+        "library_name": "transformers",
+        "pipeline_tag": PIPELINE_TAG,
+        "tags": list(TAGS),
+    }
+    if summary.languages:
+        metadata["language"] = list(summary.languages)
+    if summary.datasets:
+        metadata["datasets"] = list(summary.datasets)
+    if base_model is not None and is_hub_id(base_model):
+        metadata["base_model"] = base_model
+        metadata["base_model_relation"] = "adapter" if repo.config.base_model is not None else "finetune"
+    if summary.results:
+        metadata["model_name"] = name
+        metadata["eval_results"] = [
+            EvalResult(
+                task_type=PIPELINE_TAG,
+                task_name="audio question answering",
+                dataset_type=result.dataset,
+                dataset_name=result.dataset,
+                metric_type=result.metric,
+                metric_value=result.value,
+            )
+            for result in summary.results
+        ]
+    return ModelCardData(**metadata)
+
+
+def _license_data(license: str | None, base_model: str | None, base_revision: str | None) -> dict[str, str]:
+    """The card's licence fields: what was asked for, else the base model's own, else none."""
+    if license is not None:
+        return {"license": license}
+    base_card = _base_model_card(base_model, base_revision)
+    if base_card is None:
+        return {}
+    fields = base_card.data.to_dict()
+    return {key: fields[key] for key in ("license", "license_name", "license_link") if fields.get(key)}
+
+
+def _base_model_card(base_model: str | None, base_revision: str | None) -> ModelCard | None:
+    """The base model's own card, from its folder or the Hub; `None` where there is none or the Hub is out of reach."""
+    if base_model is None:
+        return None
+    if is_hub_id(base_model):
+        with contextlib.suppress(EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError):
+            return ModelCard.load(hf_hub_download(base_model, "README.md", revision=base_revision))
+        return None
+    readme = Path(base_model) / "README.md"
+    return ModelCard.load(readme) if readme.is_file() else None

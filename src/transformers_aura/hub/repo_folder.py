@@ -1,0 +1,91 @@
+"""Reading a student's folder without loading the student: what is in it, and how large it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ..modeling.configuration_aura import AuraConfig
+from .errors import HubError
+
+
+@dataclass(frozen=True)
+class RepoFolder:
+    """
+    A folder that `save_pretrained` wrote.
+
+    Attributes:
+        path (`Path`): the folder.
+        config (`AuraConfig`): its `config.json`.
+        tensor_shapes (`dict[str, tuple[int, ...]]`): name and shape of every tensor in its safetensors files.
+        num_bytes (`int`): size of the safetensors files together.
+    """
+
+    path: Path
+    config: AuraConfig
+    tensor_shapes: dict[str, tuple[int, ...]]
+    num_bytes: int
+
+    @classmethod
+    def read(cls, folder: str | Path) -> RepoFolder:
+        """
+        Read the headers of a student's folder.
+
+        Raises:
+            HubError: there is no such folder, it holds no AuRA student, or a weight file is damaged.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise HubError(f"There is no folder {folder}.")
+        if not (folder / "config.json").is_file():
+            raise HubError(
+                f"{folder} holds no config.json, so it is not a student. Pass the folder that `save_pretrained` or `aura distill` wrote."
+            )
+        config_dict, _ = AuraConfig.get_config_dict(folder)
+        if config_dict.get("model_type") != AuraConfig.model_type:
+            raise HubError(
+                f"{folder} holds a model of type '{config_dict.get('model_type')}', not an AuRA student (model type 'aura')."
+            )
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise HubError(f"{folder} holds no model.safetensors; was saving interrupted? Save the student again.")
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in files:
+            try:
+                with safe_open(file, framework="numpy") as tensors:
+                    shapes.update({name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()})  # noqa: SIM118
+            except SafetensorError as error:
+                raise HubError(
+                    f"{file} is damaged ({error}); was saving interrupted? Save the student again."
+                ) from error
+        return cls(
+            path=folder,
+            config=AuraConfig.from_dict(config_dict),
+            tensor_shapes=shapes,
+            num_bytes=sum(file.stat().st_size for file in files),
+        )
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters in the safetensors files."""
+        return sum(prod(shape) for shape in self.tensor_shapes.values())
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a base model is named by a Hub id (`org/name`), not by a place on this machine."""
+    return (
+        not Path(name).exists() and not Path(name).is_absolute() and name.count("/") == 1 and not name.startswith(".")
+    )
+
+
+def human_bytes(num_bytes: int) -> str:
+    """A size as people read it, in powers of 1000 as the Hub shows it: `24.5 MB`."""
+    size = float(num_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{num_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

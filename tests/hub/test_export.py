@@ -1,0 +1,57 @@
+"""On a disk a checkpoint is there completely, or not at all."""
+
+import errno
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModel, AutoProcessor
+
+from tests.support.fake_hub import FakeHub
+from tests.support.published import STUDENT_ID, logits_of, publish_student
+from transformers_aura.hub import HubError, merge_to_folder
+from transformers_aura.hub.export import new_folder
+
+
+def test_merged_checkpoint_loads_without_its_base_and_hears_the_same(fake_hub: FakeHub, tmp_path: Path) -> None:
+    student = publish_student(fake_hub, tmp_path)
+    out = merge_to_folder(STUDENT_ID, tmp_path / "merged", revision=student.commit)
+    fake_hub.clear()
+    merged = AutoModel.from_pretrained(out)
+    processor = AutoProcessor.from_pretrained(out)
+    assert not merged.config.is_compact
+    assert (out / "README.md").exists()
+    # Row 0 has audio; a merged checkpoint feels the adapter on text-only rows too.
+    torch.testing.assert_close(
+        logits_of(merged, processor)[0], logits_of(student.model, student.processor)[0], rtol=1e-4, atol=1e-4
+    )
+    with pytest.raises(ValueError, match="merged checkpoint already"):
+        merge_to_folder(out, tmp_path / "again")
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "keep.txt").write_text("mine")
+    with pytest.raises(HubError, match="exists already"), new_folder(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out" / "keep.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    expected = HubError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected), new_folder(tmp_path / "out") as folder:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_too_small_is_refused_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    with (
+        pytest.raises(HubError, match=r"10\.0 MB left, but 15\.2 GB are needed"),
+        new_folder(tmp_path / "out", 15_200_000_000),
+    ):
+        pass

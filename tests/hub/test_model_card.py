@@ -1,0 +1,99 @@
+"""The model card fills itself, and what it says is true."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard import metadata_load
+
+from tests.support.fake_hub import FakeHub
+from tests.support.published import BASE_ID, STUDENT_ID, publish_student
+from tests.support.tiny_models import tiny_language_model
+from transformers_aura.hub import Result, TrainingSummary, save_model_card
+from transformers_aura.hub.repo_folder import human_bytes
+
+
+SUMMARY = TrainingSummary(
+    teacher="openai/whisper-tiny.en",
+    data=["4,900 spoken orders"],
+    datasets=["org/orders"],
+    losses={"cosine": 0.25, "lm": 0.01},
+    loss_weights={"cosine": 1.0, "lm": 1.0},
+    num_steps=1200,
+    duration_seconds=300.0,
+    recipe="name: orders\n",
+    results=[
+        Result("accuracy", 0.9, "spoken orders, held out", 120, (0.83, 0.95), "make demo"),
+        Result("wer", 0.15, "spoken questions", 40),
+    ],
+    limits=["It knows the menu of one café."],
+    languages=["en"],
+)
+
+
+@pytest.fixture
+def folder(fake_hub: FakeHub, tmp_path: Path) -> Path:
+    return publish_student(fake_hub, tmp_path).folder
+
+
+def test_metadata_is_what_the_hub_reads(folder: Path) -> None:
+    metadata = metadata_load(save_model_card(folder, SUMMARY, repo_id=STUDENT_ID))
+    assert metadata["pipeline_tag"] == "audio-text-to-text"
+    assert {"audio-question-answering", "aura"} <= set(metadata["tags"])
+    assert (metadata["base_model"], metadata["base_model_relation"]) == (BASE_ID, "adapter")
+    assert metadata["license"] == "apache-2.0"  # the base model's own
+    assert metadata["datasets"] == ["org/orders"]
+    assert metadata["language"] == ["en"]
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    assert [(result.metric_type, result.metric_value) for result in results] == [("accuracy", 0.9), ("wer", 0.15)]
+
+
+def test_text_says_what_was_trained_and_how_large_it_is(folder: Path) -> None:
+    text = save_model_card(folder, SUMMARY, repo_id=STUDENT_ID).read_text(encoding="utf-8")
+    num_bytes = (folder / "model.safetensors").stat().st_size
+    num_base_parameters = sum(parameter.numel() for parameter in tiny_language_model().parameters())
+    for said in (
+        f"({num_bytes:,} bytes)",
+        f"| parameters of the language model | {num_base_parameters:,} |",
+        "openai/whisper-tiny.en",
+        "rank 4, alpha 4, first 2 of 3 layers",
+        "12.5 audio tokens a second",
+        "| cosine | 1.0 | 0.2500 |",
+        "1,200 optimizer steps in 5.0 minutes",
+        "| accuracy | 0.9 | 0.83 – 0.95 | 120 | spoken orders, held out |",
+        "| wer | 0.15 | not computed | 40 | spoken questions |",
+        "It knows the menu of one café.",
+        "name: orders",
+        "2606.11033",
+        f'model="{STUDENT_ID}"',
+    ):
+        assert said in text, said
+
+
+def test_nothing_is_claimed_that_is_not_known(folder: Path) -> None:
+    text = save_model_card(folder).read_text(encoding="utf-8")
+    assert "None were recorded" in text
+    assert "## Training" not in text
+    assert "None |" not in text
+    assert "\n\n\n" not in text
+
+
+def test_licence_can_be_given(folder: Path) -> None:
+    assert metadata_load(save_model_card(folder, license="mit"))["license"] == "mit"
+
+
+def test_card_of_a_merged_checkpoint(fake_hub: FakeHub, tmp_path: Path) -> None:
+    student = publish_student(fake_hub, tmp_path)
+    merged = tmp_path / "merged"
+    student.model.merge().save_pretrained(merged)
+    card = save_model_card(merged, base_model=BASE_ID)
+    metadata = metadata_load(card)
+    assert (metadata["base_model"], metadata["base_model_relation"]) == (BASE_ID, "finetune")
+    assert "full checkpoint" in card.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"), [(999, "999 bytes"), (24_500_000, "24.5 MB"), (15_200_000_000, "15.2 GB")]
+)
+def test_human_bytes(num_bytes: int, text: str) -> None:
+    assert human_bytes(num_bytes) == text

@@ -1,0 +1,80 @@
+"""A tiny student on the fake Hub, its base model in a repo of its own: what a reader of a model card starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import BatchFeature
+
+from transformers_aura import AuraForSpeechQA, AuraProcessor
+from transformers_aura.hub import save_model_card
+
+from .fake_hub import FakeHub
+from .tiny import tone
+from .tiny_models import randomise_adapter, save_tiny_language_model
+
+
+BASE_ID = "org/tiny-qwen2"
+STUDENT_ID = "org/aura-qwen7b"  # tiny, whatever its name says
+
+STUDENT_SETTINGS = {"lora_rank": 4, "lora_num_layers": 2, "conv_width": 24, "tokens_per_block": 4}
+
+
+@dataclass
+class PublishedStudent:
+    """
+    Attributes:
+        model, processor: as they were before anything was published.
+        folder: the student's own files.
+        base_commit, commit: heads of the two repos.
+    """
+
+    model: AuraForSpeechQA
+    processor: AuraProcessor
+    folder: Path
+    base_commit: str
+    commit: str
+
+
+def publish_base(hub: FakeHub, folder: Path, seed: int = 0) -> str:
+    """A tiny language model as `BASE_ID`. Returns the commit."""
+    save_tiny_language_model(folder, seed=seed)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n\nA tiny base model.\n")
+    return hub.add_folder(BASE_ID, folder)
+
+
+def save_student(folder: Path) -> tuple[AuraForSpeechQA, AuraProcessor]:
+    """A student of `BASE_ID`, saved in `folder` with processor and card."""
+    model = AuraForSpeechQA.from_language_model_pretrained(BASE_ID, **STUDENT_SETTINGS)
+    randomise_adapter(model)
+    processor = AuraProcessor.from_language_model_pretrained(BASE_ID)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    save_model_card(folder, repo_id=STUDENT_ID)
+    return model, processor
+
+
+def publish_student(hub: FakeHub, tmp_path: Path) -> PublishedStudent:
+    """Base and student on the Hub."""
+    base_commit = publish_base(hub, tmp_path / "base")
+    folder = tmp_path / "student"
+    model, processor = save_student(folder)
+    commit = hub.add_folder(STUDENT_ID, folder)
+    return PublishedStudent(model, processor, folder, base_commit, commit)
+
+
+def spoken_inputs(processor: AuraProcessor) -> BatchFeature:
+    """A batch of two rows, one with audio and one without."""
+    messages = [
+        [{"role": "user", "content": [{"type": "audio", "audio": tone(0.7), "sampling_rate": 16000}]}],
+        [{"role": "user", "content": "the"}],
+    ]
+    return processor.apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+    )
+
+
+@torch.no_grad()
+def logits_of(model: AuraForSpeechQA, processor: AuraProcessor) -> torch.Tensor:
+    """Logits of [`spoken_inputs`], of shape `(2, sequence, vocabulary)`."""
+    return model(**spoken_inputs(processor)).logits
