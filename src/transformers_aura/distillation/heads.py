@@ -165,7 +165,7 @@ class DistillationHeads(nn.Module):
         try:
             with safe_open(str(path), framework="pt") as file:
                 settings = json.loads((file.metadata() or {})["distillation_heads"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path} does not hold distillation heads, or is damaged: {error}") from error
         settings["pairs"] = [tuple(pair) for pair in settings["pairs"]]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,7 @@ class AuraTeacher:
         step = size - 2 * round(self.margin_seconds * STATES_PER_SECOND)
         # The last window ends with the clip: no window over 30 s holds padding.
         starts = [*range(0, num_states - size, step), num_states - size]
-        cuts = [0, *((a + b + size) // 2 for a, b in zip(starts, starts[1:])), num_states]
+        cuts = [0, *((a + b + size) // 2 for a, b in pairwise(starts)), num_states]
         return [_Window(clip, start, size * SAMPLES_PER_STATE, cuts[i], cuts[i + 1]) for i, start in enumerate(starts)]
 
     @torch.no_grad()

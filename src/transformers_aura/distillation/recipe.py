@@ -1,0 +1,394 @@
+"""
+A training recipe: one YAML file that says which student learns from which teacher, on what, and how.
+
+```yaml
+name: my-student
+model:      # arguments of `AuraForSpeechQA.from_language_model_pretrained`
+  base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+  lora_rank: 64
+teacher:    # arguments of `AuraTeacher.from_pretrained`
+  model: openai/whisper-tiny.en
+data:       # where rows come from; `repeat` weighs sources
+  train:
+    - source: orders/manifest.jsonl
+losses: {}  # fields of `AuraTrainingArguments` that decide what is learned
+training:   # its other fields, those of `transformers.TrainingArguments` among them
+  output_dir: outputs/my-student
+```
+
+Reading is strict: a key that nobody reads is an error that names the nearest one that is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from ..package_data import package_data_folder
+
+
+class RecipeError(ValueError):
+    """A recipe, or a `--set` on top of it, is wrong. The message names the key."""
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """
+    The student; see `AuraForSpeechQA.from_language_model_pretrained` for what each setting does.
+
+    Args:
+        base_model (`str`): Hub id or folder of the base LLM.
+        init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
+
+    Settings that are `None` keep the library's default.
+    """
+
+    base_model: str
+    revision: str | None = None
+    gguf_file: str | None = None
+    dtype: str | None = None
+    attn_implementation: str | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_num_layers: int | None = None
+    lora_target_modules: list[str] | None = None
+    lora_dropout: float | None = None
+    lora_scope: Literal["rows", "audio", "always"] | None = None
+    num_mel_bins: int | None = None
+    frames_per_token: int | None = None
+    patch_embedding: Literal["conv", "linear"] | None = None
+    conv_width: int | None = None
+    tokens_per_block: int | Literal["clip"] | None = None
+    init_from_teacher: bool = False
+
+    def student_settings(self) -> dict[str, Any]:
+        """What was set, as keyword arguments of `from_language_model_pretrained` beside `base_model`."""
+        own = ("base_model", "init_from_teacher")
+        settings = {
+            key: value for key, value in dataclasses.asdict(self).items() if key not in own and value is not None
+        }
+        if settings.get("tokens_per_block") == "clip":
+            settings["tokens_per_block"] = None
+        return settings
+
+
+@dataclass(frozen=True)
+class TeacherSection:
+    """
+    The teacher; see `AuraTeacher.from_pretrained`.
+
+    Args:
+        model (`str`): Hub id or folder of a Whisper-family model.
+        dtype (`str`, *optional*): of the encoder.
+        random (`bool`): the control experiment: the same architecture with random weights.
+    """
+
+    model: str
+    revision: str | None = None
+    dtype: str | None = None
+    pad_to_seconds: float | None = None
+    margin_seconds: float | None = None
+    windows_per_forward: int | None = None
+    random: bool = False
+
+    def teacher_settings(self) -> dict[str, Any]:
+        """What was set, as keyword arguments of `from_pretrained` (or `from_random`) beside the model."""
+        own = ("model", "random")
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in own and value is not None}
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """
+    One source of rows.
+
+    Args:
+        source (`str`): a JSONL manifest, a folder that holds `manifest.jsonl`, or the Hub id of a dataset.
+        config (`str`, *optional*): configuration of a Hub dataset.
+        split (`str`): split of a Hub dataset.
+        revision (`str`, *optional*): of a Hub dataset.
+        columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question`, `answer`; each is looked for under
+            its own name without this.
+        use (`list[str]`, *optional*): which of these four to use: leaving `answer` out makes spoken questions a transcription task.
+        max_rows (`int`, *optional*): the first so many rows.
+        repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows.
+        note (`str`, *optional*): one line for the model card.
+    """
+
+    source: str
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    use: list[str] | None = None
+    max_rows: int | None = None
+    repeat: float = 1.0
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Where rows come from, for training and for evaluation during it."""
+
+    train: list[DataSource]
+    evaluation: list[DataSource] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CardSection:
+    """What the model card says beyond what the run knows of itself."""
+
+    license: str | None = None
+    languages: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    A whole recipe.
+
+    Attributes:
+        losses, training (`dict`): fields of `AuraTrainingArguments`, checked against it by [`training_arguments`].
+        text (`str`): the recipe as YAML with every `--set` applied, for the model card.
+    """
+
+    name: str
+    model: ModelSection
+    teacher: TeacherSection
+    data: DataSection
+    training: dict[str, Any]
+    losses: dict[str, Any] = field(default_factory=dict)
+    card: CardSection = field(default_factory=CardSection)
+    text: str = ""
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """
+    Read a recipe.
+
+    Args:
+        path (`str` or `Path`): a YAML file, or the name of a recipe that comes with the package (`smollm2-135m-cpu`).
+        overrides (`Iterable[str]`): `key=value` settings on top, with dots between levels and YAML values: `training.max_steps=10`,
+            `data.train.0.max_rows=100`.
+
+    Raises:
+        RecipeError: no such file, not YAML, an unknown or missing key, a value of the wrong kind.
+    """
+    file = _find(path)
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{file} must hold the sections {_names(Recipe)}, but is {_kind(content)}.")
+    for override in overrides:
+        _apply_override(content, override)
+    content.pop("text", None)
+    recipe = _read(Recipe, content, where="")
+    return dataclasses.replace(recipe, text=yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def training_arguments(recipe: Recipe) -> Any:
+    """
+    The `AuraTrainingArguments` of a recipe: its `losses` and `training` sections, checked.
+
+    Raises:
+        RecipeError: a key that `AuraTrainingArguments` does not have, a key in both sections, or a value that it refuses.
+    """
+    from .training_args import AuraTrainingArguments
+
+    known = [argument.name for argument in dataclasses.fields(AuraTrainingArguments) if argument.init]
+    for section, settings in (("losses", recipe.losses), ("training", recipe.training)):
+        for key in settings:
+            _check_key(key, known, section)
+    if twice := sorted(recipe.losses.keys() & recipe.training.keys()):
+        raise RecipeError(f"{twice[0]} stands in both the 'losses' and the 'training' section; keep one.")
+    settings = {**recipe.training, **recipe.losses}
+    settings.setdefault("output_dir", f"outputs/{recipe.name}")
+    settings.setdefault("run_name", recipe.name)
+    try:
+        return AuraTrainingArguments(**settings)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"The 'training' and 'losses' sections: {error}") from error
+
+
+# Reading
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML 1.2 in the two places where 1.1 surprises: `1e-4` is a number, and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if file.is_file():
+        return file
+    folder = package_data_folder("recipes")
+    packaged = folder / f"{file.name.removesuffix('.yaml')}.yaml"
+    # `recipes/x.yaml` names the same recipe from anywhere, not only from the top of a checkout.
+    if packaged.is_file() and file.parent in (Path(), Path("recipes")):
+        return packaged
+    available = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
+    raise RecipeError(f"There is no recipe {path}. Recipes that come with the package: {available}.")
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set takes key=value, for example training.max_steps=10; got '{override}'.")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not valid YAML.") from error
+    *parents, last = key.strip().split(".")
+    place: Any = content
+    for parent in parents:
+        if isinstance(place, dict):
+            if place.get(parent) is None:
+                place[parent] = {}
+            place = place[parent]
+        else:
+            place = place[_list_index(place, parent, override)]
+    if isinstance(place, dict):
+        place[last] = value
+    else:
+        place[_list_index(place, last, override)] = value
+
+
+def _list_index(place: Any, key: str, override: str) -> int:
+    if not isinstance(place, list):
+        raise RecipeError(
+            f"--set {override}: there is nothing below '{key}' in the recipe ({_kind(place)} stands there)."
+        )
+    if not key.isdigit() or int(key) >= len(place):
+        raise RecipeError(f"--set {override}: the list has the entries 0 to {len(place) - 1}, not '{key}'.")
+    return int(key)
+
+
+Section = TypeVar("Section")
+
+
+def _read(section: type[Section], content: Mapping[str, Any], where: str) -> Section:
+    """A dataclass from a mapping: no unknown key, no missing one, every value of its kind."""
+    if not isinstance(content, Mapping):
+        raise RecipeError(f"'{where}' must hold {_names(section)}, but is {_kind(content)}.")
+    fields = {item.name: item for item in dataclasses.fields(section) if item.name != "text"}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(section)
+    for key in content:
+        _check_key(str(key), list(fields), where)
+    for name, item in fields.items():
+        needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if needed and content.get(name) is None:
+            raise RecipeError(f"'{_join(where, name)}' is missing.")
+    values = {
+        name: _value(hints[name], content[name], _join(where, name))
+        for name in fields
+        if name in content and not (content[name] is None and not _takes_none(hints[name]))
+    }
+    return section(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _read(typing.cast(type, hint), value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        options = [option for option in arguments if option is not type(None)]
+        for option in options:
+            if _fits(option, value):
+                return _value(option, value, where)
+        raise _wrong(where, options, value)
+    if not _fits(hint, value):
+        raise _wrong(where, [hint], value)
+    if origin is list:
+        return [_value(arguments[0], item, f"{where}.{index}") for index, item in enumerate(value)]
+    if origin is dict:
+        return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return float(value) if hint is float else value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
+
+
+def _takes_none(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
+
+
+def _wrong(where: str, options: Sequence[Any], value: Any) -> RecipeError:
+    wanted = " or ".join(_wording(option) for option in options)
+    return RecipeError(f"'{where}' must be {wanted}, but is {_kind(value)}.")
+
+
+def _wording(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(str(option) for option in typing.get_args(hint))
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        list: "a list",
+        dict: "a mapping",
+    }
+    return names.get(typing.get_origin(hint) or hint, str(hint))
+
+
+def _kind(value: Any) -> str:
+    return "empty" if value is None else f"{value!r} ({type(value).__name__})"
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _names(section: type) -> str:
+    return ", ".join(item.name for item in dataclasses.fields(section) if item.name != "text")
+
+
+def _check_key(key: str, known: Sequence[str], where: str) -> None:
+    if key in known:
+        return
+    place = f"section '{where}'" if where else "recipe"
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(known)[:40])}."
+    raise RecipeError(f"The {place} has no setting '{key}'; {hint}")

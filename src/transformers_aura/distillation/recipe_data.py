@@ -1,0 +1,154 @@
+"""Rows for training, from the data sources of a recipe: JSONL manifests, folders of recordings, Hub datasets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from .recipe import DataSource, RecipeError
+
+
+# What a row holds; see `AuraDataCollator`. A missing value is `None`.
+ROW_KEYS = ("audio", "transcript", "question", "answer")
+
+
+class MixedRows(Dataset):
+    """
+    Several sources as one dataset, each seen `repeat` times an epoch.
+
+    Args:
+        sources (`Sequence[tuple[Sequence, float]]`): rows (anything with a length and indices) and how often they are seen per epoch.
+    """
+
+    def __init__(self, sources: Sequence[tuple[Any, float]]) -> None:
+        self._rows = [rows for rows, _ in sources]
+        self._order = [
+            (number, index % len(rows) if repeat >= 1 else int(index / repeat))
+            for number, (rows, repeat) in enumerate(sources)
+            for index in range(round(len(rows) * repeat))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        number, row = self._order[index]
+        return self._rows[number][row]
+
+
+class HubRows(Dataset):
+    """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it."""
+
+    def __init__(self, dataset: Any, columns: dict[str, str]) -> None:
+        self._dataset = dataset
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self._dataset[index]
+        return {key: row[self._columns[key]] if key in self._columns else None for key in ROW_KEYS}
+
+
+def load_rows(sources: Sequence[DataSource], where: str) -> MixedRows:
+    """
+    All rows of a list of sources.
+
+    Args:
+        sources (`Sequence[DataSource]`): from the recipe.
+        where (`str`): their place in the recipe, for errors (`"data.train"`).
+
+    Returns:
+        [`MixedRows`] of `{"audio", "transcript", "question", "answer"}`; audio as whatever `load_audio` takes.
+
+    Raises:
+        RecipeError: a source that is not there, holds no rows, or lacks a column.
+    """
+    loaded = []
+    for index, source in enumerate(sources):
+        place = f"{where}.{index}"
+        rows = load_source(source, place)
+        if source.repeat <= 0:
+            raise RecipeError(f"'{place}.repeat' must be above 0, but is {source.repeat:g}.")
+        loaded.append((rows, source.repeat))
+    return MixedRows(loaded)
+
+
+def load_source(source: DataSource, where: str) -> Any:
+    """The rows of one source, a sequence of dicts; see [`load_rows`]."""
+    wanted = source.use if source.use is not None else ROW_KEYS
+    if unknown := sorted({*wanted, *source.columns} - set(ROW_KEYS)):
+        raise RecipeError(f"'{where}' names '{unknown[0]}'; a row holds {', '.join(ROW_KEYS)}.")
+    path = Path(source.source)
+    manifest = path / "manifest.jsonl" if path.is_dir() else path
+    if manifest.is_file():
+        rows: Any = _read_manifest(manifest, source, wanted, where)
+    elif path.exists() or path.suffix == ".jsonl" or path.is_absolute() or source.source.startswith("."):
+        raise RecipeError(f"'{where}.source': there is no manifest {manifest}.")
+    else:
+        rows = _load_hub_dataset(source, wanted, where)
+    if not len(rows):
+        raise RecipeError(f"'{where}.source': {source.source} holds no rows.")
+    return rows
+
+
+def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    columns = {key: source.columns.get(key, key) for key in wanted}
+    with manifest.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            if source.max_rows is not None and len(rows) >= source.max_rows:
+                break
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise RecipeError(f"{manifest}, line {number} is not JSON: {error}") from error
+            missing = [column for key, column in columns.items() if key in source.columns and column not in values]
+            if missing:
+                raise RecipeError(f"'{where}.columns': {manifest}, line {number} has no '{missing[0]}'.")
+            row = dict.fromkeys(ROW_KEYS) | {key: values.get(column) for key, column in columns.items()}
+            if isinstance(row["audio"], str) and "://" not in row["audio"]:
+                # Paths in a manifest are relative to the manifest.
+                row["audio"] = str(manifest.parent / row["audio"])
+            if row["audio"] is None and row["question"] is None:
+                raise RecipeError(
+                    f"'{where}': {manifest}, line {number} has neither audio nor a question; it has the columns {', '.join(values)}. "
+                    f"Name the right ones: columns: {{audio: ..., transcript: ...}}."
+                )
+            rows.append(row)
+    return rows
+
+
+def _load_hub_dataset(source: DataSource, wanted: Sequence[str], where: str) -> HubRows:
+    try:
+        import datasets
+    except ImportError as error:
+        raise RecipeError(
+            f"'{where}.source': {source.source} is no file here, and reading it from the Hub needs `pip install transformers-aura[train]`."
+        ) from error
+    dataset = datasets.load_dataset(source.source, source.config, split=source.split, revision=source.revision)
+    columns = {key: source.columns.get(key, key) for key in wanted}
+    columns = {
+        key: column for key, column in columns.items() if column in dataset.column_names or key in source.columns
+    }
+    if missing := [column for column in columns.values() if column not in dataset.column_names]:
+        raise RecipeError(
+            f"'{where}.columns': {source.source} has no column '{missing[0]}'; it has {', '.join(dataset.column_names)}."
+        )
+    if not {"audio", "question"} & columns.keys():
+        raise RecipeError(
+            f"'{where}': {source.source} has the columns {', '.join(dataset.column_names)}; say which is which: columns: {{audio: ..., transcript: ...}}."
+        )
+    dataset = dataset.select_columns(sorted(set(columns.values())))
+    if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
+        dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
+    if source.max_rows is not None:
+        dataset = dataset.select(range(min(source.max_rows, len(dataset))))
+    return HubRows(dataset, columns)

@@ -1,0 +1,198 @@
+"""One forward pass of the student with all losses: the module that the trainer runs, and wraps for several processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..modeling.modeling_aura import AuraForSpeechQA
+from .collator import IGNORED_LABEL
+from .heads import DistillationHeads
+from .losses import AnswerKLLoss, CosineLoss, LanguageModelingLoss, MSELoss
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which losses a pass computes."""
+
+    distillation: bool
+    language_modeling: bool
+    answer_kl: bool
+
+
+class StudentLosses(nn.Module):
+    """The student and its distillation heads, with the sums of all loss terms as output.
+
+    A module of its own so that one distributed wrapper covers all that is trained, while the student itself stays the plain
+    [`AuraForSpeechQA`] that is saved, pushed and evaluated. Every trainable parameter takes part in every pass (with
+    gradient 0 where a batch does not use it), so that processes with different kinds of rows stay in step.
+
+    Args:
+        student: the student.
+        heads: `None` if there is no distillation.
+        answer_kl_temperature: of the answer KL.
+    """
+
+    def __init__(
+        self, student: AuraForSpeechQA, heads: DistillationHeads | None, answer_kl_temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.heads = heads
+        self.cosine_loss = CosineLoss()
+        self.mse_loss = MSELoss()
+        self.language_modeling_loss = LanguageModelingLoss()
+        self.answer_kl_loss = AnswerKLLoss(answer_kl_temperature)
+
+    @property
+    def num_pairs(self) -> int:
+        """Layer pairs."""
+        return 0 if self.heads is None else len(self.heads.pairs)
+
+    def forward(
+        self,
+        terms: Terms,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        targets: torch.Tensor | None = None,
+        gold_input_ids: torch.Tensor | None = None,
+        gold_attention_mask: torch.Tensor | None = None,
+        gold_labels: torch.Tensor | None = None,
+        answer_kl_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Sums over tokens, to be divided by the tokens of the whole optimisation step.
+
+        Args:
+            terms: what to compute; the rest is 0.
+            targets (`torch.FloatTensor` of shape `(teacher_layers, audio_tokens, width)`): teacher states at the audio
+                positions in reading order.
+            others: what [`AuraDataCollator`] returns.
+
+        Returns:
+            `torch.FloatTensor` of shape `(4 + num_pairs,)`: cosine and MSE (each the mean over pairs, summed over audio
+            tokens), cross-entropy, answer KL (summed over their tokens); then the cosine distance of each pair.
+        """
+        sums = [torch.zeros((), device=input_ids.device)] * 4
+        pair_sums = [torch.zeros((), device=input_ids.device)] * self.num_pairs
+        num_layers = self.student.config.text_config.num_hidden_layers
+        uses_head = terms.language_modeling or terms.answer_kl
+        audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
+        if not uses_head and self.heads is not None:
+            num_layers = self.heads.deepest_student_layer + 1
+            # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.
+            columns = int((audio_positions % max(input_ids.shape[1], 1)).max()) + 1 if len(audio_positions) else 0
+            audio_positions = (
+                (input_ids[:, :columns] == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
+            )
+            input_ids, attention_mask = input_ids[:, :columns], attention_mask[:, :columns]
+
+        if input_ids.numel():
+            outputs = self.student.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                input_features=input_features,
+                input_features_mask=input_features_mask,
+                num_hidden_layers=num_layers,
+                output_hidden_states=terms.distillation,
+                use_cache=False,
+            )
+            if terms.distillation and targets is not None:
+                sums[0], sums[1], pair_sums = self._distillation(outputs.hidden_states, audio_positions, targets)
+            if uses_head:
+                sums[2], sums[3] = self._language_modeling(
+                    outputs.last_hidden_state,
+                    labels,
+                    gold_input_ids if terms.answer_kl else None,
+                    gold_attention_mask,
+                    gold_labels,
+                    answer_kl_mask,
+                )
+        if self._leaves_parameters_out(terms, audio_positions, num_layers, input_ids, targets):
+            sums[0] = sums[0] + sum(0.0 * p.reshape(-1)[0] for p in self.parameters() if p.requires_grad)
+        return torch.stack([*sums, *pair_sums])
+
+    def _distillation(
+        self, hidden_states: tuple[torch.Tensor, ...], audio_positions: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        assert self.heads is not None
+        if targets.shape[1] != len(audio_positions):
+            raise ValueError(
+                f"The teacher gave {targets.shape[1]} audio tokens, the batch holds {len(audio_positions)} audio positions. "
+                "Do `waveforms` and `input_features` of the batch belong together?"
+            )
+        targets = self.heads.normalize_targets(targets)
+        slots = {layer: slot for slot, layer in enumerate(self.heads.teacher_layers)}
+        states = [
+            # hidden_states[0] is the input of the first layer.
+            hidden_states[student + 1].flatten(0, 1).index_select(0, audio_positions)
+            for student, _ in self.heads.pairs
+        ]
+        cosine_sums, mse_sums = [], []
+        for (_, teacher), prediction in zip(self.heads.pairs, self.heads(states), strict=True):
+            target = targets[slots[teacher]]
+            cosine_sums.append(self.cosine_loss(prediction, target).sum())
+            mse_sums.append(self.mse_loss(prediction, target).sum())
+        return torch.stack(cosine_sums).mean(), torch.stack(mse_sums).mean(), [s.detach() for s in cosine_sums]
+
+    def _language_modeling(
+        self,
+        hidden: torch.Tensor,
+        labels: torch.Tensor,
+        gold_input_ids: torch.Tensor | None,
+        gold_attention_mask: torch.Tensor | None,
+        gold_labels: torch.Tensor | None,
+        answer_kl_mask: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy and answer KL, both from one run of the head over the labelled positions alone."""
+        positions = predicting_positions(labels)
+        logits = self.logits(hidden.flatten(0, 1).index_select(0, positions))
+        cross_entropy = self.language_modeling_loss(logits, labels.flatten().index_select(0, positions + 1)).sum()
+        if gold_input_ids is None or gold_labels is None or answer_kl_mask is None or not gold_input_ids.numel():
+            return cross_entropy, torch.zeros_like(cross_entropy)
+        rows = answer_kl_mask.flatten().index_select(0, positions + 1).nonzero().squeeze(-1)
+        with torch.no_grad():
+            # LoRA is off unless AuraModel turns it on: this is the base LLM.
+            gold_hidden = self.student.model.language_model(
+                input_ids=gold_input_ids, attention_mask=gold_attention_mask, use_cache=False
+            ).last_hidden_state
+            gold_logits = self.logits(gold_hidden.flatten(0, 1).index_select(0, predicting_positions(gold_labels)))
+        return cross_entropy, self.answer_kl_loss(logits.index_select(0, rows), gold_logits).sum()
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits of some positions, `(positions, hidden)` to `(positions, vocabulary)`, as the student computes them."""
+        logits = self.student.lm_head(hidden)
+        softcapping = self.student.config.text_config.to_dict().get("final_logit_softcapping")
+        return logits if softcapping is None else torch.tanh(logits / softcapping) * softcapping
+
+    def _leaves_parameters_out(
+        self,
+        terms: Terms,
+        audio_positions: torch.Tensor,
+        num_layers: int,
+        input_ids: torch.Tensor,
+        targets: torch.Tensor | None,
+    ) -> bool:
+        """Whether this pass would leave some trainable parameter without a gradient."""
+        if not len(audio_positions) or not input_ids.numel():
+            return True
+        if self.heads is not None and (not terms.distillation or targets is None):
+            return True
+        return num_layers < self.student.config.lora_num_layers
+
+
+def predicting_positions(labels: torch.Tensor) -> torch.Tensor:
+    """Flat indices into `(batch * sequence)` of the positions whose next token is labelled.
+
+    Args:
+        labels (`torch.LongTensor` of shape `(batch, sequence)`): -100 = not labelled. The first token of a row is never
+            predicted.
+    """
+    is_labelled = labels.ne(IGNORED_LABEL)
+    predicts = torch.zeros_like(is_labelled)
+    predicts[:, :-1] = is_labelled[:, 1:]
+    return predicts.flatten().nonzero().squeeze(-1)

@@ -1,0 +1,89 @@
+"""What the student's states are compared with: teacher states at the student's rate, without any padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .alignment import TimeAlignment, pool_teacher_states
+from .teacher import AuraTeacher
+from .teacher_cache import TeacherStateCache, fits_float16
+
+
+class TeacherTargets:
+    """Teacher states of clips, pooled to audio tokens, from the cache where they are there.
+
+    With a cache every state passes through float16, whether it was there or not, so that a training run does not depend on
+    what the cache holds.
+
+    Args:
+        teacher: the teacher.
+        layers: teacher layers, 0-based, in the order of the result.
+        frames_per_token: mel frames (10 ms) of one audio token of the student.
+        time_alignment: see `pool_teacher_states`.
+        cache_dir: folder of the cache; `None` = no cache.
+    """
+
+    def __init__(
+        self,
+        teacher: AuraTeacher,
+        layers: Sequence[int],
+        frames_per_token: int,
+        time_alignment: TimeAlignment = "mean",
+        cache_dir: str | None = None,
+    ) -> None:
+        self.teacher = teacher
+        self.layers = list(layers)
+        self.frames_per_token = frames_per_token
+        self.time_alignment = time_alignment
+        self.cache = None
+        if cache_dir is not None:
+            self.cache = TeacherStateCache(
+                cache_dir,
+                teacher=teacher.fingerprint,
+                layers=self.layers,
+                frames_per_token=frames_per_token,
+                time_alignment=time_alignment,
+            )
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> torch.Tensor:
+        """Targets of clips in reading order.
+
+        Args:
+            waveforms (`list` of `np.ndarray` of shape `(samples,)`): mono, float32, 16 kHz.
+
+        Returns:
+            `torch.FloatTensor` of shape `(layers, audio_tokens, width)`: the audio tokens of all clips, one clip after the
+            other, on the teacher's device.
+        """
+        if not waveforms:
+            return torch.zeros(len(self.layers), 0, self.teacher.width, device=self.teacher.device)
+        if self.cache is None:
+            return self._hear(waveforms)[0]
+        found = [self.cache.get(waveform) for waveform in waveforms]
+        missing = [index for index, states in enumerate(found) if states is None]
+        pieces: list[torch.Tensor | None] = [None if states is None else torch.tensor(states) for states in found]
+        if missing:
+            states, lengths = self._hear([waveforms[index] for index in missing])
+            for index, piece in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
+                if fits_float16(piece.numpy()):
+                    pieces[index] = piece.to(torch.float16)
+                    self.cache.put(waveforms[index], pieces[index].numpy())
+                else:
+                    pieces[index] = piece
+        return torch.cat([piece.float() for piece in pieces], dim=1).to(self.teacher.device)
+
+    def _hear(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+        """Targets `(layers, audio_tokens, width)` and the audio tokens of each clip."""
+        output = self.teacher(waveforms, self.layers)
+        hop_length = self.teacher.feature_extractor.hop_length
+        num_frames = torch.tensor(
+            [-(-len(waveform) // hop_length) for waveform in waveforms], device=self.teacher.device
+        )
+        pooled = []
+        for states in output.hidden_states:
+            tokens, mask = pool_teacher_states(states, num_frames, self.frames_per_token, self.time_alignment)
+            pooled.append(tokens[mask])
+        return torch.stack(pooled), mask.sum(dim=1).tolist()

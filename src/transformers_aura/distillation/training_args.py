@@ -1,0 +1,232 @@
+"""Arguments of a distillation run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerPair
+from .heads import TEACHER_NORMALIZATIONS
+
+
+SUPERVISIONS = ("transcript", "distillation", "both")
+
+
+@dataclass
+class AuraTrainingArguments(TrainingArguments):
+    r"""
+    Arguments of [`AuraTrainer`], beside those of [`~transformers.TrainingArguments`].
+
+    The loss is `cosine_weight * cosine + mse_weight * mse + lm_weight * lm + answer_kl_weight * answer_kl`; cosine and MSE
+    are averaged over layer pairs and audio tokens, the other two over answer tokens, each over the whole optimisation step
+    (all micro-batches of all processes).
+
+    Args:
+        > Parameters that control the supervision
+
+        supervision (`str`, *optional*, defaults to `"both"`):
+            `"transcript"`: language modelling only, no teacher. `"distillation"`: cosine and MSE only, no text needed.
+            `"both"`: all (the best in AuRA's ablation).
+        distillation_warmup_steps (`int`, *optional*, defaults to `0`):
+            With `supervision="both"`: so many first steps are distillation only. They need neither the upper layers nor the
+            head, hence are much cheaper.
+        lm_weight (`float`, *optional*, defaults to `1.0`):
+            Weight of the next-token cross-entropy.
+        answer_kl_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of the KL divergence from the base LLM that reads the gold transcript, on rows with audio, transcript and
+            answer. 0 = off; costs one forward of the base LLM.
+        answer_kl_temperature (`float`, *optional*, defaults to `1.0`):
+            Softens both distributions.
+
+        > Parameters that control the distillation
+
+        cosine_weight (`float`, *optional*, defaults to `1.0`):
+            Weight of the cosine distance.
+        mse_weight (`float`, *optional*, defaults to `1.0`):
+            Weight of the mean squared error.
+        layer_mapping (`str` or `list`, *optional*, defaults to `"uniform"`):
+            `"uniform"`, `"shallow"`, `"last"`, or pairs `[[student layer, teacher layer], ...]` (0-based, also as JSON
+            text); see [`~distillation.alignment.map_layers`].
+        time_alignment (`str`, *optional*, defaults to `"mean"`):
+            `"mean"` or `"interpolate"`; see [`~distillation.alignment.pool_teacher_states`].
+        teacher_normalization (`str`, *optional*, defaults to `"standardize"`):
+            `"standardize"`, `"layer_norm"` or `"none"`; see [`~distillation.heads.DistillationHeads`].
+        normalization_clips (`int`, *optional*, defaults to `128`):
+            Clips at the start of the training data over which `"standardize"` estimates mean and deviation.
+        teacher_cache_dir (`str`, *optional*):
+            Keep the teacher's states on disk here, so that each clip is heard once. No cache by default.
+
+        > Parameters that control the optimisation
+
+        learning_rate (`float`, *optional*, defaults to `2e-4`):
+            Of the LoRA (VoRA's, arXiv 2503.20680).
+        audio_embedding_learning_rate (`float`, *optional*):
+            Of the audio patch embedding. Defaults to `learning_rate`.
+        heads_learning_rate (`float`, *optional*):
+            Of the distillation heads. Defaults to `learning_rate`.
+
+        > Parameters that control the data
+
+        max_length (`int`, *optional*):
+            Longest row in tokens; longer rows are an error, never cut.
+        random_gain_db (`float`, *optional*, defaults to `10.0`):
+            The student hears each training clip louder or softer by up to so many decibels.
+        context_probability (`float`, *optional*, defaults to `0.0`):
+            Share of training rows with text before the audio, drawn from the `context_texts` of [`AuraTrainer`].
+        context_max_words (`int`, *optional*, defaults to `50`):
+            Such a text has 1 to this many words.
+    """
+
+    learning_rate: float = field(default=2e-4, metadata={"help": "Learning rate of the LoRA."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Must stay False: the collator reads the columns of the rows itself."}
+    )
+    dataloader_pin_memory: bool = field(
+        default=False, metadata={"help": "Whether to pin the memory of batches; useful with a GPU and workers."}
+    )
+
+    # Parameters that control the supervision
+    supervision: str = field(
+        default="both", metadata={"help": "What teaches the student.", "choices": list(SUPERVISIONS)}
+    )
+    distillation_warmup_steps: int = field(
+        default=0, metadata={"help": "So many first steps are distillation only (supervision 'both')."}
+    )
+    lm_weight: float = field(default=1.0, metadata={"help": "Weight of the next-token cross-entropy."})
+    answer_kl_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the KL from the base LLM that reads the gold transcript."}
+    )
+    answer_kl_temperature: float = field(default=1.0, metadata={"help": "Temperature of the answer KL."})
+
+    # Parameters that control the distillation
+    cosine_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine distance."})
+    mse_weight: float = field(default=1.0, metadata={"help": "Weight of the mean squared error."})
+    layer_mapping: str = field(
+        default="uniform",
+        metadata={"help": "'uniform', 'shallow', 'last' or pairs [[student layer, teacher layer], ...] as JSON."},
+    )
+    time_alignment: str = field(
+        default="mean",
+        metadata={"help": "How teacher states become one per audio token.", "choices": list(TIME_ALIGNMENTS)},
+    )
+    teacher_normalization: str = field(
+        default="standardize",
+        metadata={"help": "What is done to teacher states before comparing.", "choices": list(TEACHER_NORMALIZATIONS)},
+    )
+    normalization_clips: int = field(
+        default=128, metadata={"help": "Clips over which 'standardize' estimates mean and deviation."}
+    )
+    teacher_cache_dir: str | None = field(default=None, metadata={"help": "Folder for cached teacher states."})
+
+    # Parameters that control the optimisation
+    audio_embedding_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the audio patch embedding; `learning_rate` if not given."}
+    )
+    heads_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the distillation heads; `learning_rate` if not given."}
+    )
+
+    # Parameters that control the data
+    max_length: int | None = field(default=None, metadata={"help": "Longest row in tokens; longer rows are an error."})
+    random_gain_db: float = field(
+        default=10.0, metadata={"help": "Training clips are heard louder or softer by up to so many decibels."}
+    )
+    context_probability: float = field(
+        default=0.0, metadata={"help": "Share of training rows with text before the audio."}
+    )
+    context_max_words: int = field(default=50, metadata={"help": "Most words of such a text."})
+
+    def __post_init__(self) -> None:
+        self._check_choice("supervision", SUPERVISIONS)
+        self._check_choice("time_alignment", TIME_ALIGNMENTS)
+        self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
+        _parse_layer_mapping(self.layer_mapping)
+        for name in ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "random_gain_db"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("distillation_warmup_steps",):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("normalization_clips", "context_max_words"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        self._check("answer_kl_temperature", self.answer_kl_temperature > 0, "above 0")
+        self._check("context_probability", 0 <= self.context_probability <= 1, "between 0 and 1")
+        for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
+            value = getattr(self, name)
+            self._check(name, value is None or value >= 0, "at least 0")
+        self._check("max_length", self.max_length is None or self.max_length >= 1, "at least 1")
+        if self.distillation_warmup_steps and self.supervision != "both":
+            raise ValueError(
+                f"`distillation_warmup_steps={self.distillation_warmup_steps}` makes sense with `supervision='both'` only, "
+                f"got {self.supervision!r}."
+            )
+        if not self.uses_language_modeling and not self.uses_distillation:
+            raise ValueError(
+                f"Nothing is left to learn: with `supervision={self.supervision!r}` all weights of its losses are 0."
+            )
+        if self.remove_unused_columns:
+            raise ValueError(
+                "`remove_unused_columns=True` would drop the columns that `AuraDataCollator` reads: leave it at False."
+            )
+        # Every trainable parameter takes part in every step, so DDP need not search for unused ones, and the buffers of all
+        # processes are equal from the start.
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False
+        if self.ddp_broadcast_buffers is None:
+            self.ddp_broadcast_buffers = False
+        # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
+        if self.accelerator_config is None:
+            self.accelerator_config = {"dispatch_batches": False}
+        super().__post_init__()
+        if self.train_sampling_strategy not in ("random", "sequential"):
+            raise ValueError(
+                f"`train_sampling_strategy={self.train_sampling_strategy!r}` needs token lengths in the dataset, which rows "
+                "with audio do not have. Use 'random' or 'sequential'."
+            )
+
+    @property
+    def parsed_layer_mapping(self) -> str | list[LayerPair]:
+        """`layer_mapping`, pairs as a list of tuples."""
+        return _parse_layer_mapping(self.layer_mapping)
+
+    @property
+    def uses_distillation(self) -> bool:
+        """Whether a teacher is needed."""
+        return self.supervision != "transcript" and (self.cosine_weight > 0 or self.mse_weight > 0)
+
+    @property
+    def uses_answer_kl(self) -> bool:
+        """Whether the base LLM teaches the answers."""
+        return self.supervision != "distillation" and self.answer_kl_weight > 0
+
+    @property
+    def uses_language_modeling(self) -> bool:
+        """Whether the head of the LLM is needed: for cross-entropy or for the answer KL."""
+        return self.supervision != "distillation" and (self.lm_weight > 0 or self.answer_kl_weight > 0)
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise ValueError(f"`{name}={value!r}` is not known; use one of {', '.join(choices)}.")
+
+    def _check(self, name: str, is_valid: bool, requirement: str) -> None:
+        if not is_valid:
+            raise ValueError(f"`{name}` must be {requirement}, got {getattr(self, name)!r}.")
+
+
+def _parse_layer_mapping(value: Any) -> str | list[LayerPair]:
+    """A name as it is; pairs, or pairs as JSON text, as a list of tuples."""
+    if isinstance(value, str):
+        if value in LAYER_MAPPINGS:
+            return value
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            value = None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pair, (list, tuple)) for pair in value):
+        raise ValueError(
+            f"`layer_mapping` must be one of {', '.join(LAYER_MAPPINGS)} or a list of [student layer, teacher layer] pairs, "
+            f"got {value!r}."
+        )
+    return [tuple(pair) for pair in value]
