@@ -1,0 +1,133 @@
+"""Offline English voices that speak 50 to 100 times faster than real time.
+
+| engine | voices | from |
+|---|---|---|
+| hibari | heart (US, woman) | PyPI `hibari-tts`, Apache-2.0 |
+| flite | slt (US, woman), rms (US, man), awb (Scottish, man) | Debian `flite` (CMU licence) |
+| pico | en-US, en-GB (women) | PyPI `ttspico`, Apache-2.0; built from source, so it needs a C compiler |
+
+Only hibari is needed. The others are used where they are or can be installed: more voices make a student that understands more people.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+HIBARI = ("hibari-tts==0.2.1", "onnxruntime", "scipy")
+PICO = "ttspico==0.3.2"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice and how far it may be bent.
+
+    `tract` is the range of factors by which its recording is played faster (above 1: a shorter vocal tract and a higher pitch, as of a
+    smaller person) at an unchanged speaking rate.
+    """
+
+    engine: str
+    name: str
+    tract: tuple[float, float]
+
+
+VOICES = (
+    Voice("hibari", "heart", (0.78, 1.12)),
+    Voice("flite", "slt", (0.80, 1.12)),
+    Voice("flite", "rms", (0.92, 1.30)),
+    Voice("flite", "awb", (0.92, 1.30)),
+    Voice("pico", "en-US", (0.80, 1.12)),
+    Voice("pico", "en-GB", (0.80, 1.12)),
+)
+
+
+def install_engines() -> list[str]:
+    """Installs what is missing where that is possible. Returns one line an engine that says what was found.
+
+    Raises `RuntimeError` when hibari, the one engine that is needed, cannot be installed.
+    """
+    lines = []
+    if importlib.util.find_spec("hibari") is None:
+        result = _pip_install(*HIBARI)
+        if result.returncode != 0:
+            raise RuntimeError(
+                f"The demo's voice {HIBARI[0]} could not be installed from PyPI. Check the network or pip's settings.\n"
+                f"{result.stderr.strip()}"
+            )
+    lines.append("hibari: one voice")
+
+    if shutil.which("flite") is None and shutil.which("apt-get") is not None:
+        root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+        if not root or shutil.which("sudo") is not None:
+            for command in (["apt-get", "install", "-y", "flite"], ["apt-get", "update"], ["apt-get", "install", "-y", "flite"]):
+                if subprocess.run([*root, *command], capture_output=True, check=False).returncode == 0 and shutil.which("flite"):
+                    break
+    if shutil.which("flite") is None:
+        lines.append("flite: not installed and could not be (it needs: apt-get install flite), so three voices less")
+    else:
+        lines.append("flite: three voices")
+
+    if importlib.util.find_spec("ttspico") is None:
+        _pip_install(PICO)
+        importlib.invalidate_caches()
+    if importlib.util.find_spec("ttspico") is None:
+        lines.append(f"pico: {PICO} could not be built (it needs a C compiler), so two voices less")
+    else:
+        lines.append("pico: two voices")
+    return lines
+
+
+def available_voices() -> list[Voice]:
+    """The voices whose engine is installed, in the order of [`VOICES`]."""
+    present = {
+        "hibari": importlib.util.find_spec("hibari") is not None,
+        "flite": shutil.which("flite") is not None,
+        "pico": importlib.util.find_spec("ttspico") is not None,
+    }
+    return [voice for voice in VOICES if present[voice.engine]]
+
+
+def speak(voice: Voice, text: str, rate: float, seed: int) -> tuple[np.ndarray, int]:
+    """`text` in `voice`, `rate` times as fast as the engine's own pace.
+
+    Returns mono float32 samples `(n_samples,)` and their sampling rate in Hz. The same arguments give the same samples.
+    """
+    if voice.engine == "hibari":
+        return _hibari()(text, speed=rate, seed=seed), 24000
+    if voice.engine == "pico":
+        engine = _pico(voice.name)
+        engine.rate = round(100 * rate)
+        return np.frombuffer(engine.speak(text), dtype="<i2").astype(np.float32) / 32768, 16000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "speech.wav")
+        pace = f"duration_stretch={1 / rate:.3f}"
+        subprocess.run(["flite", "-voice", voice.name, "--setf", pace, "-t", text, "-o", str(path)], check=True, capture_output=True)
+        return soundfile.read(path, dtype="float32")
+
+
+@lru_cache
+def _hibari():
+    from hibari import Hibari
+
+    return Hibari()
+
+
+@lru_cache
+def _pico(language: str):
+    from ttspico import TtsEngine
+
+    return TtsEngine(language)
+
+
+def _pip_install(*requirements: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *requirements]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
