@@ -324,7 +324,7 @@ def test_ids_and_features_that_do_not_match(student):
     inputs = batch([prompt(student, text(6, 1), clip(8))])
     with pytest.raises(ValueError, match="hold 8 audio positions, but no `input_features`"):
         student(input_ids=inputs["input_ids"])
-    with pytest.raises(ValueError, match="hold 7 audio positions, but the 1 clips .* make 8"):
+    with pytest.raises(ValueError, match=r"hold 7 audio positions, but the 1 clips .* make 8"):
         student(**inputs | {"input_ids": inputs["input_ids"][:, :-1], "attention_mask": None})
     with pytest.raises(ValueError, match="hold 0 audio positions"):
         student(**inputs | {"input_ids": text(6).unsqueeze(0), "attention_mask": None})

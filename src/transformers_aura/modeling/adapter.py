@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from .configuration_aura import AuraConfig
 ADAPTER_NAME = "default"
 
 # "off": the bare base LLM; "on": LoRA everywhere; a tensor of shape (batch, 1, 1) or (batch, seq, 1): LoRA where not 0
-LoraGate = torch.Tensor | Literal["on", "off"]
+LoraGate: TypeAlias = torch.Tensor | Literal["on", "off"]
 
 # Off unless a forward pass of AuraModel says otherwise, so that calling the language model directly is the base LLM.
 _current_gate: ContextVar[LoraGate] = ContextVar("aura_lora_gate", default="off")

@@ -278,7 +278,7 @@ def _load_gguf_base(
     causal_lm = AutoModelForCausalLM.from_pretrained(
         config.base_model,
         gguf_file=config.base_gguf_file,
-        **_dequantise(config.base_gguf_file),
+        **_dequantise(),
         **{name: value for name, value in hub_kwargs.items() if value is not None},
         **loader_kwargs,
     )
@@ -297,12 +297,12 @@ def _load_gguf_base(
     return student.eval()
 
 
-def _dequantise(gguf_file: str) -> dict[str, Any]:
+def _dequantise() -> dict[str, Any]:
     try:
         from transformers import GgufConfig
     except ImportError:  # older transformers always dequantise
         return {}
-    return {"quantization_config": GgufConfig(gguf_file=gguf_file, dequantize=True)}
+    return {"quantization_config": GgufConfig(dequantize=True)}
 
 
 def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:

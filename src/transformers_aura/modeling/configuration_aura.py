@@ -126,17 +126,19 @@ class AuraConfig(PreTrainedConfig):
     model_type = "aura"
     sub_configs = {"text_config": AutoConfig, "audio_config": AuraAudioConfig}
 
-    text_config: dict | PreTrainedConfig | None = None
-    audio_config: dict | PreTrainedConfig | None = None
+    # given as a config, a dict or nothing; always a config afterwards
+    text_config: Any = None
+    audio_config: Any = None
     audio_token_id: int | None = None
     base_model: str | None = None
     base_revision: str | None = None
     base_gguf_file: str | None = None
     base_fingerprint: str | None = None
     lora_rank: int = 64
-    lora_alpha: int | float | None = None
-    lora_num_layers: int | None = None
-    lora_target_modules: list[str] | None = None
+    # these three are resolved when not given: a config always holds their values
+    lora_alpha: Any = None
+    lora_num_layers: Any = None
+    lora_target_modules: Any = None
     lora_dropout: float | int = 0.0
     lora_scope: Literal["rows", "audio", "always"] = "rows"
     tie_word_embeddings: bool = False

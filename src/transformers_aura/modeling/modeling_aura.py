@@ -127,7 +127,7 @@ class AuraPreTrainedModel(PreTrainedModel):
         """
         from .composition import load_compact_student, load_full_student
 
-        hub_kwargs = {
+        hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
             if name in kwargs
