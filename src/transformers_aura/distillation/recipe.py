@@ -137,10 +137,16 @@ class DataSource:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Where rows come from, for training and for evaluation during it."""
+    """
+    Where rows come from, for training and for evaluation during it.
+
+    Args:
+        context_texts (`str`, *optional*): a text file, one text a line, for the `context_probability` of the `training` section.
+    """
 
     train: list[DataSource]
     evaluation: list[DataSource] = field(default_factory=list)
+    context_texts: str | None = None
 
 
 @dataclass(frozen=True)

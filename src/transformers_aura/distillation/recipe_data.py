@@ -9,11 +9,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from .collator import ROW_KEYS
 from .recipe import DataSource, RecipeError
-
-
-# What a row holds; see `AuraDataCollator`. A missing value is `None`.
-ROW_KEYS = ("audio", "transcript", "question", "answer")
 
 
 class MixedRows(Dataset):
@@ -36,6 +33,8 @@ class MixedRows(Dataset):
         return len(self._order)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         number, row = self._order[index]
         return self._rows[number][row]
 
@@ -55,7 +54,7 @@ class HubRows(Dataset):
         return {key: row[self._columns[key]] if key in self._columns else None for key in ROW_KEYS}
 
 
-def load_rows(sources: Sequence[DataSource], where: str) -> MixedRows:
+def load_rows(sources: Sequence[DataSource], where: str) -> Any:
     """
     All rows of a list of sources.
 
@@ -64,7 +63,8 @@ def load_rows(sources: Sequence[DataSource], where: str) -> MixedRows:
         where (`str`): their place in the recipe, for errors (`"data.train"`).
 
     Returns:
-        [`MixedRows`] of `{"audio", "transcript", "question", "answer"}`; audio as whatever `load_audio` takes.
+        dicts of `audio`, `transcript`, `question`, `answer`, audio as whatever `load_audio` takes: a list where every source is a manifest,
+        else [`MixedRows`].
 
     Raises:
         RecipeError: a source that is not there, holds no rows, or lacks a column.
@@ -76,7 +76,20 @@ def load_rows(sources: Sequence[DataSource], where: str) -> MixedRows:
         if source.repeat <= 0:
             raise RecipeError(f"'{place}.repeat' must be above 0, but is {source.repeat:g}.")
         loaded.append((rows, source.repeat))
-    return MixedRows(loaded)
+    mixed = MixedRows(loaded)
+    return list(mixed) if all(isinstance(rows, list) for rows, _ in loaded) else mixed
+
+
+def load_context_texts(path: str | None) -> list[str] | None:
+    """The lines of `data.context_texts`, or `None`."""
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise RecipeError(f"'data.context_texts': there is no file {path}.")
+    texts = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise RecipeError(f"'data.context_texts': {path} is empty.")
+    return texts
 
 
 def load_source(source: DataSource, where: str) -> Any:

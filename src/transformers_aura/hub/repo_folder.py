@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,7 +31,7 @@ class RepoFolder:
     num_bytes: int
 
     @classmethod
-    def read(cls, folder: str | Path) -> RepoFolder:
+    def read(cls, folder: str | os.PathLike) -> RepoFolder:
         """
         Read the headers of a student's folder.
 

@@ -1,0 +1,56 @@
+"""`aura ask`: put one recording to a student."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from .console import quiet_libraries
+
+
+def ask(
+    model: Annotated[str, typer.Argument(help="Hub id or folder of the student.")],
+    audio: Annotated[str, typer.Argument(help="Audio file or URL; - reads a file from standard input.")],
+    question: Annotated[
+        str | None, typer.Argument(help="A question about the recording. Without it, the recording is the question.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length limit of the answer, in tokens.")] = 128,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Where the base model lies, if not where the student says.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of the answer alone.")
+    ] = False,
+) -> None:
+    """Ask a student by voice, or ask it about a recording."""
+    recording: str | bytes = sys.stdin.buffer.read() if audio == "-" else audio
+
+    import transformers
+
+    from ..registration import register
+
+    register()
+    quiet_libraries()
+    transformers.set_seed(seed)
+    answerer: Any = transformers.pipeline(
+        "audio-question-answering",
+        model=model,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        model_kwargs={} if base_model is None else {"base_model": base_model},
+    )
+    generation: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": temperature is not None}
+    if temperature is not None:
+        generation["temperature"] = temperature
+    answer = answerer(recording, question=question, context=context, **generation)[0]
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else answer["answer"])

@@ -1,0 +1,79 @@
+"""
+The `aura` command: subcommands, exit codes and errors.
+
+Nothing here, nor at the top of the subcommands' files, imports torch or transformers: `aura --help` answers at once.
+Exit codes: 0 = done, 1 = it failed, 2 = the command line or the recipe is wrong.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from .. import __version__
+from .ask import ask
+from .console import print_error
+from .demo import demo
+from .distill import distill
+from .merge import merge
+from .push import push
+
+
+app = typer.Typer(
+    name="aura",
+    help="Give a language model ears: distil, ask, merge and share AuRA students.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(ask)
+app.command()(distill)
+app.command()(merge)
+app.command()(push)
+# What comes after `aura demo` goes to the demo's own script.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"transformers-aura {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. Works anywhere.")] = False,
+) -> None:
+    """Options of every command; `main` itself looks for --debug."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, by default that of the process, and exit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        app(args=arguments, prog_name="aura")
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(130)
+    except Exception as error:  # whatever went wrong, a person reads it
+        if debug:
+            raise
+        print_error(str(error) or type(error).__name__)
+        if not isinstance(error, (ValueError, OSError, RuntimeError)):
+            print_error(
+                f"{type(error).__name__} was not expected here; run the command with --debug and report what it shows"
+            )
+        sys.exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""`aura merge`: one plain checkpoint out of a student and its base model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import print_status, quiet_libraries
+
+
+def merge(
+    model: Annotated[str, typer.Argument(help="Hub id or folder of the student.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    dtype: Annotated[
+        str, typer.Option(help="Save in auto (as the base model is stored), float32, bfloat16, float16.")
+    ] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Where the base model lies, if not where the student says.")
+    ] = None,
+) -> None:
+    """Merge a student's LoRA into its base model: a full checkpoint that needs neither PEFT nor the base's repo."""
+    from ..hub import merge_to_folder
+    from ..registration import register
+
+    register()
+    quiet_libraries()
+    merge_to_folder(model, out, revision=revision, dtype=dtype, base_model=base_model)
+    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    print_status(f"{out}: {size / 1e6:.1f} MB of weights")

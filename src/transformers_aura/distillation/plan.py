@@ -1,0 +1,126 @@
+"""What a recipe amounts to, before any weight is loaded: parameters, bytes to publish, memory to train. On the meta device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
+from ..modeling.modeling_aura import AuraForSpeechQA
+from .alignment import LayerMapping, map_layers
+from .heads import DistillationHeads
+from .recipe import Recipe
+from .training_args import AuraTrainingArguments
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """
+    The size of a training run.
+
+    Attributes:
+        student (`AuraForSpeechQA`): the student on the meta device: shapes, no values.
+        num_base_parameters (`int`): frozen parameters of the base LLM, tied ones counted once.
+        num_trained_parameters (`int`): LoRA and patch embedding: what is trained and published.
+        num_head_parameters (`int`): distillation heads, trained and thrown away.
+        num_teacher_parameters (`int`): the frozen encoder.
+        pushed_bytes (`int`): size of the published weights.
+        memory_bytes (`dict[str, int]`): what training holds besides activations, by kind.
+    """
+
+    student: AuraForSpeechQA
+    num_base_parameters: int
+    num_trained_parameters: int
+    num_head_parameters: int
+    num_teacher_parameters: int
+    pushed_bytes: int
+    memory_bytes: dict[str, int]
+
+
+def plan_training(
+    recipe: Recipe,
+    arguments: AuraTrainingArguments,
+    text_config: PreTrainedConfig | None = None,
+    teacher_config: WhisperConfig | None = None,
+) -> TrainingPlan:
+    """
+    Size up a recipe.
+
+    Args:
+        recipe ([`Recipe`]): what to train.
+        arguments ([`AuraTrainingArguments`]): of that recipe.
+        text_config, teacher_config (*optional*): configurations of base LLM and teacher; read from where the recipe names them
+            otherwise (only the configurations, not the weights).
+    """
+    section = recipe.model
+    if text_config is None:
+        source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}
+        text_config = AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
+    if teacher_config is None:
+        teacher_config = AutoConfig.from_pretrained(recipe.teacher.model, revision=recipe.teacher.revision)
+    dtype = _dtype(section.dtype or text_config.dtype)
+    with torch.device("meta"):
+        student = AuraForSpeechQA(student_config(recipe, text_config)).to(dtype)
+        encoder = WhisperEncoder(teacher_config)
+    num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
+    num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
+    num_heads = num_teacher = 0
+    if arguments.uses_distillation:
+        num_teacher = _count(encoder.parameters())
+        num_heads = _count(_heads(student.config, teacher_config, arguments).parameters())
+    teacher_bytes = num_teacher * _dtype(recipe.teacher.dtype).itemsize
+    # Weights, their gradients and the two moments of AdamW have one dtype; the heads are float32.
+    return TrainingPlan(
+        student=student,
+        num_base_parameters=num_base,
+        num_trained_parameters=num_trained,
+        num_head_parameters=num_heads,
+        num_teacher_parameters=num_teacher,
+        pushed_bytes=num_trained * dtype.itemsize,
+        memory_bytes={
+            "base model": num_base * dtype.itemsize,
+            "teacher": teacher_bytes,
+            "trained weights": num_trained * dtype.itemsize + num_heads * 4,
+            "gradients": num_trained * dtype.itemsize + num_heads * 4,
+            "optimizer": 2 * (num_trained * dtype.itemsize + num_heads * 4),
+        },
+    )
+
+
+def student_config(recipe: Recipe, text_config: PreTrainedConfig) -> AuraConfig:
+    """The configuration of a recipe's student on a base LLM of `text_config`."""
+    settings = recipe.model.student_settings()
+    audio_names = {item.name for item in dataclasses.fields(AuraAudioConfig)}
+    lora = {name: value for name, value in settings.items() if name.startswith("lora_")}
+    audio = {name: value for name, value in settings.items() if name in audio_names and name != "dtype"}
+    return AuraConfig.from_text_audio_configs(
+        text_config, AuraAudioConfig(**audio), base_model=recipe.model.base_model, **lora
+    )
+
+
+def _heads(config: AuraConfig, teacher_config: WhisperConfig, arguments: AuraTrainingArguments) -> nn.Module:
+    pairs = map_layers(
+        cast(LayerMapping, arguments.parsed_layer_mapping),
+        num_student_layers=config.lora_num_layers,
+        num_teacher_layers=teacher_config.encoder_layers,
+        num_decoder_layers=config.text_config.num_hidden_layers,
+    )
+    with torch.device("meta"):
+        return DistillationHeads(pairs, config.text_config.hidden_size, teacher_config.d_model)
+
+
+def _dtype(name: str | torch.dtype | None) -> torch.dtype:
+    if isinstance(name, torch.dtype):
+        return name
+    return torch.float32 if name in (None, "auto") else getattr(torch, name)
+
+
+def _count(parameters: Iterable[torch.Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters)

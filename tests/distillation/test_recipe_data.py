@@ -1,0 +1,123 @@
+"""Rows from manifests, folders and Hub datasets, mixed as a recipe says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from transformers_aura.distillation.recipe import DataSource, RecipeError
+from transformers_aura.distillation.recipe_data import HubRows, MixedRows, load_context_texts, load_rows
+
+
+ROWS = [
+    {"audio": "clips/0.flac", "transcript": "zero", "answer": "0", "speaker": "a"},
+    {"audio": "/elsewhere/1.flac", "transcript": "one", "answer": "1", "speaker": "b"},
+    {"audio": "https://host/2.flac", "transcript": "two", "answer": "2", "speaker": "c"},
+    {"audio": None, "question": "three?", "answer": "3"},
+]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    file = tmp_path / "manifest.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    return file
+
+
+def test_manifest_paths_are_relative_to_the_manifest(manifest: Path) -> None:
+    rows = load_rows([DataSource(str(manifest))], "data.train")
+    assert [row["audio"] for row in rows] == [
+        str(manifest.parent / "clips/0.flac"),
+        "/elsewhere/1.flac",
+        "https://host/2.flac",
+        None,
+    ]
+    assert rows[0] == {
+        "audio": str(manifest.parent / "clips/0.flac"),
+        "transcript": "zero",
+        "question": None,
+        "answer": "0",
+    }
+
+
+def test_sources_are_mixed_cut_and_renamed(manifest: Path) -> None:
+    sources = [
+        DataSource(str(manifest.parent), max_rows=2, repeat=2, use=["audio", "transcript"]),
+        DataSource(str(manifest), max_rows=3, columns={"answer": "speaker"}),
+    ]
+    rows = load_rows(sources, "data.train")
+    assert [row["transcript"] for row in rows] == ["zero", "one", "zero", "one", "zero", "one", "two"]
+    assert [row["answer"] for row in rows] == [None, None, None, None, "a", "b", "c"]
+
+
+def test_a_source_seen_less_than_once_is_spread_over_its_rows() -> None:
+    rows = MixedRows([(list("abcdefgh"), 0.5), (list("xyz"), 2.0)])
+    assert [rows[index] for index in range(len(rows))] == [*"aceg", *"xyzxyz"]
+
+
+def test_hub_rows_have_our_names() -> None:
+    dataset = [{"sentence": "hello", "audio": {"bytes": b"", "path": None}, "age": 3}]
+    rows = HubRows(dataset, {"audio": "audio", "transcript": "sentence"})
+    assert rows[0] == {
+        "audio": {"bytes": b"", "path": None},
+        "transcript": "hello",
+        "question": None,
+        "answer": None,
+    }
+
+
+def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"clip": ["a.wav", "b.wav"], "sentence": ["a", "b"], "age": [1, 2]})
+    asked: list = []
+
+    def load_dataset(*args: object, **kwargs: object) -> object:
+        asked.append((args, kwargs))
+        return table.cast_column("clip", datasets.Audio(sampling_rate=16000))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    source = DataSource(
+        "org/speech", config="en", split="test", columns={"audio": "clip", "transcript": "sentence"}, max_rows=1
+    )
+    rows = load_rows([source], "data.train")
+    assert asked == [(("org/speech", "en"), {"split": "test", "revision": None})]
+    assert len(rows) == 1
+    assert rows[0]["transcript"] == "a"
+    assert rows[0]["audio"]["path"] == "a.wav"  # not decoded: the collator does that
+
+    with pytest.raises(RecipeError, match=r"org/speech has no column 'text'; it has clip, sentence, age"):
+        load_rows([DataSource("org/speech", columns={"transcript": "text"})], "data.train")
+    with pytest.raises(RecipeError, match=r"say which is which"):
+        load_rows([DataSource("org/speech")], "data.train")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"source": "missing.jsonl"}, r"'data.train.0.source': there is no manifest missing\.jsonl"),
+        ({"repeat": 0.0}, r"'data.train.0.repeat' must be above 0"),
+        ({"columns": {"sound": "audio"}}, r"names 'sound'; a row holds audio, transcript, question, answer"),
+        ({"use": ["text"]}, r"names 'text'"),
+        ({"columns": {"transcript": "words"}}, r"line 1 has no 'words'"),
+        ({"use": ["transcript"]}, r"line 1 has neither audio nor a question"),
+        ({"max_rows": 0}, r"holds no rows"),
+    ],
+)
+def test_what_is_wrong_is_named(manifest: Path, source: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_rows([DataSource(**{"source": str(manifest), **source})], "data.train")
+
+
+def test_a_line_that_is_not_json_is_named(manifest: Path) -> None:
+    manifest.write_text('{"audio": "a.flac"}\n{"audio": \n')
+    with pytest.raises(RecipeError, match="line 2 is not JSON"):
+        load_rows([DataSource(str(manifest))], "data.train")
+
+
+def test_context_texts(tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("one text\n\n another \n")
+    assert load_context_texts(str(file)) == ["one text", "another"]
+    assert load_context_texts(None) is None
+    with pytest.raises(RecipeError, match="no file"):
+        load_context_texts(str(tmp_path / "missing.txt"))
