@@ -1,29 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
+from tests.distillation.support import tiny_whisper_config
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from transformers_aura.distillation.teacher import SAMPLES_PER_STATE, AuraTeacher
-
-
-def tiny_config(max_source_positions=1500, num_mel_bins=80):
-    return WhisperConfig(
-        vocab_size=64,
-        num_mel_bins=num_mel_bins,
-        d_model=16,
-        encoder_layers=3,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        max_source_positions=max_source_positions,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-    )
 
 
 def noise(seconds, seed=0):
@@ -34,7 +16,7 @@ def noise(seconds, seed=0):
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("whisper")
     torch.manual_seed(0)
-    WhisperForConditionalGeneration(tiny_config()).save_pretrained(path)
+    WhisperForConditionalGeneration(tiny_whisper_config()).save_pretrained(path)
     WhisperFeatureExtractor().save_pretrained(path)
     return path
 
@@ -97,7 +79,7 @@ def test_shorter_padding_does_not_depend_on_the_batch(folder):
 
 def test_long_clips_are_windows_with_context_on_both_sides():
     # A window of 2 s; margins of 0.3 s.
-    teacher = AuraTeacher.from_random(tiny_config(max_source_positions=100), margin_seconds=0.3)
+    teacher = AuraTeacher.from_random(tiny_whisper_config(max_source_positions=100), margin_seconds=0.3)
     clip = noise(7.77)
     output = teacher([clip, noise(1.0, seed=1)])
     states = output.hidden_states[1][0]
@@ -117,7 +99,7 @@ def test_long_clips_are_windows_with_context_on_both_sides():
 
 
 def test_exactly_one_window_and_one_sample_more():
-    teacher = AuraTeacher.from_random(tiny_config(max_source_positions=100))
+    teacher = AuraTeacher.from_random(tiny_whisper_config(max_source_positions=100))
     assert teacher([noise(2.0)]).lengths.tolist() == [100]
     longer = np.append(noise(2.0), np.float32(0.1))
     assert teacher([longer]).lengths.tolist() == [101]
@@ -139,7 +121,7 @@ def test_fingerprint_knows_the_padding(folder):
 
 
 def test_128_mels():
-    teacher = AuraTeacher.from_random(tiny_config(num_mel_bins=128))
+    teacher = AuraTeacher.from_random(tiny_whisper_config(num_mel_bins=128))
     assert teacher([noise(0.5)]).hidden_states[0].shape == (1, 25, 16)
 
 

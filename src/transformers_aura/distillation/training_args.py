@@ -84,6 +84,10 @@ class AuraTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Must stay False: the collator reads the columns of the rows itself."}
     )
+    use_cache: bool = field(
+        default=True,
+        metadata={"help": "What the saved config says of generation; training itself never keeps keys and values."},
+    )
     dataloader_pin_memory: bool = field(
         default=False, metadata={"help": "Whether to pin the memory of batches; useful with a GPU and workers."}
     )

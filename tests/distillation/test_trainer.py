@@ -1,0 +1,466 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tests.distillation.support import audio, tiny_rows, tiny_teacher, tiny_trainer
+from tests.support.tiny_models import FAMILIES
+from transformers import TrainerCallback
+from transformers.trainer_utils import set_seed
+
+from transformers_aura.distillation.alignment import pool_teacher_states
+from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
+from transformers_aura.distillation.student_losses import Terms
+from transformers_aura.distillation.trainer import HISTORY_FILE_NAME
+from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
+
+
+COMPONENTS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss")
+
+
+def trained_weights(trainer):
+    weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
+    if trainer.heads is not None:
+        weights |= {f"heads.{name}": tensor.clone() for name, tensor in trainer.heads.state_dict().items()}
+    return weights
+
+
+def step_logs(trainer, *names):
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [[entry[name] for name in ("loss", *names)] for entry in logs]
+
+
+def assert_same_weights(first, second, **tolerance):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        if tolerance:
+            torch.testing.assert_close(tensor, second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+        else:
+            assert torch.equal(tensor, second[name]), name
+
+
+# ---- the loss ----
+
+
+def test_loss_equals_a_computation_by_hand(tmp_path):
+    trainer = tiny_trainer(tmp_path, answer_kl_weight=0.5, answer_kl_temperature=2.0, mse_weight=0.3, lm_weight=0.7)
+    trainer._ensure_statistics()
+    student, heads = trainer.model, trainer.heads
+    rows = tiny_rows(5)
+    batch = trainer.data_collator(rows)
+    trainer.model.eval()
+    loss = trainer.compute_loss(trainer.losses, dict(batch))
+
+    with torch.no_grad():
+        outputs = student(
+            **{name: batch[name] for name in ("input_ids", "attention_mask", "input_features", "input_features_mask")},
+            output_hidden_states=True,
+        )
+        base = student.model.language_model(batch["gold_input_ids"], attention_mask=batch["gold_attention_mask"])
+        gold_logits = student.lm_head(base.last_hidden_state)
+        heard = trainer.targets.teacher(batch["waveforms"])
+    assert heads.pairs == [(0, 0), (1, 2)]
+    cosines, errors = [], []
+    clip = -1
+    for row in range(len(rows)):
+        positions = (batch["input_ids"][row] == student.config.audio_token_id).nonzero().flatten()
+        clip += 1
+        for pair, (student_layer, teacher_layer) in enumerate(heads.pairs):
+            frames = batch["input_features_mask"][clip].sum().view(1)
+            target, _ = pool_teacher_states(heard.hidden_states[teacher_layer][clip : clip + 1], frames, 8)
+            target = (target[0] - heads.target_mean[pair]) / heads.target_std[pair]
+            prediction = heads.heads[pair](outputs.hidden_states[student_layer + 1][row, positions])
+            assert prediction.shape == target.shape
+            for p, t in zip(prediction, target, strict=True):
+                cosines.append(1 - p @ t / (p.norm() * t.norm()))
+                errors.append(((p - t) ** 2).mean())
+    cross_entropies, divergences = [], []
+    gold_row = -1
+    for row in range(len(rows)):
+        has_gold = "answer" in rows[row]
+        gold_row += has_gold
+        answer = (batch["labels"][row] != -100).nonzero().flatten()
+        for index, position in enumerate(answer):
+            log_p = outputs.logits[row, position - 1].log_softmax(-1)
+            cross_entropies.append(-log_p[batch["labels"][row, position]])
+            if has_gold:
+                gold_position = (batch["gold_labels"][gold_row] != -100).nonzero().flatten()[index]
+                log_p = (outputs.logits[row, position - 1] / 2).log_softmax(-1)
+                log_q = (gold_logits[gold_row, gold_position - 1] / 2).log_softmax(-1)
+                divergences.append(4 * (log_q.exp() * (log_q - log_p)).sum())
+    means = [torch.stack(values).mean() for values in (cosines, errors, cross_entropies, divergences)]
+    expected = means[0] + 0.3 * means[1] + 0.7 * means[2] + 0.5 * means[3]
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_language_modeling_term_equals_the_models_own_loss(tmp_path, family):
+    trainer = tiny_trainer_of(tmp_path, family, supervision="transcript", teacher=None)
+    batch = trainer.data_collator(tiny_rows(4))
+    trainer.model.eval()
+    with torch.no_grad():
+        own = trainer.model(**batch).loss
+        ours = trainer.compute_loss(trainer.losses, dict(batch))
+    torch.testing.assert_close(ours, own, rtol=1e-5, atol=1e-5)
+
+
+def tiny_trainer_of(folder, family, **settings):
+    from tests.support.tiny_models import save_tiny_language_model
+
+    save_tiny_language_model(folder / "base", family)
+    return tiny_trainer(folder, **settings)
+
+
+def test_padding_never_enters_and_a_batch_is_the_sum_of_its_rows(tmp_path):
+    trainer = tiny_trainer(tmp_path, answer_kl_weight=1.0, random_gain_db=0)
+    trainer._ensure_statistics()
+    trainer.model.eval()
+    terms = Terms(distillation=True, language_modeling=True, answer_kl=True)
+    rows = tiny_rows(5)
+    with torch.no_grad():
+        together = trainer._sums(trainer.losses, trainer.data_collator(rows), terms)
+        apart = sum(trainer._sums(trainer.losses, trainer.data_collator([row]), terms) for row in rows)
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+
+
+def test_distillation_only_runs_the_lower_layers_up_to_the_audio(tmp_path):
+    trainer = tiny_trainer(tmp_path, layer_mapping=[[0, 1]])
+    trainer._ensure_statistics()
+    trainer.model.eval()
+    batch = trainer.data_collator(tiny_rows(4))
+    seen = []
+    for index, layer in enumerate(trainer.model.model.language_model.layers):
+        layer.register_forward_hook(lambda module, args, output, index=index: seen.append((index, args[0].shape[1])))
+    with torch.no_grad():
+        cheap = trainer._sums(trainer.losses, batch, Terms(True, False, False))
+        assert seen == [(0, 1 + int((batch["input_ids"] == trainer.model.config.audio_token_id).nonzero()[:, 1].max()))]
+        whole = trainer._sums(trainer.losses, batch, Terms(True, True, False))
+    torch.testing.assert_close(cheap[:2], whole[:2], rtol=1e-5, atol=1e-6)
+    assert cheap[2] == 0
+
+
+# ---- trajectories ----
+
+
+def test_gradient_accumulation_does_not_change_the_trajectory(tmp_path):
+    settings = {"answer_kl_weight": 0.5, "max_steps": 3, "seed": 1}
+    whole = tiny_trainer(tmp_path, "whole", per_device_train_batch_size=8, **settings)
+    whole.train()
+    split = tiny_trainer(tmp_path, "split", per_device_train_batch_size=1, gradient_accumulation_steps=8, **settings)
+    split.train()
+    torch.testing.assert_close(
+        torch.tensor(step_logs(split, *COMPONENTS, "cosine")),
+        torch.tensor(step_logs(whole, *COMPONENTS, "cosine")),
+        rtol=2e-4,
+        atol=2e-4,
+    )
+    assert_same_weights(trained_weights(split), trained_weights(whole), rtol=0, atol=1e-3)
+
+
+class StopAfter(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == self.step
+
+
+@pytest.mark.parametrize("stop", [3, 4])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
+    # 8 rows in batches of 2: step 4 ends the first epoch. Everything random is on: order, gain, context.
+    settings = {
+        "per_device_train_batch_size": 2,
+        "max_steps": 7,
+        "save_strategy": "steps",
+        "save_steps": stop,
+        "answer_kl_weight": 0.5,
+        "context_probability": 0.5,
+        "context_texts": ["some words to stand before the audio", "others"],
+        "distillation_warmup_steps": 2,
+        "lr_scheduler_type": "cosine",
+    }
+    uninterrupted = tiny_trainer(tmp_path, "whole", **settings)
+    uninterrupted.train()
+    tiny_trainer(tmp_path, "killed", callbacks=[StopAfter(stop)], **settings).train()
+    set_seed(12345)
+    # Another teacher statistic would come out of these rows first; a resume must take the saved one.
+    resumed = tiny_trainer(tmp_path, "killed", **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 7
+    names = ("cosine_loss", "mse_loss", "cosine", "grad_norm")
+    assert step_logs(resumed, *names) == step_logs(uninterrupted, *names)
+    assert_same_weights(trained_weights(resumed), trained_weights(uninterrupted))
+    history = (tmp_path / "killed" / HISTORY_FILE_NAME).read_text().splitlines()
+    steps = [entry["step"] for entry in map(json.loads, history) if "loss" in entry]
+    assert steps == list(range(1, 8))
+
+
+def test_workers_do_not_change_the_trajectory(tmp_path):
+    settings = {"max_steps": 4, "per_device_train_batch_size": 4}
+    alone = tiny_trainer(tmp_path, "alone", **settings)
+    alone.train()
+    helped = tiny_trainer(
+        tmp_path, "helped", dataloader_num_workers=1, dataloader_persistent_workers=True, **settings
+    )
+    helped.train()
+    assert step_logs(alone) == step_logs(helped)
+
+
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    script = Path(__file__).with_name("two_processes.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, os.environ.get("PYTHONPATH", "")])}
+
+    def run(name, *launcher):
+        command = [sys.executable, *launcher, str(script), str(tmp_path), name]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr[-4000:]
+        return json.loads((tmp_path / f"{name}.json").read_text())
+
+    one = run("one")
+    two = run("two", "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
+    assert two["processes"] == 2
+    for first, second in zip(one["logs"], two["logs"], strict=True):
+        assert first.keys() == second.keys()
+        for name in first.keys() - {"epoch", "step"}:
+            assert second[name] == pytest.approx(first[name], rel=1e-3, abs=1e-4), name
+    for name, value in one["metrics"].items():
+        assert two["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    for name, values in one["weights"].items():
+        assert two["weights"][name] == pytest.approx(values, abs=1e-3), name
+
+
+# ---- what is saved ----
+
+
+def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
+    trainer = tiny_trainer(tmp_path, save_strategy="steps", save_steps=2, max_steps=2)
+    trainer.train()
+    trainer.save_model(tmp_path / "released")
+    checkpoint = tmp_path / "run" / "checkpoint-2"
+    assert (checkpoint / HEADS_FILE_NAME).is_file()
+    released = {path.name for path in (tmp_path / "released").iterdir()}
+    assert HEADS_FILE_NAME not in released
+    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "chat_template.jinja"} <= released
+    from safetensors.torch import load_file
+
+    for folder in (checkpoint, tmp_path / "released"):
+        keys = load_file(folder / "model.safetensors")
+        assert all(".lora_" in key or "embed_audio" in key for key in keys)
+    assert json.loads((tmp_path / "released" / "config.json").read_text())["use_cache"] is True
+    in_optimizer = sum(p.numel() for group in trainer.optimizer.param_groups for p in group["params"])
+    student = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    assert in_optimizer == student + sum(p.numel() for p in trainer.heads.parameters())
+    # The student is what it was: saved by itself it has no heads either.
+    assert not any("heads" in name for name in trainer.model.state_dict())
+    reloaded = AuraForSpeechQA.from_pretrained(tmp_path / "released")
+    weights = {name: p for name, p in reloaded.named_parameters() if ".lora_" in name or "embed_audio" in name}
+    assert_same_weights(weights, {name: p for name, p in trainer.model.named_parameters() if name in weights})
+
+
+def test_heads_can_be_loaded_again(tmp_path):
+    trainer = tiny_trainer(tmp_path, save_strategy="steps", save_steps=1, max_steps=1)
+    trainer.train()
+    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
+    assert heads.pairs == trainer.heads.pairs
+    assert torch.equal(heads.target_std, trainer.heads.target_std)
+
+
+def test_an_incomplete_checkpoint_is_an_error(tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    tiny_trainer(tmp_path, **settings).train()
+    checkpoint = tmp_path / "run" / "checkpoint-1"
+    heads = (checkpoint / HEADS_FILE_NAME).read_bytes()
+    (checkpoint / HEADS_FILE_NAME).unlink()
+    with pytest.raises(FileNotFoundError, match=HEADS_FILE_NAME):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / HEADS_FILE_NAME).write_bytes(heads)
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="interrupted"):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_the_best_model_is_loaded_with_its_heads(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path,
+        max_steps=2,
+        eval_dataset=tiny_rows(3),
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="lm_loss",
+        greater_is_better=True,  # so that the first is the best
+        learning_rate=0.01,
+    )
+    trainer.train()
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-1")
+    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
+    assert torch.equal(heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
+
+
+# ---- what is learnt ----
+
+
+def test_everything_trainable_learns_and_nothing_else(tmp_path):
+    trainer = tiny_trainer(tmp_path, max_steps=2)
+    before = {name: p.detach().clone() for name, p in trainer.losses.named_parameters()}
+    trainer.train()
+    for name, parameter in trainer.losses.named_parameters():
+        moved = not torch.equal(parameter, before[name])
+        assert moved == parameter.requires_grad, name
+
+
+def test_losses_fall_and_the_cosine_rises(tmp_path):
+    trainer = tiny_trainer(tmp_path, max_steps=40, per_device_train_batch_size=8, learning_rate=5e-3, random_gain_db=0)
+    trainer.train()
+    logs = step_logs(trainer, "cosine", "lm_loss")
+    assert logs[-1][0] < logs[0][0]
+    assert logs[-1][1] > logs[0][1] + 0.2
+    assert logs[-1][2] < 0.7 * logs[0][2]
+
+
+@pytest.mark.parametrize("scope", ["rows", "audio", "always"])
+def test_supervisions_and_scopes(tmp_path, scope):
+    text = {"audio": None, "question": "Who?", "answer": "I."}
+    for supervision in ("transcript", "distillation", "both"):
+        trainer = tiny_trainer(
+            tmp_path,
+            supervision,
+            student={"lora_scope": scope},
+            supervision=supervision,
+            train_dataset=[*tiny_rows(4), text],
+            teacher=None if supervision == "transcript" else tiny_teacher(),
+            max_steps=2,
+        )
+        trainer.train()
+        assert len(trainer.train_dataset) == (5 if scope == "always" else 4)
+        logged = trainer.state.log_history[0]
+        assert ("lm_loss" in logged) == (supervision != "distillation")
+        assert ("cosine" in logged) == (supervision != "transcript")
+
+
+def test_speech_without_text_is_enough_for_distillation(tmp_path):
+    rows = [{"audio": audio(0.5, 100 * (i + 1))} for i in range(4)]
+    trainer = tiny_trainer(tmp_path, supervision="distillation", train_dataset=rows, max_steps=1)
+    trainer.train()
+    assert "cosine" in trainer.state.log_history[0]
+
+
+def test_warmup_steps_are_distillation_only(tmp_path):
+    trainer = tiny_trainer(tmp_path, distillation_warmup_steps=2, max_steps=3)
+    trainer.train()
+    assert ["lm_loss" in entry for entry in trainer.state.log_history[:3]] == [False, False, True]
+
+
+def test_learning_rates_of_their_own(tmp_path):
+    trainer = tiny_trainer(tmp_path, audio_embedding_learning_rate=0.0, heads_learning_rate=3e-3, max_steps=1)
+    embedding = trainer.model.model.embed_audio.proj.weight.clone()
+    head = trainer.heads.heads[0][1].weight.clone()
+    trainer.train()
+    assert torch.equal(trainer.model.model.embed_audio.proj.weight, embedding)
+    # Adam's first step is the learning rate in every element.
+    step = (trainer.heads.heads[0][1].weight - head).abs().detach()
+    assert float(step.median()) == pytest.approx(3e-3, rel=1e-2)
+
+
+def test_a_batch_without_any_audio_or_row_keeps_every_gradient(tmp_path):
+    text = {"audio": None, "question": "Who?", "answer": "I."}
+    for scope in ("rows", "always"):
+        trainer = tiny_trainer(tmp_path, scope, student={"lora_scope": scope})
+        trainer._ensure_statistics()
+        loss = trainer.compute_loss(trainer.losses, trainer.data_collator([text]))
+        loss.backward()
+        for name, parameter in trainer.losses.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, name
+        if scope == "rows":
+            assert float(loss) == 0
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path):
+    settings = {"max_steps": 2, "answer_kl_weight": 0.5}
+    plain = tiny_trainer(tmp_path, "plain", **settings)
+    plain.train()
+    saving = tiny_trainer(tmp_path, "saving", gradient_checkpointing=True, **settings)
+    saving.train()
+    torch.testing.assert_close(torch.tensor(step_logs(saving)), torch.tensor(step_logs(plain)), rtol=1e-4, atol=1e-4)
+
+
+# ---- the teacher's states ----
+
+
+def test_the_cache_changes_nothing_and_is_read(tmp_path, monkeypatch):
+    settings = {"teacher_cache_dir": str(tmp_path / "cache"), "max_steps": 3}
+    cold = tiny_trainer(tmp_path, "cold", **settings)
+    cold.train()
+    warm = tiny_trainer(tmp_path, "warm", **settings)
+    monkeypatch.setattr(warm.targets.teacher, "_encode", None)
+    warm.train()
+    assert step_logs(warm, "cosine") == step_logs(cold, "cosine")
+    none = tiny_trainer(tmp_path, "none", max_steps=3)
+    none.train()
+    torch.testing.assert_close(torch.tensor(step_logs(none)), torch.tensor(step_logs(cold)), rtol=1e-2, atol=1e-2)
+
+
+def test_long_clips_are_distilled_whole(tmp_path):
+    # The tiny teacher's window is 2 s.
+    rows = [{"audio": audio(5.3), "transcript": "long"}, {"audio": audio(0.4), "transcript": "short"}]
+    trainer = tiny_trainer(tmp_path, train_dataset=rows, per_device_train_batch_size=2, max_steps=1)
+    trainer.train()
+    assert trainer.targets([row["audio"]["array"] for row in rows]).shape[1] == 67 + 5
+
+
+# ---- evaluation and logs ----
+
+
+def test_evaluation_reports_the_same_terms_whatever_the_batch_size(tmp_path):
+    trainer = tiny_trainer(tmp_path, eval_dataset=tiny_rows(7), answer_kl_weight=0.5)
+    metrics = trainer.evaluate()
+    assert {f"eval_{name}" for name in (*COMPONENTS, "loss", "cosine")} <= metrics.keys()
+    assert metrics["eval_cosine/student_1_teacher_2"] == pytest.approx(
+        2 * metrics["eval_cosine"] - metrics["eval_cosine/student_0_teacher_0"]
+    )
+    trainer.args.per_device_eval_batch_size = 2
+    again = trainer.evaluate()
+    for name in COMPONENTS:
+        assert again[f"eval_{name}"] == pytest.approx(metrics[f"eval_{name}"], rel=1e-4)
+    weights = trainer.loss_weights
+    assert metrics["eval_loss"] == pytest.approx(sum(weights[name] * metrics[f"eval_{name}"] for name in COMPONENTS))
+    several = trainer.evaluate({"a": tiny_rows(2), "b": tiny_rows(3)})
+    assert {"eval_a_cosine", "eval_b_cosine"} <= several.keys()
+
+
+def test_logged_terms_add_up_to_the_loss(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, max_steps=4, logging_steps=2, answer_kl_weight=0.5, gradient_accumulation_steps=2, mse_weight=0.1
+    )
+    trainer.train()
+    for entry in trainer.state.log_history[:2]:
+        total = sum(trainer.loss_weights[name] * entry[name] for name in COMPONENTS)
+        assert entry["loss"] == pytest.approx(total, rel=1e-4)
+        assert entry["cosine"] == pytest.approx(1 - entry["cosine_loss"])
+
+
+# ---- errors ----
+
+
+def test_errors_for_people(tmp_path):
+    with pytest.raises(ValueError, match="needs a `teacher`"):
+        tiny_trainer(tmp_path, teacher=None)
+    with pytest.raises(ValueError, match="decoder layers 0 to 2"):
+        tiny_trainer(tmp_path, layer_mapping=[[7, 0]])
+    with pytest.raises(ValueError, match="no audio"):
+        tiny_trainer(tmp_path, train_dataset=[{"question": "a", "answer": "b"}]).train()
+    trainer = tiny_trainer(tmp_path)
+    with pytest.raises(TypeError, match="AuraForSpeechQA, got LlamaModel|got Qwen2Model"):
+        type(trainer)(model=trainer.model.model.language_model, teacher=tiny_teacher(), args=trainer.args)
+    with pytest.raises(ValueError, match="processor"):
+        type(trainer)(model=trainer.model, teacher=tiny_teacher(), args=trainer.args)
+    trainer.processing_class.frames_per_token = 4
+    with pytest.raises(ValueError, match="4 frames, the student of 8"):
+        type(trainer)(
+            model=trainer.model, teacher=tiny_teacher(), args=trainer.args, processing_class=trainer.processing_class
+        )
