@@ -182,7 +182,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         generated = self.model.generate(**input_tensors, **self._with_defaults(generate_kwargs))
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
-        return {"answer_ids": answers.reshape(input_ids.shape[0], -1, answers.shape[-1])}
+        answers_per_input = len(answers) // len(input_ids)
+        return {"answer_ids": answers.reshape(len(input_ids), answers_per_input, answers.shape[-1])}
 
     def postprocess(
         self, model_outputs: Mapping[str, torch.Tensor], skip_special_tokens: bool = True

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .mp3_index import count_mp3_samples, has_mp3_index, with_mp3_index
+
 
 @runtime_checkable
 class SupportsRead(Protocol):
@@ -49,6 +51,7 @@ _INTEGER_SCALES = {np.dtype(np.int8): 2**7, np.dtype(np.int16): 2**15, np.dtype(
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MIN_BASE64_LENGTH = 64  # the shortest audio file there is (a WAV header) is longer; most mistyped paths are not
 _MAX_PATH_LENGTH = 4096
+_MP3_LENGTH_TOLERANCE = 6 * 1152  # samples: the index frame, and what an encoder adds at both ends
 _USER_AGENT = "transformers-aura"
 
 
@@ -223,7 +226,7 @@ def describe_audio(source: Any) -> str:
     return f"the audio given as {type(source).__name__}"
 
 
-def _read(source: AudioSource, description: str, timeout_seconds: float) -> tuple[Any, int | None]:
+def _read(source: Any, description: str, timeout_seconds: float) -> tuple[Any, int | None]:
     """Samples of `source` (any shape and type) and the rate it states, if it does."""
     if isinstance(source, str):
         return _read_text(source, description, timeout_seconds)
@@ -328,9 +331,15 @@ def _decode(data: bytes, description: str) -> tuple[NDArray[np.float32], int]:
         raise AudioLoadingError(f"{description} is empty: it has 0 bytes.")
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
+        is_mp3 = file.format == "MP3"
+        if is_mp3 and count_mp3_samples(data) > file.frames + _MP3_LENGTH_TOLERANCE:
+            file = soundfile.SoundFile(io.BytesIO(with_mp3_index(data)))
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless (raw) audio
-        looks_like_web_page = data[:256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
-        what = "a web page" if looks_like_web_page else "not an audio file that can be decoded"
+        what = "not an audio file that can be decoded"
+        if data[:256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+            what = "a web page"
+        elif data[:4] in (b"RIFF", b"FORM", b"OggS", b"fLaC"):
+            what = "damaged or truncated (it starts like an audio file, but cannot be decoded)"
         raise AudioLoadingError(
             f"{description} is {what} ({len(data)} bytes). Supported are wav, flac, mp3, ogg (Vorbis, Opus) and aiff; "
             "convert others first, for instance with `ffmpeg -i input output.wav`."
@@ -341,10 +350,8 @@ def _decode(data: bytes, description: str) -> tuple[NDArray[np.float32], int]:
             samples = file.read(dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise AudioLoadingError(f"{description} is damaged or truncated: {error}.") from error
-        is_mp3 = file.format == "MP3"
-    # The length in an mp3's header may be an estimate (variable bit rate without an index): allow it 1 %.
-    missing = expected - len(samples)
-    if missing > (0.01 * expected + rate * 0.1 if is_mp3 else 0):
+    # The length of an mp3 without an index is an estimate: nothing can be told from it.
+    if len(samples) < expected and (not is_mp3 or has_mp3_index(data)):
         _raise_truncated(description, f"{len(samples) / rate:.2f} of {expected / rate:.2f} s are there")
     _check_container_length(data, description)
     if len(samples) == 0:
@@ -436,9 +443,9 @@ def _scale_to_float32(array: np.ndarray, description: str) -> NDArray[np.float32
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     if array.dtype in _INTEGER_SCALES:
-        return (array / np.float64(_INTEGER_SCALES[array.dtype])).astype(np.float32)
+        return np.divide(array, _INTEGER_SCALES[array.dtype], dtype=np.float64).astype(np.float32)
     if array.dtype == np.uint8:  # the one unsigned type of audio: 8-bit wav, silence at 128
-        return (array.astype(np.float32) - 128) / 128
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
     raise AudioLoadingError(
         f"{description} has samples of type {array.dtype}, whose scale is not known. Pass floats in [-1, 1], or int16, "
         "int32, int8 or uint8 at full scale (16-bit samples in a wider type: `.astype('int16')`)."

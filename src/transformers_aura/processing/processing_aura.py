@@ -136,14 +136,11 @@ class AuraProcessor(ProcessorMixin):
     ) -> None:
         if frames_per_token < 1:
             raise ValueError(f"`frames_per_token` must be at least 1, got {frames_per_token}.")
-        super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.audio_token = audio_token
         self.audio_token_id = add_audio_token(tokenizer, audio_token)
         self.frames_per_token = frames_per_token
-        if self.chat_template is None:
-            self.chat_template = tokenizer.chat_template
-        else:
-            tokenizer.chat_template = self.chat_template  # both are saved to the same file
+        tokenizer.chat_template = self.chat_template  # both are saved to the same file
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             if tokenizer.eos_token is None:
