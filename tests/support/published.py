@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import BatchFeature
+from transformers import (
+    BatchFeature,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    set_seed,
+)
 
 from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.hub import save_model_card
@@ -78,3 +84,26 @@ def spoken_inputs(processor: AuraProcessor) -> BatchFeature:
 def logits_of(model: AuraForSpeechQA, processor: AuraProcessor) -> torch.Tensor:
     """Logits of [`spoken_inputs`], of shape `(2, sequence, vocabulary)`."""
     return model(**spoken_inputs(processor)).logits
+
+
+def save_tiny_whisper(folder: Path) -> Path:
+    """A random Whisper, as wide as the tiny student's convolutions, as an ordinary folder."""
+    set_seed(0)
+    config = WhisperConfig(
+        vocab_size=64,
+        num_mel_bins=80,
+        d_model=24,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+    return folder

@@ -36,18 +36,22 @@ def ask(
 
     import transformers
 
+    from ..modeling.configuration_aura import AuraConfig
+    from ..modeling.modeling_aura import AuraForSpeechQA
+    from ..processing.processing_aura import AuraProcessor
     from ..registration import register
 
     register()
     quiet_libraries()
     transformers.set_seed(seed)
+    config = transformers.AutoConfig.from_pretrained(model, revision=revision)
+    if not isinstance(config, AuraConfig):
+        raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
     answerer: Any = transformers.pipeline(
         "audio-question-answering",
-        model=model,
-        revision=revision,
-        dtype=dtype,
+        model=AuraForSpeechQA.from_pretrained(model, revision=revision, dtype=dtype, base_model=base_model),
+        processor=AuraProcessor.from_pretrained(model, revision=revision),
         device=device,
-        model_kwargs={} if base_model is None else {"base_model": base_model},
     )
     generation: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": temperature is not None}
     if temperature is not None:

@@ -1,0 +1,208 @@
+"""Each command does its work on a tiny student."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import soundfile
+import torch
+from huggingface_hub.repocard import metadata_load
+from transformers import AutoModel, AutoProcessor
+
+from tests.cli.test_main import AURA, run
+from tests.support.fake_hub import FakeHub
+from tests.support.published import (
+    BASE_ID,
+    STUDENT_ID,
+    PublishedStudent,
+    logits_of,
+    publish_base,
+    publish_student,
+    save_tiny_whisper,
+)
+from tests.support.tiny import tone
+
+
+@pytest.fixture
+def student(fake_hub: FakeHub, tmp_path: Path) -> PublishedStudent:
+    return publish_student(fake_hub, tmp_path)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    file = tmp_path / "recording.wav"
+    soundfile.write(file, tone(0.7), 16000)
+    return file
+
+
+class TestAsk:
+    def test_answer_is_all_of_standard_output(
+        self, student: PublishedStudent, recording: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, out, err = run(capsys, "ask", STUDENT_ID, str(recording), "--max-new-tokens", "4")
+        assert code == 0, err
+        _, as_json, _ = run(
+            capsys, "ask", str(student.folder), str(recording), "--max-new-tokens", "4", "--json", "--revision", "main"
+        )
+        assert json.loads(as_json)["answer"] == out.removesuffix("\n")
+
+    def test_question_context_and_standard_input(
+        self,
+        student: PublishedStudent,
+        recording: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        arguments = ("What is it?", "--context", "A tone.", "--max-new-tokens", "4")
+        from_file = run(capsys, "ask", STUDENT_ID, str(recording), *arguments)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(recording.read_bytes())))
+        assert run(capsys, "ask", STUDENT_ID, "-", *arguments) == from_file
+        assert from_file[0] == 0
+
+    @pytest.mark.parametrize(
+        ("model", "audio", "said"),
+        [
+            (STUDENT_ID, "missing.wav", "missing.wav"),
+            ("org/nobody", None, "org/nobody"),
+            (BASE_ID, None, "type 'qwen2', not an AuRA student"),
+        ],
+    )
+    def test_errors_name_what_is_wrong(
+        self,
+        student: PublishedStudent,
+        recording: Path,
+        capsys: pytest.CaptureFixture[str],
+        model: str,
+        audio: str | None,
+        said: str,
+    ) -> None:
+        code, out, err = run(capsys, "ask", model, audio or str(recording))
+        assert (code, out) == (1, "")
+        assert said in err
+        assert "Traceback" not in err
+
+    @pytest.mark.slow  # a process of its own imports everything anew
+    def test_installed_command(self, student: PublishedStudent, recording: Path) -> None:
+        done = subprocess.run(
+            [AURA, "ask", STUDENT_ID, recording, "--max-new-tokens", "2", "--json"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert set(json.loads(done.stdout)) >= {"answer"}
+
+
+class TestMergeAndPush:
+    def test_merge(self, student: PublishedStudent, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        out = tmp_path / "merged"
+        code, _, err = run(capsys, "merge", STUDENT_ID, str(out), "--dtype", "float32")
+        assert code == 0, err
+        assert not AutoModel.from_pretrained(out).config.is_compact
+        code, _, err = run(capsys, "merge", STUDENT_ID, str(out))
+        assert code == 1
+        assert "exists already" in err
+
+    def test_push(
+        self, student: PublishedStudent, fake_hub: FakeHub, may_write: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, out, err = run(capsys, "push", str(student.folder), "org/pushed", "--message", "First")
+        assert code == 0, err
+        assert out.startswith(f"{fake_hub.endpoint}/org/pushed/commit/")
+        assert "no base weights" in err
+
+        code, _, err = run(capsys, "push", str(student.folder), "org/pushed")
+        assert code == 1
+        assert "--update" in err
+
+
+class TestDistill:
+    @pytest.fixture
+    def recipe(self, fake_hub: FakeHub, tmp_path: Path) -> Path:
+        publish_base(fake_hub, tmp_path / "base")
+        rows = []
+        for index in range(6):
+            soundfile.write(tmp_path / f"{index}.flac", tone(0.5 + 0.1 * index, 200 + 50 * index), 16000)
+            rows.append({"audio": f"{index}.flac", "transcript": "hear", "answer": "yes" if index % 2 else "no"})
+        (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        file = tmp_path / "tiny.yaml"
+        file.write_text(
+            f"""
+name: tiny
+model: {{base_model: {BASE_ID}, lora_rank: 2, lora_num_layers: 2, conv_width: 24, init_from_teacher: true}}
+teacher: {{model: "{save_tiny_whisper(tmp_path / "whisper")}", pad_to_seconds: 1}}
+data:
+  train:
+    - {{source: "{tmp_path / "manifest.jsonl"}", use: [audio, answer], note: six tones}}
+  evaluation:
+    - {{source: "{tmp_path / "manifest.jsonl"}", max_rows: 2}}
+losses: {{mse_weight: 0.5}}
+training:
+  output_dir: "{tmp_path / "out"}"
+  max_steps: 4
+  save_steps: 2
+  logging_steps: 1
+  per_device_train_batch_size: 2
+  use_cpu: true
+  disable_tqdm: true
+  report_to: none
+card: {{languages: [en], limits: [It only knows tones.]}}
+"""
+        )
+        return file
+
+    def test_from_recipe_to_answer(
+        self,
+        recipe: Path,
+        recording: Path,
+        fake_hub: FakeHub,
+        may_write: None,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+    ) -> None:
+        code, _, err = run(capsys, "distill", "--config", str(recipe))
+        assert code == 0, err
+        out = tmp_path / "out"
+        card = (out / "README.md").read_text()
+        for said in ("six tones", "It only knows tones.", "4 optimizer steps", "| mse_loss | 0.5 |", "max_steps: 4"):
+            assert said in card, said
+        assert metadata_load(out / "README.md")["base_model"] == BASE_ID
+        assert not list(out.glob("*whisper*"))
+
+        code, _, err = run(capsys, "ask", str(out), str(recording), "--max-new-tokens", "2")
+        assert code == 0, err
+        code, _, err = run(capsys, "push", str(out), "org/tones")
+        assert code == 0, err
+        assert "not uploaded: checkpoint-4/" in err
+        model, processor = AutoModel.from_pretrained("org/tones"), AutoProcessor.from_pretrained("org/tones")
+        local = AutoModel.from_pretrained(out)
+        assert torch.equal(logits_of(model, processor), logits_of(local, processor))
+
+    def test_resume_goes_on_and_a_second_run_is_refused(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        code, _, err = run(capsys, "distill", "--config", str(recipe), "--resume")
+        assert code == 2
+        assert "no checkpoint" in err
+        assert run(capsys, "distill", "--config", str(recipe), "--set", "training.max_steps=2")[0] == 0
+        code, _, err = run(capsys, "distill", "--config", str(recipe))
+        assert code == 2
+        assert "--resume" in err
+        code, _, err = run(capsys, "distill", "--config", str(recipe), "--resume")
+        assert code == 0, err
+        assert (tmp_path / "out" / "checkpoint-4").is_dir()
+
+    def test_dry_run_loads_no_weights(
+        self, recipe: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        code, out, err = run(capsys, "distill", "--config", str(recipe), "--dry-run")
+        assert code == 0, err
+        assert "memory to train" in out
+        assert not fake_hub.requested("GET", r"\.safetensors")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_wrong_recipe_is_a_usage_error(self, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        code, _, err = run(capsys, "distill", "--config", str(recipe), "--set", "model.lora_rnak=1")
+        assert code == 2
+        assert "'lora_rank'" in err
