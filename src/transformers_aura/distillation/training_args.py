@@ -173,12 +173,9 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(
                 "`remove_unused_columns=True` would drop the columns that `AuraDataCollator` reads: leave it at False."
             )
-        # Every trainable parameter takes part in every step, so DDP need not search for unused ones, and the buffers of all
-        # processes are equal from the start.
+        # Every trainable parameter takes part in every step, so DDP need not search for unused ones.
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False
-        if self.ddp_broadcast_buffers is None:
-            self.ddp_broadcast_buffers = False
         # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
         if self.accelerator_config is None:
             self.accelerator_config = {"dispatch_batches": False}
