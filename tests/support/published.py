@@ -86,13 +86,13 @@ def logits_of(model: AuraForSpeechQA, processor: AuraProcessor) -> torch.Tensor:
     return model(**spoken_inputs(processor)).logits
 
 
-def save_tiny_whisper(folder: Path) -> Path:
-    """A random Whisper, as wide as the tiny student's convolutions, as an ordinary folder."""
+def save_tiny_whisper(folder: Path, width: int = 24) -> Path:
+    """A random Whisper, by default as wide as the tiny student's convolutions, as an ordinary folder."""
     set_seed(0)
     config = WhisperConfig(
         vocab_size=64,
         num_mel_bins=80,
-        d_model=24,
+        d_model=width,
         encoder_layers=2,
         decoder_layers=1,
         encoder_attention_heads=2,
