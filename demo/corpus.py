@@ -76,7 +76,7 @@ def plan_corpus(
         unheard = split == "held_out" and unheard_voices and index % 2 == 1
         voice = generator.choice(unheard_voices if unheard else training_voices)
         tract = round(generator.uniform(*voice.tract), 3)
-        rate = round(generator.uniform(0.95, 1.35), 3)
+        rate = round(generator.uniform(0.9, 1.2), 3)
         name = f"{split}_{index:05d}.flac"
         return Clip(name, split, order.text, order.slots, voice_name(voice), rate, tract, generator.getrandbits(32))
 
@@ -92,7 +92,7 @@ def make_clip(clip: Clip) -> np.ndarray:
     samples, sampling_rate = speak(voice, clip.transcript, clip.rate / clip.tract, clip.seed)
     # Played at `tract` times its own rate: pitch and formants move together, as between people of different size.
     samples = soxr.resample(samples, sampling_rate * clip.tract, SAMPLING_RATE)
-    return place(trim_silence(samples), generator)
+    return place(trim_silence(samples, margin_seconds=0.04), generator)
 
 
 def trim_silence(samples: np.ndarray, margin_seconds: float = 0.0) -> np.ndarray:

@@ -41,12 +41,12 @@ class Voice:
 
 
 VOICES = (
-    Voice("hibari", "heart", (0.78, 1.12)),
-    Voice("flite", "slt", (0.80, 1.12)),
-    Voice("flite", "rms", (0.92, 1.30)),
-    Voice("flite", "awb", (0.92, 1.30)),
-    Voice("pico", "en-US", (0.80, 1.12)),
-    Voice("pico", "en-GB", (0.80, 1.12)),
+    Voice("hibari", "heart", (0.80, 1.15)),
+    Voice("flite", "slt", (0.85, 1.10)),
+    Voice("flite", "rms", (0.92, 1.25)),
+    Voice("flite", "awb", (0.92, 1.20)),
+    Voice("pico", "en-US", (0.82, 1.15)),
+    Voice("pico", "en-GB", (0.82, 1.15)),
 )
 
 
@@ -105,6 +105,7 @@ def speak(voice: Voice, text: str, rate: float, seed: int) -> tuple[np.ndarray, 
         return _hibari()(text, speed=rate, seed=seed), 24000
     if voice.engine == "pico":
         engine = _pico(voice.name)
+        engine.volume = 50  # at its default, loud parts clip
         engine.rate = round(100 * rate)
         return np.frombuffer(engine.speak(text), dtype="<i2").astype(np.float32) / 32768, 16000
     with tempfile.TemporaryDirectory() as folder:
