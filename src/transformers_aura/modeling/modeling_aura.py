@@ -323,6 +323,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = AuraModel(config, add_lora=False)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self._final_logit_softcapping = config.text_config.to_dict().get("final_logit_softcapping")  # Gemma's
         self.post_init()
         self._add_lora()
 
@@ -405,6 +406,13 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         """Starts the convolutions of the patch embedding from those of a Whisper encoder (its `conv1` and `conv2`)."""
         self.model.embed_audio.init_from_teacher_stem(encoder.conv1, encoder.conv2)
 
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Logits as the base LLM computes them: `(..., hidden)`, after the final norm, to `(..., vocab_size)`."""
+        logits = self.lm_head(hidden_states)
+        if self._final_logit_softcapping is not None:
+            logits = torch.tanh(logits / self._final_logit_softcapping) * self._final_logit_softcapping
+        return logits
+
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -450,10 +458,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
-        softcapping = self.config.text_config.to_dict().get("final_logit_softcapping")
-        if softcapping is not None:
-            logits = torch.tanh(logits / softcapping) * softcapping
+        logits = self.compute_logits(outputs.last_hidden_state[:, kept, :])
         loss = None
         if labels is not None:
             loss = self.loss_function(
