@@ -1,11 +1,13 @@
 import base64
 import contextlib
 import io
+import json
 import sys
 import threading
 import time
 import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,16 @@ def test_every_way_to_hand_over_a_file_gives_the_same_waveform(tmp_path, format,
         assert np.corrcoef(expected, TONE)[0, 1] > 0.99
     else:
         np.testing.assert_allclose(expected, TONE, atol=tolerance)
+
+
+def test_recordings_of_real_people_are_read():
+    folder = Path(__file__).parents[1] / "fixtures" / "speech"
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert len(rows) == 10
+    for row in rows:
+        waveform = load_audio(folder / row["audio"])
+        assert len(waveform) / 16_000 == pytest.approx(row["seconds"], abs=0.01)
+        assert 0.05 < np.abs(waveform).max() <= 1
 
 
 def test_plain_samples_and_pairs_with_a_rate():

@@ -484,3 +484,37 @@ def test_a_processor_without_a_chat_template_says_so():
         processor.apply_chat_template(CHAT)
     processor.chat_template = PLAIN_CHAT_TEMPLATE
     assert processor.apply_chat_template(CHAT[:1]) == "System: Be brief.\n"
+
+
+def test_processor_of_a_gguf_file(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    tokenizer = tiny_tokenizer()
+    file = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(str(file), "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get))
+    writer.add_token_types([3 if index in tokenizer.added_tokens_decoder else 1 for index in range(len(tokenizer))])
+    writer.add_token_merges(["t h", "th e", "Ġ the", "o u", "i n"])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_chat_template(STRING_CHAT_TEMPLATE)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    expected = tiny_processor().apply_chat_template(CHAT, tokenize=True)
+    for processor in (
+        AuraProcessor.from_language_model_pretrained(file),
+        AuraProcessor.from_language_model_pretrained(tmp_path, gguf_file="base.gguf"),
+    ):
+        assert processor.apply_chat_template(CHAT) == RENDERED
+        assert processor.apply_chat_template(CHAT, tokenize=True) == expected
+        assert processor.tokenizer.pad_token == "<|im_end|>"
+        processor.save_pretrained(tmp_path / "saved")
+        assert AuraProcessor.from_pretrained(tmp_path / "saved").apply_chat_template(CHAT, tokenize=True) == expected
+
+
+def test_a_chat_without_audio_is_what_the_base_tokenizer_makes_of_it(processor):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is the time in Rome?"}]
+    for keywords in ({}, {"add_generation_prompt": True}):
+        expected = tiny_tokenizer().apply_chat_template(chat, tokenize=True, return_dict=True, **keywords)
+        inputs = processor.apply_chat_template(chat, tokenize=True, return_dict=True, **keywords)
+        assert inputs == {"input_ids": [expected.input_ids], "attention_mask": [expected.attention_mask]}
