@@ -26,11 +26,12 @@ import soxr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `python demo/corpus.py` finds `demo`
 
-from demo.orders import QUESTION, OrderGrammar, json_answer  # noqa: E402
-from demo.voices import VOICES, Voice, available_voices, speak  # noqa: E402
+from demo.orders import QUESTION, SHORT_KEYS, SHORT_QUESTION, OrderGrammar, json_answer
+from demo.voices import VOICES, Voice, available_voices, speak
 
 
 SAMPLING_RATE = 16000
+SPLITS = ("train", "held_out")
 HELD_OUT_VOICE = "pico en-GB"
 
 
@@ -143,37 +144,50 @@ def build_corpus(
     seed: int = 0,
     reserved_texts: Sequence[str] = (),
     workers: int = 2,
-) -> list[Clip]:
-    """Makes what is missing of a corpus in `folder`: one FLAC file a clip, and `manifest.jsonl`. Returns its clips.
+) -> None:
+    """Makes what is missing of a corpus in `folder`: one FLAC file a clip, `train.jsonl` and `held_out.jsonl`.
 
     Raises `RuntimeError` when no voice is installed.
     """
     voices = available_voices()
     if not voices:
-        raise RuntimeError("No voice is installed. Run: python -c 'from demo.voices import install_engines; install_engines()'")
+        raise RuntimeError(
+            "No voice is installed. Run: python -c 'from demo.voices import install_engines; install_engines()'"
+        )
     clips = plan_corpus(voices, num_train, num_held_out, seed, reserved_texts)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = "".join(json.dumps(asdict(clip)) + "\n" for clip in clips)
-    known = {clip["audio"]: clip for clip in read_manifest(folder)}
-    missing = [clip for clip in clips if known.get(clip.audio) != asdict(clip) or not (folder / clip.audio).is_file()]
-    for clip in missing:  # before the new manifest speaks of it
+    known = {row["audio"]: row for split in SPLITS for row in read_rows(folder / f"{split}.jsonl")}
+    missing = [clip for clip in clips if known.get(clip.audio) != as_row(clip) or not (folder / clip.audio).is_file()]
+    for clip in missing:  # before the new manifests speak of it
         (folder / clip.audio).unlink(missing_ok=True)
-    _write_whole(folder / "manifest.jsonl", manifest.encode())
+    for split in SPLITS:
+        lines = [json.dumps(as_row(clip)) + "\n" for clip in clips if clip.split == split]
+        _write_whole(folder / f"{split}.jsonl", "".join(lines).encode())
     for _ in _progress(_make_files(folder, missing, workers), len(missing)):
         pass
-    return clips
+
+
+def as_row(clip: Clip) -> dict[str, Any]:
+    """A line of `train.jsonl` or `held_out.jsonl`: what a training row needs, and how the clip was made.
+
+    `answer` says all that was ordered; `drink_and_size` answers [`SHORT_QUESTION`], which a student learns sooner.
+    """
+    return {
+        "audio": clip.audio,
+        "transcript": clip.transcript,
+        "question": QUESTION,
+        "answer": json_answer(clip.slots),
+        "short_question": SHORT_QUESTION,
+        "short_answer": json_answer(clip.slots, SHORT_KEYS),
+        **{key: value for key, value in asdict(clip).items() if key not in ("audio", "transcript", "split")},
+    }
 
 
 def _make_files(folder: Path, clips: list[Clip], workers: int) -> Iterator[None]:
     if not clips:
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_make_file, [folder] * len(clips), clips, chunksize=8)
-
-
-def _start_worker() -> None:
-    """Puts the voices after whoever waits for an answer."""
-    os.nice(5)
 
 
 def _make_file(folder: Path, clip: Clip) -> None:
@@ -196,30 +210,9 @@ def _progress(steps: Iterator[None], total: int) -> Iterator[None]:
     return track(steps, description=f"Speaking {total} orders", total=total)
 
 
-def read_manifest(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a folder's `manifest.jsonl`; an empty list when there is none."""
-    path = folder / "manifest.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
-def rows(folder: Path, split: str | None = None, question: str | None = QUESTION, keys: Sequence[str] | None = None) -> list[dict]:
-    """The clips of a folder as training rows: `audio` (a path), `transcript`, `question`, `answer`, and `slots`, `voice` for evaluation.
-
-    `keys` keeps only those slots of the answer. `question=None` with the answer kept makes the recording itself the question.
-    """
-    grammar = OrderGrammar()
-    chosen = [clip for clip in read_manifest(folder) if split is None or clip["split"] == split]
-    return [
-        {
-            "audio": str(folder / clip["audio"]),
-            "transcript": clip["transcript"],
-            "question": question,
-            "answer": json_answer(grammar.in_order(clip["slots"]), keys),
-            "slots": grammar.in_order(clip["slots"]),
-            "voice": clip.get("voice", "real person"),
-        }
-        for clip in chosen
-    ]
+def read_rows(manifest: Path) -> list[dict[str, Any]]:
+    """The lines of a manifest as dicts; an empty list when there is no such file."""
+    return [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.is_file() else []
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ import yaml
 
 GRAMMAR = Path(__file__).with_name("order_grammar.yaml")
 QUESTION = "What was ordered? Answer in JSON."
+SHORT_QUESTION = "Which drink and which size? Answer in JSON."
+SHORT_KEYS = ("coffeeDrink", "size")
 
 
 @dataclass(frozen=True)

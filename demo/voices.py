@@ -68,8 +68,14 @@ def install_engines() -> list[str]:
     if shutil.which("flite") is None and shutil.which("apt-get") is not None:
         root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
         if not root or shutil.which("sudo") is not None:
-            for command in (["apt-get", "install", "-y", "flite"], ["apt-get", "update"], ["apt-get", "install", "-y", "flite"]):
-                if subprocess.run([*root, *command], capture_output=True, check=False).returncode == 0 and shutil.which("flite"):
+            for command in (
+                ["apt-get", "install", "-y", "flite"],
+                ["apt-get", "update"],
+                ["apt-get", "install", "-y", "flite"],
+            ):
+                if subprocess.run(
+                    [*root, *command], capture_output=True, check=False
+                ).returncode == 0 and shutil.which("flite"):
                     break
     if shutil.which("flite") is None:
         lines.append("flite: not installed and could not be (it needs: apt-get install flite), so three voices less")
@@ -111,7 +117,11 @@ def speak(voice: Voice, text: str, rate: float, seed: int) -> tuple[np.ndarray, 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "speech.wav")
         pace = f"duration_stretch={1 / rate:.3f}"
-        subprocess.run(["flite", "-voice", voice.name, "--setf", pace, "-t", text, "-o", str(path)], check=True, capture_output=True)
+        subprocess.run(
+            ["flite", "-voice", voice.name, "--setf", pace, "-t", text, "-o", str(path)],
+            check=True,
+            capture_output=True,
+        )
         return soundfile.read(path, dtype="float32")
 
 
