@@ -159,7 +159,10 @@ def test_placeholders_and_audios_must_match(processor, text, audio, message):
         ({"audio": ONE_SECOND, "sample_rate": 16_000}, "`sample_rate`. Did you mean `sampling_rate`?"),
         ({"audio": ONE_SECOND, "return_tensor": "pt"}, "`return_tensor`. Did you mean `return_tensors`?"),
         ({"audio": ONE_SECOND, "audio_kwargs": {"samplingrate": 1}}, "`samplingrate`. Did you mean `sampling_rate`?"),
-        ({"audio": ONE_SECOND, "nonsense": 1}, "unexpected keyword argument `nonsense`. It takes: text, audio"),
+        (
+            {"audio": ONE_SECOND, "nonsense": 1},
+            "unexpected keyword argument `nonsense`. It takes: text, audio, sampling_rate",
+        ),
     ],
 )
 def test_unknown_keywords_are_an_error(processor, keywords, message):
@@ -362,7 +365,9 @@ def test_chats_that_cannot_be_read_are_an_error(processor, chat, message):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"audios": [ONE_SECOND]}, "`audios`. Did you mean `audio`?"),
+        ({"audios": [ONE_SECOND]}, "got `audios`, but audio and text go into the messages"),
+        ({"audio": [ONE_SECOND]}, "got `audio`, but audio and text go into the messages"),
+        ({"processor_kwargs": {"audio": [ONE_SECOND]}}, "got `audio`, but audio and text go into the messages"),
         ({"add_generation_promt": True}, "`add_generation_promt`. Did you mean `add_generation_prompt`?"),
         ({"processor_kwargs": {"sampling_rates": 1}}, "`sampling_rates`. Did you mean `sampling_rate`?"),
     ],

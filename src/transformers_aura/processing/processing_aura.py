@@ -335,6 +335,12 @@ class AuraProcessor(ProcessorMixin):
                 f"{type(self).__name__} does not support `sanitize_control_tokens=True`: the audio placeholder is a control "
                 "token itself. Text that contains the placeholder is refused in any case."
             )
+        for name in ("audio", "audios", "text", "images", "videos"):
+            if name in kwargs or name in (processor_kwargs or {}):
+                raise TypeError(
+                    f"`apply_chat_template` got `{name}`, but audio and text go into the messages, as parts: {_PART_FORMS}. "
+                    "(Or render the text with `tokenize=False` and call the processor with `text` and `audio`.)"
+                )
         template_kwargs = {name: value for name, value in kwargs.items() if name not in _KNOWN_CALL_KEYWORDS}
         _refuse_misspelt(template_kwargs, (*_KNOWN_CALL_KEYWORDS, *_TEMPLATE_KEYWORDS), strict=False)
         call_kwargs = {name: value for name, value in kwargs.items() if name in _KNOWN_CALL_KEYWORDS}
@@ -655,7 +661,7 @@ def _call_settings(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
                 tokenizer_kwargs[name] = value
             else:
                 _refuse_misspelt({name: value}, tuple(_CALL_DEFAULTS), strict=True)
-    _refuse_misspelt(given, ("text", "audio", *_KNOWN_CALL_KEYWORDS), strict=True)
+    _refuse_misspelt(given, _KNOWN_CALL_KEYWORDS, strict=True)
     flat.update({name: value for name, value in given.items() if value is not None or name not in flat})
     return {**_CALL_DEFAULTS, **flat}, tokenizer_kwargs
 
@@ -667,15 +673,16 @@ def _padding_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_misspelt(given: Mapping[str, Any], known: tuple[str, ...], strict: bool) -> None:
     """Raise `TypeError` for an unknown keyword, or (not `strict`) for one that looks like a known one."""
+    listed = ("text", "audio", *known) if strict else known
     for name in given:
         if name in known:
             continue
         close = [_COMMON_MISTAKES[name]] if name in _COMMON_MISTAKES else []
-        close += difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        close += difflib.get_close_matches(name, ("text", "audio", *known), n=1, cutoff=0.8)
         if strict or close:
             suggestion = f" Did you mean `{close[0]}`?" if close else ""
             raise TypeError(
-                f"AuraProcessor got an unexpected keyword argument `{name}`.{suggestion} It takes: {', '.join(known)}."
+                f"AuraProcessor got an unexpected keyword argument `{name}`.{suggestion} It takes: {', '.join(listed)}."
             )
 
 
