@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModel, AutoProcessor
 
 from tests.support.fake_hub import FakeHub
 from tests.support.published import BASE_ID, PublishedStudent, logits_of, publish_student
 from transformers_aura import AuraForSpeechQA
-from transformers_aura.hub import HubError, push_to_hub
+from transformers_aura.hub import HubError, push_to_hub, save_model_card
 from transformers_aura.hub.repo_folder import is_hub_id
 
 
@@ -101,12 +102,18 @@ def test_a_base_in_a_local_folder_is_refused_unless_named(
     )
     model.save_pretrained(local)
     student.processor.save_pretrained(local)
+    save_model_card(local)
     with pytest.raises(HubError, match=r"local folder .*--base-model"):
         push_to_hub(local, "org/new")
 
     push_to_hub(local, "org/new", base_model=BASE_ID)
     assert json.loads(fake_hub.files("org/new")["config.json"])["base_model"] == BASE_ID
     assert json.loads((local / "config.json").read_text())["base_model"] != BASE_ID
+    card = ModelCard(fake_hub.files("org/new")["README.md"].decode())
+    assert card.data.base_model == BASE_ID
+    assert f"[{BASE_ID}](https://huggingface.co/{BASE_ID})" in card.text
+    assert "local folder" not in card.text
+    assert str(tmp_path) not in str(card)
     loaded = AutoModel.from_pretrained("org/new")
     assert torch.equal(logits_of(loaded, student.processor), logits_of(model, student.processor))
 

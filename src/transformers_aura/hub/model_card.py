@@ -120,8 +120,7 @@ def save_model_card(
         short_name=name.split("/")[-1],
         config=repo.config,
         audio=repo.config.audio_config,
-        base_model=base_model,
-        base_is_on_hub=base_model is not None and is_hub_id(base_model),
+        base_model=None if base_model is None else model_reference(base_model),
         is_merged=repo.config.base_model is None,
         num_base_parameters=num_language_model_parameters(repo.config),
         num_parameters=repo.num_parameters,
@@ -133,6 +132,13 @@ def save_model_card(
     path = repo.path / "README.md"
     path.write_text(str(card), encoding="utf-8")
     return path
+
+
+def model_reference(model: str) -> str:
+    """How a card refers to a model: a link to the Hub, or the name of a local folder without the way to it."""
+    return (
+        f"[{model}](https://huggingface.co/{model})" if is_hub_id(model) else f"`{Path(model).name}` (a local folder)"
+    )
 
 
 def num_language_model_parameters(config: AuraConfig) -> int:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.repocard import metadata_load, metadata_save
 
 from ..modeling.modeling_aura import is_adapter_key
 from .errors import HubError
-from .model_card import save_model_card
+from .model_card import model_reference, save_model_card
 from .repo_folder import RepoFolder, human_bytes, is_hub_id
 
 
@@ -105,8 +106,8 @@ def push_to_hub(
     with tempfile.TemporaryDirectory(prefix="aura-push-") as temporary:
         staged = Path(temporary)
         left_out = _stage(repo.path, staged)
-        if base_model != repo.config.base_model:
-            _name_base_model(staged / "config.json", base_model)
+        if base_model is not None and base_model != repo.config.base_model:
+            _name_base_model(staged, str(repo.config.base_model), base_model)
         if not (staged / "README.md").exists():
             save_model_card(staged, repo_id=repo_id)
         files = tuple(sorted(path.name for path in staged.iterdir()))
@@ -186,12 +187,23 @@ def _stage(folder: Path, staged: Path) -> tuple[str, ...]:
     return tuple(left_out)
 
 
-def _name_base_model(config_file: Path, base_model: str | None) -> None:
-    """The Hub's base model in place of the local one. Its weights are still checked, by fingerprint, whenever the student is loaded."""
+def _name_base_model(staged: Path, local: str, base_model: str) -> None:
+    """
+    Put the Hub's base model in the place of the local one, in config and card.
+
+    Its weights are still checked, by fingerprint, whenever the student is loaded.
+    """
+    config_file = staged / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     config["base_model"] = base_model
     config["base_revision"] = None
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    readme = staged / "README.md"
+    if readme.exists():
+        text = readme.read_text(encoding="utf-8").replace(model_reference(local), model_reference(base_model))
+        readme.write_text(text.replace(local, base_model), encoding="utf-8")
+        names = {"base_model": base_model, "base_model_relation": "adapter"}
+        metadata_save(readme, {**(metadata_load(readme) or {}), **names})
 
 
 def _create_repo(api: HfApi, repo_id: str, private: bool, update: bool) -> None:
