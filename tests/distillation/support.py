@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.tiny import tone
-from tests.support.tiny_models import tiny_student
 from transformers import WhisperConfig
 
+from tests.support.tiny import tone
+from tests.support.tiny_models import tiny_student
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
@@ -54,7 +54,9 @@ def tiny_rows(count: int = 8) -> list[dict[str, Any]]:
     return rows
 
 
-def tiny_trainer(folder: Path, output: str = "run", student: dict[str, Any] | None = None, **settings: Any) -> AuraTrainer:
+def tiny_trainer(
+    folder: Path, output: str = "run", student: dict[str, Any] | None = None, **settings: Any
+) -> AuraTrainer:
     """A trainer on [`tiny_rows`]; `settings` are arguments of the trainer or of [`AuraTrainingArguments`]."""
     base = folder / "base"
     trainer_settings = {

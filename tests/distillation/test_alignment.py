@@ -13,7 +13,9 @@ def test_uniform_spreads_over_the_student_and_ends_at_both_ends():
     assert mapped("uniform", student=5, teacher=4) == [(0, 0), (1, 1), (2, 2), (4, 3)]
     # The paper's sizes: 24 LoRA layers, 32 encoder layers.
     paper = mapped("uniform", student=24, teacher=32)
-    assert len(paper) == 24 and paper[0] == (0, 0) and paper[-1] == (23, 31)
+    assert len(paper) == 24
+    assert paper[0] == (0, 0)
+    assert paper[-1] == (23, 31)
     assert [student for student, _ in paper] == list(range(24))
     assert len({teacher for _, teacher in paper}) == 24
 
@@ -92,8 +94,9 @@ def test_padding_never_enters(time_alignment, frames_per_token):
         states[row, num_teacher_states(frames) :] = float("nan")
     pooled, mask = pool_teacher_states(states, num_frames, frames_per_token, time_alignment)
     assert mask.sum(dim=1).tolist() == [-(-frames // frames_per_token) for frames in num_frames.tolist()]
-    assert torch.isfinite(pooled).all() and (pooled[~mask] == 0).all()
-    for row, frames in enumerate(num_frames.tolist()):
+    assert torch.isfinite(pooled).all()
+    assert (pooled[~mask] == 0).all()
+    for row in range(len(num_frames)):
         alone, _ = pool_teacher_states(
             states[row : row + 1], num_frames[row : row + 1], frames_per_token, time_alignment
         )

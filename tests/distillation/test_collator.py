@@ -3,9 +3,9 @@ import logging
 import numpy as np
 import pytest
 import torch
+
 from tests.distillation.support import audio, tiny_rows
 from tests.support.tiny import tiny_processor, tiny_tokenizer
-
 from transformers_aura.distillation.collator import AUGMENTATION_SEED_KEY, AuraDataCollator
 from transformers_aura.processing.feature_extraction_aura import AuraFeatureExtractor
 from transformers_aura.processing.processing_aura import (
@@ -99,7 +99,8 @@ def test_text_only_rows(processor, caplog):
     assert sum("lora_scope='always'" in record.message for record in caplog.records) == 1
     kept = AuraDataCollator(processor, keep_text_only_rows=True)([TEXT, SPOKEN])
     assert labelled(kept, processor, 0) == "I.<|im_end|>"
-    assert kept["input_features"].shape[0] == 1 and len(kept["waveforms"]) == 1
+    assert kept["input_features"].shape[0] == 1
+    assert len(kept["waveforms"]) == 1
     only_text = AuraDataCollator(processor, keep_text_only_rows=True)([TEXT])
     assert set(only_text) == {"input_ids", "attention_mask", "labels"}
     # A batch in which nothing is left is empty, not an error.
@@ -109,7 +110,8 @@ def test_text_only_rows(processor, caplog):
 def test_speech_alone_is_for_distillation(processor):
     speech = {"audio": audio(0.5)}
     batch = AuraDataCollator(processor, labels_required=False)([speech, SPOKEN])
-    assert (batch["labels"][0] == -100).all() and len(batch["waveforms"]) == 2
+    assert (batch["labels"][0] == -100).all()
+    assert len(batch["waveforms"]) == 2
     with pytest.raises(ValueError, match='supervision="distillation"'):
         AuraDataCollator(processor)([speech])
 
@@ -125,7 +127,8 @@ def test_random_gain_is_fixed_by_the_seed_of_the_row(processor):
     plain = AuraDataCollator(processor)([SPOKEN])["input_features"]
     # A gain is a shift of the log-mel (log10 power / 4) by at most 2 * 12 / 20 / 4, where no floor interferes.
     shift = (features(3) - plain)[plain > 0.5]
-    assert float(shift.std()) < 1e-3 and 0 < abs(float(shift.mean())) <= 0.3
+    assert float(shift.std()) < 1e-3
+    assert 0 < abs(float(shift.mean())) <= 0.3
     assert torch.equal(AuraDataCollator(processor)([{**SPOKEN, AUGMENTATION_SEED_KEY: 3}])["input_features"], plain)
 
 
@@ -147,7 +150,10 @@ def test_context_moves_the_audio(processor):
 
 def test_other_templates_end_the_turn_too():
     # Plain template: the end-of-sequence token; a template without any end: it is added.
-    for template in (PLAIN_CHAT_TEMPLATE, "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}>{% endif %}"):
+    for template in (
+        PLAIN_CHAT_TEMPLATE,
+        "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}>{% endif %}",
+    ):
         processor = AuraProcessor(AuraFeatureExtractor(), tiny_tokenizer(chat_template=template))
         batch = AuraDataCollator(processor)([SPOKEN])
         assert labelled(batch, processor, 0).strip() == "me<|im_end|>"

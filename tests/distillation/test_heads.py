@@ -9,7 +9,8 @@ PAIRS = [(1, 0), (3, 2), (4, 2)]
 
 def test_shapes_and_layers():
     heads = DistillationHeads(PAIRS, student_width=6, teacher_width=4)
-    assert heads.teacher_layers == [0, 2] and heads.deepest_student_layer == 4
+    assert heads.teacher_layers == [0, 2]
+    assert heads.deepest_student_layer == 4
     outputs = heads([torch.randn(5, 6) for _ in PAIRS])
     assert [tuple(output.shape) for output in outputs] == [(5, 4)] * 3
 

@@ -1,10 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from tests.distillation.support import tiny_whisper_config
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from tests.distillation.support import tiny_whisper_config
 from transformers_aura.distillation.teacher import SAMPLES_PER_STATE, AuraTeacher
 
 
@@ -50,7 +52,8 @@ def test_every_way_to_save_a_whisper_loads(tmp_path, folder, architecture):
 def test_only_the_encoder_is_kept_and_frozen(folder):
     teacher = AuraTeacher.from_pretrained(folder)
     assert isinstance(teacher.encoder, WhisperEncoder)
-    assert not teacher.encoder.training and not any(p.requires_grad for p in teacher.encoder.parameters())
+    assert not teacher.encoder.training
+    assert not any(p.requires_grad for p in teacher.encoder.parameters())
     assert not teacher([noise(1)]).hidden_states[0].requires_grad
     assert (teacher.num_layers, teacher.width) == (3, 16)
 
@@ -59,7 +62,9 @@ def test_layers_are_chosen_in_order(folder):
     teacher = AuraTeacher.from_pretrained(folder)
     every = teacher([noise(1)]).hidden_states
     some = teacher([noise(1)], layers=[2, 0]).hidden_states
-    assert len(some) == 2 and torch.equal(some[0], every[2]) and torch.equal(some[1], every[0])
+    assert len(some) == 2
+    assert torch.equal(some[0], every[2])
+    assert torch.equal(some[1], every[0])
     with pytest.raises(ValueError, match="layers 0 to 2"):
         teacher([noise(1)], layers=[3])
 
@@ -85,10 +90,12 @@ def test_long_clips_are_windows_with_context_on_both_sides():
     states = output.hidden_states[1][0]
     assert output.lengths.tolist() == [389, 50]
     windows = teacher._windows(0, clip.size, 389)
-    assert windows[0].keep_from == 0 and windows[-1].keep_to == 389
-    for window, following in zip(windows, windows[1:]):
+    assert windows[0].keep_from == 0
+    assert windows[-1].keep_to == 389
+    for window, following in itertools.pairwise(windows):
         assert window.keep_to == following.keep_from
-        assert window.start + 100 - window.keep_to >= 15 and following.keep_from - following.start >= 15
+        assert window.start + 100 - window.keep_to >= 15
+        assert following.keep_from - following.start >= 15
     assert all(window.samples == 32000 for window in windows)
     # Each kept piece is what the encoder says of that window alone, at its real place in time.
     for window in windows:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.distillation.support import audio, tiny_rows, tiny_teacher, tiny_trainer
-from tests.support.tiny_models import FAMILIES
 from transformers import TrainerCallback
 from transformers.trainer_utils import set_seed
 
+from tests.distillation.support import audio, tiny_rows, tiny_teacher, tiny_trainer
+from tests.support.tiny_models import FAMILIES
 from transformers_aura.distillation.alignment import pool_teacher_states
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.student_losses import Terms
@@ -37,7 +37,9 @@ def assert_same_weights(first, second, **tolerance):
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         if tolerance:
-            torch.testing.assert_close(tensor, second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+            torch.testing.assert_close(
+                tensor, second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance
+            )
         else:
             assert torch.equal(tensor, second[name]), name
 
@@ -136,7 +138,9 @@ def test_distillation_only_runs_the_lower_layers_up_to_the_audio(tmp_path):
         layer.register_forward_hook(lambda module, args, output, index=index: seen.append((index, args[0].shape[1])))
     with torch.no_grad():
         cheap = trainer._sums(trainer.losses, batch, Terms(True, False, False))
-        assert seen == [(0, 1 + int((batch["input_ids"] == trainer.model.config.audio_token_id).nonzero()[:, 1].max()))]
+        assert seen == [
+            (0, 1 + int((batch["input_ids"] == trainer.model.config.audio_token_id).nonzero()[:, 1].max()))
+        ]
         whole = trainer._sums(trainer.losses, batch, Terms(True, True, False))
     torch.testing.assert_close(cheap[:2], whole[:2], rtol=1e-5, atol=1e-6)
     assert cheap[2] == 0
@@ -202,9 +206,7 @@ def test_workers_do_not_change_the_trajectory(tmp_path):
     settings = {"max_steps": 4, "per_device_train_batch_size": 4}
     alone = tiny_trainer(tmp_path, "alone", **settings)
     alone.train()
-    helped = tiny_trainer(
-        tmp_path, "helped", dataloader_num_workers=1, dataloader_persistent_workers=True, **settings
-    )
+    helped = tiny_trainer(tmp_path, "helped", dataloader_num_workers=1, dataloader_persistent_workers=True, **settings)
     helped.train()
     assert step_logs(alone) == step_logs(helped)
 
@@ -244,7 +246,13 @@ def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
     assert (checkpoint / HEADS_FILE_NAME).is_file()
     released = {path.name for path in (tmp_path / "released").iterdir()}
     assert HEADS_FILE_NAME not in released
-    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "chat_template.jinja"} <= released
+    assert {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= released
     from safetensors.torch import load_file
 
     for folder in (checkpoint, tmp_path / "released"):
@@ -456,7 +464,7 @@ def test_errors_for_people(tmp_path):
     with pytest.raises(ValueError, match="no audio"):
         tiny_trainer(tmp_path, train_dataset=[{"question": "a", "answer": "b"}]).train()
     trainer = tiny_trainer(tmp_path)
-    with pytest.raises(TypeError, match="AuraForSpeechQA, got LlamaModel|got Qwen2Model"):
+    with pytest.raises(TypeError, match="AuraForSpeechQA, got Qwen2Model"):
         type(trainer)(model=trainer.model.model.language_model, teacher=tiny_teacher(), args=trainer.args)
     with pytest.raises(ValueError, match="processor"):
         type(trainer)(model=trainer.model, teacher=tiny_teacher(), args=trainer.args)

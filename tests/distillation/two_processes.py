@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from tests.distillation.support import tiny_rows, tiny_trainer
 
 

@@ -150,7 +150,7 @@ class StudentLosses(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy and answer KL, both from one run of the head over the labelled positions alone."""
         positions = predicting_positions(labels)
-        logits = self.logits(hidden.flatten(0, 1).index_select(0, positions))
+        logits = self.student.compute_logits(hidden.flatten(0, 1).index_select(0, positions))
         cross_entropy = self.language_modeling_loss(logits, labels.flatten().index_select(0, positions + 1)).sum()
         if gold_input_ids is None or gold_labels is None or answer_kl_mask is None or not gold_input_ids.numel():
             return cross_entropy, torch.zeros_like(cross_entropy)
@@ -160,14 +160,10 @@ class StudentLosses(nn.Module):
             gold_hidden = self.student.model.language_model(
                 input_ids=gold_input_ids, attention_mask=gold_attention_mask, use_cache=False
             ).last_hidden_state
-            gold_logits = self.logits(gold_hidden.flatten(0, 1).index_select(0, predicting_positions(gold_labels)))
+            gold_logits = self.student.compute_logits(
+                gold_hidden.flatten(0, 1).index_select(0, predicting_positions(gold_labels))
+            )
         return cross_entropy, self.answer_kl_loss(logits.index_select(0, rows), gold_logits).sum()
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits of some positions, `(positions, hidden)` to `(positions, vocabulary)`, as the student computes them."""
-        logits = self.student.lm_head(hidden)
-        softcapping = self.student.config.text_config.to_dict().get("final_logit_softcapping")
-        return logits if softcapping is None else torch.tanh(logits / softcapping) * softcapping
 
     def _leaves_parameters_out(
         self,

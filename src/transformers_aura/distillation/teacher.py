@@ -23,6 +23,12 @@ SAMPLES_PER_STATE = 160 * FRAMES_PER_TEACHER_STATE
 STATES_PER_SECOND = SAMPLING_RATE // SAMPLES_PER_STATE
 
 
+class _Encoder(WhisperEncoder):
+    """The stock encoder; loading it from a whole checkpoint leaves the decoder out without a report."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^(model\.)?decoder\.", r"^proj_out\.", r"^projector\.", r"^classifier\."]
+
+
 @dataclass
 class TeacherOutput:
     """What the teacher heard.
@@ -143,7 +149,7 @@ class AuraTeacher:
         """
         name = str(pretrained_model_name_or_path)
         config = cls._load_config(name, revision)
-        encoder, info = WhisperEncoder.from_pretrained(
+        encoder, info = _Encoder.from_pretrained(
             name,
             config=config,
             revision=revision,

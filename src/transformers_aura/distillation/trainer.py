@@ -313,6 +313,11 @@ class AuraTrainer(Trainer):
             self.train_dataset = dataset
         return loader
 
+    @property
+    def eval_collator(self) -> AuraDataCollator:
+        """The data collator without augmentation."""
+        return replace(self.data_collator, random_gain_db=0.0, context_probability=0.0)
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """A data loader without augmentation; each process reads every n-th row, so that no row counts twice."""
         if isinstance(eval_dataset, str):
@@ -328,7 +333,7 @@ class AuraTrainer(Trainer):
         return DataLoader(
             Subset(dataset, own),
             batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=replace(self.data_collator, random_gain_db=0.0, context_probability=0.0),
+            collate_fn=self.eval_collator,
             num_workers=self.args.dataloader_num_workers,
         )
 
