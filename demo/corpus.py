@@ -26,7 +26,7 @@ import soxr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `python demo/corpus.py` finds `demo`
 
-from demo.orders import QUESTION, SHORT_KEYS, SHORT_QUESTION, OrderGrammar, json_answer
+from demo.orders import OrderGrammar
 from demo.voices import VOICES, Voice, available_voices, speak
 
 
@@ -156,31 +156,24 @@ def build_corpus(
         )
     clips = plan_corpus(voices, num_train, num_held_out, seed, reserved_texts)
     folder.mkdir(parents=True, exist_ok=True)
+    grammar = OrderGrammar()
     known = {row["audio"]: row for split in SPLITS for row in read_rows(folder / f"{split}.jsonl")}
-    missing = [clip for clip in clips if known.get(clip.audio) != as_row(clip) or not (folder / clip.audio).is_file()]
+    missing = [
+        clip for clip in clips if known.get(clip.audio) != as_row(clip, grammar) or not (folder / clip.audio).is_file()
+    ]
     for clip in missing:  # before the new manifests speak of it
         (folder / clip.audio).unlink(missing_ok=True)
     for split in SPLITS:
-        lines = [json.dumps(as_row(clip)) + "\n" for clip in clips if clip.split == split]
+        lines = [json.dumps(as_row(clip, grammar)) + "\n" for clip in clips if clip.split == split]
         _write_whole(folder / f"{split}.jsonl", "".join(lines).encode())
     for _ in _progress(_make_files(folder, missing, workers), len(missing)):
         pass
 
 
-def as_row(clip: Clip) -> dict[str, Any]:
-    """A line of `train.jsonl` or `held_out.jsonl`: what a training row needs, and how the clip was made.
-
-    `answer` says all that was ordered; `drink_and_size` answers [`SHORT_QUESTION`], which a student learns sooner.
-    """
-    return {
-        "audio": clip.audio,
-        "transcript": clip.transcript,
-        "question": QUESTION,
-        "answer": json_answer(clip.slots),
-        "short_question": SHORT_QUESTION,
-        "short_answer": json_answer(clip.slots, SHORT_KEYS),
-        **{key: value for key, value in asdict(clip).items() if key not in ("audio", "transcript", "split")},
-    }
+def as_row(clip: Clip, grammar: OrderGrammar) -> dict[str, Any]:
+    """A line of `train.jsonl` or `held_out.jsonl`: a training row (the recording is the question), and how the clip was made."""
+    row = {"audio": clip.audio, "transcript": clip.transcript, "answer": grammar.answer(clip.slots)}
+    return row | {"json_answer": grammar.json_answer(clip.slots)} | asdict(clip)
 
 
 def _make_files(folder: Path, clips: list[Clip], workers: int) -> Iterator[None]:

@@ -1,8 +1,7 @@
-"""The closed world of the demo: coffee orders, their words, their slots and the answer that says them as JSON."""
+"""The closed world of the demo: coffee orders, their words, their slots and the answer that repeats what was ordered."""
 
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,6 @@ import yaml
 
 
 GRAMMAR = Path(__file__).with_name("order_grammar.yaml")
-QUESTION = "What was ordered? Answer in JSON."
-SHORT_QUESTION = "Which drink and which size? Answer in JSON."
-SHORT_KEYS = ("coffeeDrink", "size")
 
 
 @dataclass(frozen=True)
@@ -24,55 +20,36 @@ class Order:
 
 
 class OrderGrammar:
-    """Samples and checks orders; see the comments in `order_grammar.yaml`."""
+    """Samples and recognises orders; see the comments in `order_grammar.yaml`."""
 
     def __init__(self, path: Path = GRAMMAR):
         content = yaml.safe_load(path.read_text())
         self.openings: list[str] = content["openings"]
         self.slots: dict[str, list[str]] = content["slots"]
-        self.modifiers: list[str] = content["modifiers"]
-        self.additions: list[str] = content["additions"]
-        self.amounts: list[str] = content["amounts"]
         self.probabilities: dict[str, float] = content["probabilities"]
-
-    @property
-    def keys(self) -> list[str]:
-        return list(self.slots)
 
     def sample(self, generator: random.Random) -> Order:
         """One order; the same `generator` state gives the same order."""
-        chosen = {"coffeeDrink": generator.choice(self.slots["coffeeDrink"])}
-        for key in (*self.modifiers, *self.additions):
-            if generator.random() < self.probabilities[key]:
-                value = generator.choice(self.slots[key])
-                if key in self.additions and generator.random() < self.probabilities["amount"]:
-                    value = f"{generator.choice(self.amounts)} {value}"
-                chosen[key] = value
-        modifiers = [chosen[key] for key in self.modifiers if key in chosen]
-        additions = [chosen[key] for key in self.additions if key in chosen]
-        generator.shuffle(modifiers)
-        generator.shuffle(additions)
-        what = " ".join([*modifiers, chosen["coffeeDrink"]])
+        slots = {
+            key: generator.choice(values)
+            for key, values in self.slots.items()
+            if generator.random() < self.probabilities.get(key, 1.0)
+        }
+        what = " ".join(slots[key] for key in ("size", "coffeeDrink") if key in slots)
         article = "an" if what[0] in "aei" else "a"
         text = f"{generator.choice(self.openings)} {article} {what}"
-        if additions:
-            text += f" with {' and '.join(additions)}"
-        return Order(text, self.in_order(chosen))
+        if "milkAmount" in slots:
+            text += f" with {slots['milkAmount']}"
+        return Order(text, slots)
 
-    def in_order(self, slots: dict[str, str]) -> dict[str, str]:
-        """The same slots, keys in the grammar's order."""
-        return {key: slots[key] for key in self.slots if key in slots}
+    def covers(self, slots: dict[str, str]) -> bool:
+        """Whether an order with these slots can be said in this grammar."""
+        return all(value in self.slots.get(key, ()) for key, value in slots.items())
 
+    def answer(self, slots: dict[str, str]) -> str:
+        """What was ordered, in words: `"large, latte, soy milk"`."""
+        return ", ".join(slots[key] for key in self.slots if key in slots)
 
-def json_answer(slots: dict[str, str], keys: Sequence[str] | None = None) -> str:
-    """The answer to [`QUESTION`]: one JSON object with the mentioned slots, of `keys` only when given."""
-    return json.dumps({key: value for key, value in slots.items() if keys is None or key in keys})
-
-
-def read_json_answer(answer: str) -> dict[str, str] | None:
-    """The slots in a model's answer, or `None` when it is not one JSON object; text around the object is not forgiven."""
-    try:
-        slots = json.loads(answer)
-    except json.JSONDecodeError:
-        return None
-    return slots if isinstance(slots, dict) else None
+    def json_answer(self, slots: dict[str, str]) -> str:
+        """What was ordered, as one JSON object; several times as many tokens to learn."""
+        return json.dumps({key: slots[key] for key in self.slots if key in slots})
