@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from ..modeling.configuration_aura import num_audio_tokens
+from ..modeling.configuration_aura import FrameCount, num_audio_tokens
 
 
 FRAMES_PER_TEACHER_STATE = 2
@@ -109,7 +109,7 @@ def map_layers(
     return sorted(pairs)
 
 
-def num_teacher_states(num_frames: int | torch.Tensor) -> int | torch.Tensor:
+def num_teacher_states(num_frames: FrameCount) -> FrameCount:
     """Real teacher states of a clip with `num_frames` real mel frames: `ceil(num_frames / 2)`."""
     return num_audio_tokens(num_frames, FRAMES_PER_TEACHER_STATE)
 

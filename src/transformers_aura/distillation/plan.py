@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import nn
@@ -14,7 +13,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
 from ..modeling.modeling_aura import AuraForSpeechQA
-from .alignment import LayerMapping, map_layers
+from .alignment import map_layers
 from .heads import DistillationHeads
 from .recipe import Recipe
 from .training_args import AuraTrainingArguments
@@ -107,7 +106,7 @@ def student_config(recipe: Recipe, text_config: PreTrainedConfig) -> AuraConfig:
 
 def _heads(config: AuraConfig, teacher_config: WhisperConfig, arguments: AuraTrainingArguments) -> nn.Module:
     pairs = map_layers(
-        cast(LayerMapping, arguments.parsed_layer_mapping),
+        arguments.parsed_layer_mapping,
         num_student_layers=config.lora_num_layers,
         num_teacher_layers=teacher_config.encoder_layers,
         num_decoder_layers=config.text_config.num_hidden_layers,

@@ -64,16 +64,15 @@ class TeacherTargets:
             return self._hear(waveforms)[0]
         found = [self.cache.get(waveform) for waveform in waveforms]
         missing = [index for index, states in enumerate(found) if states is None]
-        pieces: list[torch.Tensor | None] = [None if states is None else torch.tensor(states) for states in found]
+        pieces = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
         if missing:
             states, lengths = self._hear([waveforms[index] for index in missing])
             for index, piece in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
+                pieces[index] = piece
                 if fits_float16(piece.numpy()):
-                    pieces[index] = piece.to(torch.float16)
+                    pieces[index] = piece.half()
                     self.cache.put(waveforms[index], pieces[index].numpy())
-                else:
-                    pieces[index] = piece
-        return torch.cat([piece.float() for piece in pieces], dim=1).to(self.teacher.device)
+        return torch.cat([pieces[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
 
     def _hear(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Targets `(layers, audio_tokens, width)` and the audio tokens of each clip."""

@@ -51,7 +51,7 @@ class TeacherStateCache:
     def path(self, waveform: np.ndarray) -> Path:
         """Where the states of a clip are, or would be."""
         digest = hashlib.blake2b(self._identity, digest_size=20)
-        digest.update(np.ascontiguousarray(waveform, dtype=np.float32).view(np.uint8))
+        digest.update(np.asarray(waveform, dtype=np.float32).tobytes())
         key = digest.hexdigest()
         return self.folder / key[:2] / f"{key}.states"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from transformers import TrainingArguments
 
-from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerPair
-from .heads import TEACHER_NORMALIZATIONS
+from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerMapping, TimeAlignment
+from .heads import TEACHER_NORMALIZATIONS, TeacherNormalization
 
 
-SUPERVISIONS = ("transcript", "distillation", "both")
+Supervision: TypeAlias = Literal["transcript", "distillation", "both"]
+SUPERVISIONS: tuple[str, ...] = get_args(Supervision)
 
 
 @dataclass
@@ -93,9 +94,7 @@ class AuraTrainingArguments(TrainingArguments):
     )
 
     # Parameters that control the supervision
-    supervision: str = field(
-        default="both", metadata={"help": "What teaches the student.", "choices": list(SUPERVISIONS)}
-    )
+    supervision: Supervision = field(default="both", metadata={"help": "What teaches the student."})
     distillation_warmup_steps: int = field(
         default=0, metadata={"help": "So many first steps are distillation only (supervision 'both')."}
     )
@@ -112,13 +111,11 @@ class AuraTrainingArguments(TrainingArguments):
         default="uniform",
         metadata={"help": "'uniform', 'shallow', 'last' or pairs [[student layer, teacher layer], ...] as JSON."},
     )
-    time_alignment: str = field(
-        default="mean",
-        metadata={"help": "How teacher states become one per audio token.", "choices": list(TIME_ALIGNMENTS)},
+    time_alignment: TimeAlignment = field(
+        default="mean", metadata={"help": "How teacher states become one per audio token."}
     )
-    teacher_normalization: str = field(
-        default="standardize",
-        metadata={"help": "What is done to teacher states before comparing.", "choices": list(TEACHER_NORMALIZATIONS)},
+    teacher_normalization: TeacherNormalization = field(
+        default="standardize", metadata={"help": "What is done to teacher states before comparing."}
     )
     normalization_clips: int = field(
         default=128, metadata={"help": "Clips over which 'standardize' estimates mean and deviation."}
@@ -148,9 +145,8 @@ class AuraTrainingArguments(TrainingArguments):
         self._check_choice("time_alignment", TIME_ALIGNMENTS)
         self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
         _parse_layer_mapping(self.layer_mapping)
-        for name in ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "random_gain_db"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("distillation_warmup_steps",):
+        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight")
+        for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("normalization_clips", "context_max_words"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
@@ -187,7 +183,7 @@ class AuraTrainingArguments(TrainingArguments):
             )
 
     @property
-    def parsed_layer_mapping(self) -> str | list[LayerPair]:
+    def parsed_layer_mapping(self) -> LayerMapping:
         """`layer_mapping`, pairs as a list of tuples."""
         return _parse_layer_mapping(self.layer_mapping)
 
@@ -216,11 +212,11 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(f"`{name}` must be {requirement}, got {getattr(self, name)!r}.")
 
 
-def _parse_layer_mapping(value: Any) -> str | list[LayerPair]:
+def _parse_layer_mapping(value: Any) -> LayerMapping:
     """A name as it is; pairs, or pairs as JSON text, as a list of tuples."""
     if isinstance(value, str):
         if value in LAYER_MAPPINGS:
-            return value
+            return cast(LayerMapping, value)
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
