@@ -1,16 +1,9 @@
 import pytest
-import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 from transformers_aura import AuraAudioConfig, AuraConfig
-from transformers_aura.modeling.configuration_aura import num_audio_tokens
 from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
-
-
-def test_num_audio_tokens_counts_the_partial_token_at_the_end():
-    assert [num_audio_tokens(frames, 8) for frames in (0, 1, 8, 9, 500)] == [0, 1, 1, 2, 63]
-    assert num_audio_tokens(torch.tensor([0, 1, 8, 9, 500]), 8).tolist() == [0, 1, 1, 2, 63]
 
 
 @pytest.mark.parametrize(("frames_per_token", "rate"), [(4, 25), (8, 12.5), (16, 6.25)])

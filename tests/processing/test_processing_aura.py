@@ -11,7 +11,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
-from transformers_aura.modeling.configuration_aura import num_audio_tokens
+from transformers_aura.processing.audio_tokens import num_audio_tokens
 from transformers_aura.processing.processing_aura import (
     AUDIO_TOKEN,
     PLAIN_CHAT_TEMPLATE,

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from ..modeling.configuration_aura import FrameCount, num_audio_tokens
+from ..processing.audio_tokens import FrameCount, num_audio_tokens
 
 
 FRAMES_PER_TEACHER_STATE = 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .configuration_aura import AuraAudioConfig, num_audio_tokens
+from ..processing.audio_tokens import num_audio_tokens
+from .configuration_aura import AuraAudioConfig
 
 
 class AuraAudioEmbedding(nn.Module):

@@ -16,7 +16,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from ..processing.processing_aura import add_audio_token
+from ..processing.audio_tokens import add_audio_token
 from .adapter import lora_layers, merged_weight, without_lora_name
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig

@@ -1,33 +1,12 @@
 """Configuration of an AuRA student: the base LLM it sits on, its audio patch embedding and its LoRA."""
 
 # No `from __future__ import annotations` here: `@strict` checks field types at run time and needs the real ones.
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .language_models import check_language_model_supported, lora_target_modules_of
-
-
-if TYPE_CHECKING:
-    import torch
-
-FrameCount = TypeVar("FrameCount", int, "torch.Tensor")
-
-
-def num_audio_tokens(num_frames: FrameCount, frames_per_token: int) -> FrameCount:
-    """Number of audio positions that `num_frames` log-mel frames take in the LLM's sequence.
-
-    The one function that decides it: the processor writes this many placeholders, the model makes this many embeddings.
-
-    Args:
-        num_frames (`int` or `torch.LongTensor` of any shape): log-mel frames (100 a second at the default hop).
-        frames_per_token (`int`): frames that share one audio token.
-
-    Returns:
-        `ceil(num_frames / frames_per_token)`, of the type and shape of `num_frames`.
-    """
-    return (num_frames + frames_per_token - 1) // frames_per_token
 
 
 @strict
@@ -198,4 +177,4 @@ class AuraConfig(PreTrainedConfig):
         return self.base_model is not None
 
 
-__all__ = ["AuraAudioConfig", "AuraConfig", "num_audio_tokens"]
+__all__ = ["AuraAudioConfig", "AuraConfig"]

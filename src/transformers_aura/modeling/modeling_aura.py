@@ -17,9 +17,10 @@ from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
+from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding
-from .configuration_aura import AuraAudioConfig, AuraConfig, num_audio_tokens
+from .configuration_aura import AuraAudioConfig, AuraConfig
 
 
 @dataclass

@@ -7,18 +7,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AddedToken, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
-from ..modeling.configuration_aura import num_audio_tokens
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
+from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from .feature_extraction_aura import AuraFeatureExtractor
 
 
 logger = logging.get_logger(__name__)
-
-AUDIO_TOKEN = "<|audio|>"
-"""Text that marks the place of an audio; a special token of the processor's tokenizer."""
 
 TRANSCRIPTION_INSTRUCTION = "Transcribe the audio."
 """What the user asks in a transcription row of training and evaluation."""
@@ -62,16 +59,6 @@ _COMMON_MISTAKES = {
     "sample_rate": "sampling_rate",
     "sr": "sampling_rate",
 }
-
-
-def add_audio_token(tokenizer: PreTrainedTokenizerBase, audio_token: str = AUDIO_TOKEN) -> int:
-    """Make `audio_token` a special token of `tokenizer` (unless it is one) and return its id.
-
-    A new token's id may lie beyond the LLM's embedding: AuRA replaces it before the lookup, so the embedding is not
-    resized.
-    """
-    tokenizer.add_tokens([AddedToken(audio_token, special=True, normalized=False)], special_tokens=True)
-    return int(tokenizer.convert_tokens_to_ids(audio_token))
 
 
 def build_conversation(
