@@ -40,6 +40,7 @@ def newcomer(fake_hub: FakeHub, may_write: None, tmp_path: Path, monkeypatch: py
     return folder
 
 
+@pytest.mark.slow
 def test_every_block_runs(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict = {}
     for language, block in BLOCKS:

@@ -88,7 +88,7 @@ def test_an_upload_that_breaks_off_publishes_nothing(
         push_to_hub(student.folder, "org/new")
     assert "model.safetensors" not in fake_hub.files("org/new")
 
-    fake_hub._upload_failure = None
+    fake_hub.accept_uploads()
     push_to_hub(student.folder, "org/new", update=True)
     assert fake_hub.files("org/new")["model.safetensors"] == student_weights.read_bytes()
 

@@ -153,9 +153,14 @@ class FakeHub:
             self._cut_offs.append(_CutOff(suffix, after_bytes, times))
 
     def fail_uploads(self, status: int, message: str) -> None:
-        """Answer the upload of every large file with this HTTP status, until `clear`."""
+        """Answer the upload of every large file with this HTTP status, until `accept_uploads` or `clear`."""
         with self.lock:
             self._upload_failure = _UploadFailure(status, message)
+
+    def accept_uploads(self) -> None:
+        """Undo `fail_uploads`."""
+        with self.lock:
+            self._upload_failure = None
 
     def requested(self, method: str, pattern: str) -> list[Request]:
         """The recorded requests of a method whose path matches a regular expression."""

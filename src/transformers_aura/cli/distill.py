@@ -47,9 +47,10 @@ def distill(
         raise typer.BadParameter(str(error), param_hint="--config") from error
     out = Path(arguments.output_dir)
     checkpoint = _checkpoint(out, resume)
-    print_status(
-        f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(train_rows)} rows an epoch"
-    )
+    if arguments.should_save:  # one process of several speaks
+        print_status(
+            f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(train_rows)} rows an epoch"
+        )
     _run(recipe, arguments, train_rows, evaluation_rows, context_texts, checkpoint)
     if arguments.should_save:
         size = sum(path.stat().st_size for path in out.glob("*.safetensors"))

@@ -25,6 +25,6 @@ def merge(
 
     register()
     quiet_libraries()
-    merge_to_folder(model, out, revision=revision, dtype=dtype, base_model=base_model)
+    merge_to_folder(model, out, revision=revision, dtype=dtype, base_model_name_or_path=base_model)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights")
