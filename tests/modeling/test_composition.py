@@ -101,13 +101,13 @@ def test_another_base_is_an_error(saved, tmp_path):
     base, folder = saved
     other = save_tiny_language_model(tmp_path / "other", seed=1)
     with pytest.raises(AdapterMismatchError, match="not the one that this adapter was trained on"):
-        AuraForSpeechQA.from_pretrained(folder, base_model=other)
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=other)
     elsewhere = shutil.copytree(base, tmp_path / "elsewhere")
     assert torch.equal(
-        logits(AuraForSpeechQA.from_pretrained(folder, base_model=elsewhere)), logits(tiny_student(base))
+        logits(AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=elsewhere)), logits(tiny_student(base))
     )
     shutil.rmtree(base)
-    with pytest.raises(FileNotFoundError, match="base_model="):
+    with pytest.raises(FileNotFoundError, match="base_model_name_or_path="):
         AuraForSpeechQA.from_pretrained(folder)
 
 
@@ -121,7 +121,7 @@ def test_a_fine_tune_of_the_base_is_another_base(saved, tmp_path):
     shutil.copytree(base, tmp_path / "tuned")
     model.save_pretrained(tmp_path / "tuned")
     with pytest.raises(AdapterMismatchError, match="their weights differ"):
-        AuraForSpeechQA.from_pretrained(folder, base_model=tmp_path / "tuned")
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=tmp_path / "tuned")
 
 
 def test_the_base_in_another_dtype_is_the_same_base(saved, tmp_path):
@@ -129,13 +129,13 @@ def test_the_base_in_another_dtype_is_the_same_base(saved, tmp_path):
     for dtype in (torch.bfloat16, torch.float16):
         copy = shutil.copytree(base, tmp_path / str(dtype))
         AutoModelForCausalLM.from_pretrained(base).to(dtype).save_pretrained(copy)
-        AuraForSpeechQA.from_pretrained(folder, base_model=copy)
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=copy)
 
 
 def test_a_base_of_another_shape_is_an_error(saved, tmp_path):
     wide = save_tiny_language_model(tmp_path / "wide", hidden_size=64)
     with pytest.raises(AdapterMismatchError, match=r"other shapes .* width 32"):
-        AuraForSpeechQA.from_pretrained(saved[1], base_model=wide)
+        AuraForSpeechQA.from_pretrained(saved[1], base_model_name_or_path=wide)
 
 
 def test_unsupported_base_is_an_error_before_anything_is_loaded(tmp_path):
@@ -183,7 +183,7 @@ def test_a_merged_checkpoint_with_a_tensor_missing(saved, tmp_path):
     with pytest.raises(AdapterMismatchError, match=r"missing: model.embed_audio.proj"):
         AuraForSpeechQA.from_pretrained(tmp_path / "merged")
     with pytest.raises(ValueError, match="does not apply"):
-        AuraForSpeechQA.from_pretrained(tmp_path / "merged", base_model="org/base")
+        AuraForSpeechQA.from_pretrained(tmp_path / "merged", base_model_name_or_path="org/base")
 
 
 def test_meta_device_counts_parameters_without_memory(saved):

@@ -49,7 +49,9 @@ def ask(
         raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
     answerer: Any = transformers.pipeline(
         "audio-question-answering",
-        model=AuraForSpeechQA.from_pretrained(model, revision=revision, dtype=dtype, base_model_name_or_path=base_model),
+        model=AuraForSpeechQA.from_pretrained(
+            model, revision=revision, dtype=dtype, base_model_name_or_path=base_model
+        ),
         processor=AuraProcessor.from_pretrained(model, revision=revision),
         device=device,
     )

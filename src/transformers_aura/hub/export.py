@@ -81,7 +81,7 @@ def merge_to_folder(
         out (`str` or `PathLike`): the folder to make.
         revision (`str`, *optional*): of the student, by Hub id.
         dtype (`str`): what to save in: `"auto"` (as the base model is stored), `"float32"`, `"bfloat16"`, ...
-        kwargs: further arguments of `AuraForSpeechQA.from_pretrained` (`base_model`, `token`, ...).
+        kwargs: further arguments of `AuraForSpeechQA.from_pretrained` (`base_model_name_or_path`, `token`, ...).
 
     Returns:
         `Path`: `out`.

@@ -106,7 +106,7 @@ def load_compact_student(
     cls: type[AuraPreTrainedModel],
     name_or_path: str | os.PathLike,
     config: AuraConfig,
-    base_model: str | os.PathLike | None,
+    base_model_name_or_path: str | os.PathLike | None,
     hub_kwargs: dict[str, Any],
     kwargs: dict[str, Any],
 ) -> Any:
@@ -119,8 +119,8 @@ def load_compact_student(
     adapter_file = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
     base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
     base_config = copy.deepcopy(config)
-    if base_model is not None:
-        base_config.base_model, base_config.base_revision = os.fspath(base_model), None
+    if base_model_name_or_path is not None:
+        base_config.base_model, base_config.base_revision = os.fspath(base_model_name_or_path), None
     base_hub_kwargs["revision"] = base_config.base_revision
     student, loading_info = _load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
     _check_fingerprint(student, config, base_config.base_model)
@@ -224,7 +224,7 @@ def _load_base(
     if os.path.isabs(source) and not os.path.isdir(source):
         raise FileNotFoundError(
             f"The student's base LLM is the folder {source}, which is not on this machine. "
-            "Pass `base_model=` with a hub id or folder of the same LLM."
+            "Pass `base_model_name_or_path=` with a hub id or folder of the same LLM."
         )
     if config.base_gguf_file is not None:
         return _load_gguf_base(cls, without_lora, hub_kwargs, loader_kwargs), {}
@@ -255,8 +255,10 @@ def _load_base(
             f"{source} lacks weights of the {config.text_config.model_type} LLM that this student needs: "
             f"{_some(problems)}."
         )
-    # The loader remembers the key mapping in order to undo it on saving; a student is saved under its own names.
+    # The loader remembers the key mapping and the quantiser in order to undo or repeat them on saving; a compact student
+    # is saved under its own names, and what is saved is not quantised.
     student._weight_conversions = None
+    student.hf_quantizer = None
     return student, loading_info
 
 

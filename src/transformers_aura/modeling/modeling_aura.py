@@ -109,7 +109,7 @@ class AuraPreTrainedModel(PreTrainedModel):
         cls,
         pretrained_model_name_or_path: str | os.PathLike,
         config: AuraConfig | None = None,
-        base_model: str | os.PathLike | None = None,
+        base_model_name_or_path: str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> Any:
         """Loads a student: the small file of its own repo, and the base LLM from the repo that its config names.
@@ -119,7 +119,7 @@ class AuraPreTrainedModel(PreTrainedModel):
 
         Args:
             pretrained_model_name_or_path: hub id or folder of the student (compact or merged).
-            base_model: where to find the base LLM instead of the place that the config names (a local copy, say).
+            base_model_name_or_path: where to find the base LLM instead of the place that the config names (a local copy, say).
                 It must be the same LLM: its weights are compared with the fingerprint that the student carries.
 
         Raises:
@@ -136,13 +136,15 @@ class AuraPreTrainedModel(PreTrainedModel):
         if not isinstance(config, PreTrainedConfig):
             config = AuraConfig.from_pretrained(config or pretrained_model_name_or_path, **hub_kwargs)
         if not config.is_compact:
-            if base_model is not None:
+            if base_model_name_or_path is not None:
                 raise ValueError(
-                    f"`base_model={str(base_model)!r}` does not apply: {pretrained_model_name_or_path} is a full "
+                    f"`base_model_name_or_path={str(base_model_name_or_path)!r}` does not apply: {pretrained_model_name_or_path} is a full "
                     "checkpoint that holds its base LLM."
                 )
             return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
-        return load_compact_student(cls, pretrained_model_name_or_path, config, base_model, hub_kwargs, kwargs)
+        return load_compact_student(
+            cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
+        )
 
 
 class AuraModel(AuraPreTrainedModel):
