@@ -84,7 +84,7 @@ def test_another_base_or_revision_is_an_error(published: PublishedStudent, fake_
     new_commit = fake_hub.add_folder(BASE_ID, save_tiny_language_model(tmp_path / "new base", seed=7))
     fake_hub.add_folder("org/other-base", tmp_path / "new base")
     with pytest.raises(AdapterMismatchError, match="org/other-base"):
-        AuraForSpeechQA.from_pretrained(STUDENT_ID, base_model="org/other-base")
+        AuraForSpeechQA.from_pretrained(STUDENT_ID, base_model_name_or_path="org/other-base")
 
     config = AutoConfig.from_pretrained(STUDENT_ID)
     config.base_revision = new_commit
