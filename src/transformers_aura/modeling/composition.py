@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
@@ -20,6 +17,7 @@ from ..processing.audio_tokens import add_audio_token
 from .adapter import lora_layers, merged_weight, without_lora_name
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .fingerprint import fingerprint, fingerprints_match
 from .language_models import check_language_model_supported
 from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
 
@@ -68,7 +66,7 @@ def compose_student(
         **lora_settings,
     )
     student = _load_base(cls, config, hub_kwargs, kwargs)[0]
-    config.base_fingerprint = fingerprint(student)
+    config.base_fingerprint = fingerprint(student.model.language_model)
     _start_at_embedding_scale(student)
     return _attach_adapter(student, config)
 
@@ -123,12 +121,23 @@ def load_compact_student(
         base_config.base_model, base_config.base_revision = os.fspath(base_model_name_or_path), None
     base_hub_kwargs["revision"] = base_config.base_revision
     student, loading_info = _load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
-    _check_fingerprint(student, config, base_config.base_model)
+    _check_base(student, config, base_config.base_model)
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter_file)
     if student.can_generate():
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return (student, loading_info) if wants_loading_info else student
+
+
+def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | None) -> None:
+    if config.base_fingerprint is None:
+        return
+    if not fingerprints_match(config.base_fingerprint, fingerprint(student.audio_language_model.language_model)):
+        revision = f" at revision {config.base_revision}" if config.base_revision else ""
+        raise AdapterMismatchError(
+            f"The base LLM in {source} is not the one that this adapter was trained on "
+            f"({config.base_model}{revision}): their weights differ. An adapter works on its own base only."
+        )
 
 
 def load_full_student(
@@ -329,51 +338,6 @@ def _attach_adapter(student: Any, config: AuraConfig) -> Any:
         suppressed = set(student.generation_config.suppress_tokens or []) | {config.audio_token_id}
         student.generation_config.suppress_tokens = sorted(suppressed)
     return student.eval()
-
-
-# ------------------------------------------------------------------------------------------------- fingerprint
-
-_SAMPLES_PER_TENSOR = 2
-
-
-def fingerprint(student: AuraPreTrainedModel) -> str:
-    """Two values of every weight of the base LLM, in bfloat16, as base64: tells one LLM from another, or from a fine-tune.
-
-    Weights that are quantised or not in memory count as NaN, which matches anything.
-    """
-    samples = []
-    for name, parameter in sorted(student.audio_language_model.language_model.named_parameters()):
-        if is_adapter_key(name):
-            continue
-        if type(parameter) is nn.Parameter and parameter.is_floating_point() and not parameter.is_meta:
-            positions = [parameter.numel() * (i + 1) // (_SAMPLES_PER_TENSOR + 1) for i in range(_SAMPLES_PER_TENSOR)]
-            values = parameter.detach().view(-1)[positions].to(torch.bfloat16).cpu()
-        else:
-            values = torch.full((_SAMPLES_PER_TENSOR,), float("nan"), dtype=torch.bfloat16)
-        samples.append(values)
-    return base64.b64encode(torch.cat(samples).view(torch.int16).numpy().tobytes()).decode("ascii")
-
-
-def _check_fingerprint(student: AuraPreTrainedModel, config: AuraConfig, source: str | None) -> None:
-    if config.base_fingerprint is None:
-        return
-    expected, found = (
-        torch.from_numpy(np.frombuffer(base64.b64decode(text), dtype=np.int16).copy()).view(torch.bfloat16).float()
-        for text in (config.base_fingerprint, fingerprint(student))
-    )
-    same = expected.shape == found.shape
-    if same:
-        known = ~found.isnan()
-        # Another dtype on the way may round one value in sixteen to the next bfloat16; a fine-tune moves many more.
-        close = torch.isclose(found[known], expected[known], rtol=2**-7, atol=1e-6)
-        exact = found[known] == expected[known]
-        same = bool(close.all()) and exact.float().mean().item() > 0.9
-    if not same:
-        revision = f" at revision {config.base_revision}" if config.base_revision else ""
-        raise AdapterMismatchError(
-            f"The base LLM in {source} is not the one that this adapter was trained on "
-            f"({config.base_model}{revision}): their weights differ. An adapter works on its own base only."
-        )
 
 
 # ----------------------------------------------------------------------------------------------------- merging

@@ -271,7 +271,7 @@ class AuraModel(AuraPreTrainedModel):
         positions, embeddings = int(is_audio.sum()), features.pooler_output.shape[0]
         if positions != embeddings:
             raise ValueError(
-                f"`input_ids` hold {positions} audio positions, but the {features.last_hidden_state.shape[0]} clips of "
+                f"`input_ids` hold {positions} audio positions, but the {len(features.last_hidden_state)} clips of "
                 f"`input_features` make {embeddings} audio embeddings "
                 f"({self.config.audio_config.frames_per_token} frames each). Were the ids truncated, or made by a "
                 "processor of another model?"
@@ -485,7 +485,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         """Repeats rows for beams and several answers; clips count per audio, so each row's clips are repeated together."""
         features = model_kwargs.pop("input_features", None)
         mask = model_kwargs.pop("input_features_mask", None)
-        if features is not None and expand_size > 1:
+        if features is not None and input_ids is not None and expand_size > 1:
             if mask is None:
                 mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
             clip_tokens = num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
