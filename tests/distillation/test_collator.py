@@ -7,12 +7,9 @@ import torch
 from tests.distillation.support import audio, tiny_rows
 from tests.support.tiny import tiny_processor, tiny_tokenizer
 from transformers_aura.distillation.collator import AUGMENTATION_SEED_KEY, AuraDataCollator
+from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation
 from transformers_aura.processing.feature_extraction_aura import AuraFeatureExtractor
-from transformers_aura.processing.processing_aura import (
-    PLAIN_CHAT_TEMPLATE,
-    AuraProcessor,
-    build_conversation,
-)
+from transformers_aura.processing.processing_aura import AuraProcessor
 
 
 TRANSCRIPTION = {"audio": audio(0.5), "transcript": "good morning", "question": None, "answer": None}

@@ -19,7 +19,7 @@ from transformers_aura import (
     AuraForSpeechQA,
     AuraProcessor,
 )
-from transformers_aura.processing.processing_aura import build_conversation
+from transformers_aura.processing.conversation import build_conversation
 
 
 ONE_SECOND = {"array": tone(1.0), "sampling_rate": 16_000}

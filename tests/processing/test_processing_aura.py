@@ -11,13 +11,8 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
-from transformers_aura.processing.audio_tokens import num_audio_tokens
-from transformers_aura.processing.processing_aura import (
-    AUDIO_TOKEN,
-    PLAIN_CHAT_TEMPLATE,
-    add_audio_token,
-    build_conversation,
-)
+from transformers_aura.processing.audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
+from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation
 
 
 ONE_SECOND = {"array": tone(1.0), "sampling_rate": 16_000}

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..processing.processing_aura import TRANSCRIPTION_INSTRUCTION, AuraProcessor, Conversation, build_conversation
+from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
+from ..processing.processing_aura import AuraProcessor
 
 
 logger = logging.get_logger(__name__)

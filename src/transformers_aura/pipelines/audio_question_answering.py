@@ -22,11 +22,12 @@ from ..processing.audio_loading import (
     is_audio_decoder,
     is_samples_list,
 )
-from ..processing.processing_aura import AuraProcessor, Conversation, build_conversation
+from ..processing.conversation import Conversation, build_conversation
+from ..processing.processing_aura import AuraProcessor
 
 
 REQUEST_KEYS = ("audio", "question", "context", "history")
-"""Keys of a dict input, the arguments of [`~transformers_aura.processing.processing_aura.build_conversation`]."""
+"""Keys of a dict input, the arguments of [`~transformers_aura.build_conversation`]."""
 
 DEFAULT_MAX_NEW_TOKENS = 256
 

@@ -1,9 +1,8 @@
 """Text, chats and audio to model inputs: every audio becomes as many placeholder tokens as the model has positions for."""
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,88 +11,12 @@ from transformers.utils import logging
 
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
+from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
+from .conversation import PART_FORMS, PLAIN_CHAT_TEMPLATE, Conversation, FlattenedChats, as_batch_of_chats
 from .feature_extraction_aura import AuraFeatureExtractor
 
 
 logger = logging.get_logger(__name__)
-
-TRANSCRIPTION_INSTRUCTION = "Transcribe the audio."
-"""What the user asks in a transcription row of training and evaluation."""
-
-PLAIN_CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ message['role'] | capitalize }}: {{ message['content'] | trim }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-"""Chat template for a base LLM that has none: `User: ...`, a new line, `Assistant:`."""
-
-Message: TypeAlias = dict[str, Any]
-Conversation: TypeAlias = list[Message]
-
-_AUDIO_PART_SOURCES = ("audio", "path", "url", "array", "bytes", "base64")
-_PART_FORMS = (
-    '{"type": "text", "text": ...}, {"type": "audio", "audio" or "path" or "url" or "array" or "bytes" or "base64": ...} '
-    'or {"type": "input_audio", "input_audio": {"data": base64, "format": ...}}'
-)
-_CALL_DEFAULTS: dict[str, Any] = {
-    "sampling_rate": None,
-    "truncate_to_seconds": None,
-    "padding": True,
-    "padding_side": None,
-    "truncation": False,
-    "max_length": None,
-    "pad_to_multiple_of": None,
-    "add_special_tokens": None,
-    "return_tensors": None,
-}
-_GROUPED_KEYWORDS = ("text_kwargs", "audio_kwargs", "common_kwargs")
-_COMMON_MISTAKES = {
-    "audios": "audio",
-    "audio_inputs": "audio",
-    "raw_speech": "audio",
-    "speech": "audio",
-    "texts": "text",
-    "prompt": "text",
-    "sample_rate": "sampling_rate",
-    "sr": "sampling_rate",
-}
-
-
-def build_conversation(
-    audio: AudioSource | None = None,
-    question: str | None = None,
-    context: str | None = None,
-    history: Conversation | None = None,
-) -> Conversation:
-    """The chat in which a user asks one thing. Training, evaluation, pipeline and command line all build it here.
-
-    Args:
-        audio (*optional*): what is heard, anything that [`~transformers_aura.load_audio`] takes.
-        question (`str`, *optional*): a written question or instruction about it. Without one, the audio is the question.
-        context (`str`, *optional*): a text to answer from.
-        history (`list[dict]`, *optional*): messages before this one, for instance a system message.
-
-    Returns:
-        `list[dict]`: `history` and one user message, whose parts are the context, the audio and the question, in this
-        order.
-
-    Raises:
-        ValueError: neither an audio nor a question.
-    """
-    if audio is None and not question:
-        raise ValueError(
-            "There is nothing to ask: give `audio` (a spoken question), `question` (a written one) or both."
-        )
-    parts: list[dict[str, Any]] = []
-    if context:
-        parts.append({"type": "text", "text": f"Context: {context}"})
-    if audio is not None:
-        parts.append({"type": "audio", "audio": audio})
-    if question:
-        parts.append({"type": "text", "text": question})
-    return [*(history or []), {"role": "user", "content": parts}]
 
 
 class AuraProcessor(ProcessorMixin):
@@ -157,7 +80,7 @@ class AuraProcessor(ProcessorMixin):
             num_mel_bins (`int`, defaults to 80): mel bins, as in the model's `audio_config`.
             frames_per_token (`int`, defaults to 8): frames in one audio token, as in the model's `audio_config`.
             chat_template (`str`, *optional*): instead of the base LLM's own. A base without one gets
-                [`PLAIN_CHAT_TEMPLATE`], with a warning.
+                [`~processing.conversation.PLAIN_CHAT_TEMPLATE`], with a warning.
             kwargs: `token`, `cache_dir` and the like, for `AutoTokenizer.from_pretrained`.
         """
         base_model = os.fspath(base_model)
@@ -236,7 +159,7 @@ class AuraProcessor(ProcessorMixin):
             raise ValueError(f"{type(self).__name__} takes text and audio: an AuRA student hears but does not see.")
         if text is None and audio is None:
             raise ValueError("Nothing was given: pass `text`, `audio` or both.")
-        settings, tokenizer_kwargs = _call_settings({"sampling_rate": sampling_rate, **kwargs})
+        settings, tokenizer_kwargs = call_settings({"sampling_rate": sampling_rate, **kwargs})
         if text is None:
             features, _ = self._extract_features(_flatten_audios(audio), settings)
             return BatchFeature(dict(features), tensor_type=settings["return_tensors"])
@@ -259,7 +182,7 @@ class AuraProcessor(ProcessorMixin):
         if settings["add_special_tokens"] is None:
             settings["add_special_tokens"] = not self._start_with_begin_token(texts)
         encoded = self.tokenizer(
-            expanded, add_special_tokens=settings["add_special_tokens"], **_padding_of(settings), **tokenizer_kwargs
+            expanded, add_special_tokens=settings["add_special_tokens"], **padding_of(settings), **tokenizer_kwargs
         )
         return self._batch_feature(
             encoded, features, [prompt.count(self.audio_token) for prompt in expanded], settings
@@ -325,17 +248,17 @@ class AuraProcessor(ProcessorMixin):
         for name in ("audio", "audios", "text", "images", "videos"):
             if name in kwargs or name in (processor_kwargs or {}):
                 raise TypeError(
-                    f"`apply_chat_template` got `{name}`, but audio and text go into the messages, as parts: {_PART_FORMS}. "
+                    f"`apply_chat_template` got `{name}`, but audio and text go into the messages, as parts: {PART_FORMS}. "
                     "(Or render the text with `tokenize=False` and call the processor with `text` and `audio`.)"
                 )
-        template_kwargs = {name: value for name, value in kwargs.items() if name not in _KNOWN_CALL_KEYWORDS}
-        _refuse_misspelt(template_kwargs, (*_KNOWN_CALL_KEYWORDS, *_TEMPLATE_KEYWORDS), strict=False)
-        call_kwargs = {name: value for name, value in kwargs.items() if name in _KNOWN_CALL_KEYWORDS}
-        settings, tokenizer_kwargs = _call_settings({**(processor_kwargs or {}), **call_kwargs})
+        template_kwargs = {name: value for name, value in kwargs.items() if name not in KNOWN_CALL_KEYWORDS}
+        refuse_misspelt(template_kwargs, (*KNOWN_CALL_KEYWORDS, *TEMPLATE_KEYWORDS), strict=False)
+        call_kwargs = {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
+        settings, tokenizer_kwargs = call_settings({**(processor_kwargs or {}), **call_kwargs})
         if return_tensors is not None and return_tensors != "auto":
             settings["return_tensors"] = return_tensors
-        conversations, is_batched = _as_batch(conversation)
-        flattened = _FlattenedChats(conversations, self.audio_token)
+        conversations, is_batched = as_batch_of_chats(conversation)
+        flattened = FlattenedChats(conversations, self.audio_token)
         template = self._chat_template(chat_template)
         rendering = {
             "chat_template": template,
@@ -380,7 +303,7 @@ class AuraProcessor(ProcessorMixin):
             raise ValueError(
                 "This processor has no chat template, because its tokenizer has none (a base LLM without instruction "
                 "tuning?). Set one, for instance `processor.chat_template = PLAIN_CHAT_TEMPLATE` from "
-                "`transformers_aura.processing.processing_aura`."
+                "`transformers_aura.processing.conversation`."
             )
         return self.chat_template if isinstance(self.chat_template, str) else None
 
@@ -458,146 +381,6 @@ class AuraProcessor(ProcessorMixin):
         return BatchFeature({**encoded, **features}, tensor_type=settings["return_tensors"])
 
 
-class _FlattenedChats:
-    """Chats whose messages hold parts, as chats whose messages hold strings, and the audio that goes into them.
-
-    Each message's content is kept as a list of texts between which the audio placeholders go.
-    """
-
-    def __init__(self, conversations: list[Conversation], audio_token: str) -> None:
-        self._audio_token = audio_token
-        self._chats: list[list[tuple[Message, list[str] | None]]] = []
-        self._audio_parts: list[dict[str, Any]] = []
-        for conversation in conversations:
-            self._chats.append([self._flatten(message, index) for index, message in enumerate(conversation, start=1)])
-
-    def messages(self, audio_text: str) -> list[Conversation]:
-        """The chats with `audio_text` in the place of every audio."""
-        return self._fill(iter([audio_text] * len(self._audio_parts)))
-
-    def expanded(self, lengths: list[int]) -> tuple[list[Conversation], list[int]]:
-        """The chats with every audio's placeholder repeated, and how many placeholders each chat has."""
-        chats = self._fill(self._audio_token * length for length in lengths)
-        remaining = iter(lengths)
-        per_chat = []
-        for chat in self._chats:
-            num_audios = sum(len(texts) - 1 for _, texts in chat if texts is not None)
-            per_chat.append(sum(next(remaining) for _ in range(num_audios)))
-        return chats, per_chat
-
-    def audio_sources(self) -> list[Any]:
-        """What [`load_audio`] should load, in reading order."""
-        return [_audio_source(part) for part in self._audio_parts]
-
-    def _fill(self, audio_texts: Iterable[str]) -> list[Conversation]:
-        fillings = iter(audio_texts)
-        chats = []
-        for chat in self._chats:
-            messages = []
-            for message, texts in chat:
-                if texts is None:
-                    messages.append(message)
-                    continue
-                content = texts[0] + "".join(next(fillings) + text for text in texts[1:])
-                messages.append({**message, "content": content})
-            chats.append(messages)
-        return chats
-
-    def _flatten(self, message: Any, index: int) -> tuple[Message, list[str] | None]:
-        if not isinstance(message, Mapping) or "role" not in message:
-            raise ValueError(
-                f'Message {index} of the chat is {_short(message)}, not a dict such as {{"role": "user", "content": ...}}.'
-            )
-        message = {key: value for key, value in message.items() if value is not None}
-        where = f"message {index} ({message['role']})"
-        content = message.get("content")
-        if content is None:
-            return message, None
-        if isinstance(content, str):
-            return message, [self._checked_text(content, where)]
-        if not isinstance(content, (list, tuple)):
-            raise ValueError(f"The content of {where} must be a string or a list of parts, got {_short(content)}.")
-        texts = [""]
-        for number, part in enumerate(content):
-            if number > 0:
-                texts[-1] += "\n"
-            text = self._part_text(part, where)
-            if text is None:
-                self._audio_parts.append(part)
-                texts.append("")
-            else:
-                texts[-1] += self._checked_text(text, where)
-        return message, texts
-
-    def _part_text(self, part: Any, where: str) -> str | None:
-        """The text of a text part, or `None` for an audio part."""
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind in ("text", "input_text", "output_text"):
-            if not isinstance(part.get("text"), str):
-                raise ValueError(f'The text part of {where} has no "text": {_short(part)}.')
-            return part["text"]
-        if kind in ("audio", "input_audio", "audio_url"):
-            return None
-        if kind in ("image", "image_url", "video", "video_url"):
-            raise ValueError(
-                f'{where} has a part of type "{kind}", but an AuRA student hears and reads; it does not see.'
-            )
-        raise ValueError(f"{where} has the part {_short(part)}. A part is {_PART_FORMS}.")
-
-    def _checked_text(self, text: str, where: str) -> str:
-        if self._audio_token in text:
-            raise ValueError(
-                f"The text of {where} contains '{self._audio_token}', which marks the place of an audio and cannot be "
-                'written in a chat. Use {"type": "audio", ...} parts for audio, or spell the text another way.'
-            )
-        return text
-
-
-def _audio_source(part: Mapping[str, Any]) -> Any:
-    """What [`load_audio`] takes for an audio part of a message."""
-    part = {key: value for key, value in part.items() if value is not None}  # `datasets` fills absent keys with None
-    kind = part.pop("type")
-    if kind == "input_audio":
-        inner = part.pop("input_audio", None)
-        part = {"base64": inner.get("data") if isinstance(inner, Mapping) else inner}
-    elif kind == "audio_url":
-        inner = part.pop("audio_url", None)
-        part = {"url": inner.get("url") if isinstance(inner, Mapping) else inner}
-    sources = [key for key in _AUDIO_PART_SOURCES if part.get(key) is not None]
-    unknown = sorted(set(part) - {*_AUDIO_PART_SOURCES, "sampling_rate"})
-    if len(sources) != 1 or unknown:
-        what = f"unknown keys {unknown}" if unknown else f"{len(sources)} audios"
-        raise ValueError(
-            f"The audio part {_short(part)} has {what}. A part with audio is {_PART_FORMS}. (To render placeholders only, "
-            "pass `tokenize=False`.)"
-        )
-    source, rate = part[sources[0]], part.get("sampling_rate")
-    if rate is None:
-        return source
-    if sources[0] == "audio" and isinstance(source, Mapping):
-        return {"sampling_rate": rate, **source}
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return {"bytes": source, "sampling_rate": rate}
-    if isinstance(source, (str, os.PathLike)):
-        return {"path": source, "sampling_rate": rate}
-    return {"array": source, "sampling_rate": rate}
-
-
-def _as_batch(conversation: Any) -> tuple[list[Conversation], bool]:
-    """One chat or several, as a list of chats, and whether they were several."""
-    if not isinstance(conversation, (list, tuple)) or len(conversation) == 0:
-        raise ValueError(
-            f"A chat is a list of messages, or a list of such lists; got {_short(conversation)}. For example "
-            '[{"role": "user", "content": [{"type": "audio", "audio": "question.wav"}]}].'
-        )
-    if isinstance(conversation[0], (list, tuple)):
-        for chat in conversation:
-            if not isinstance(chat, (list, tuple)) or len(chat) == 0:
-                raise ValueError(f"Every chat of a batch is a list of messages, got {_short(chat)}.")
-        return [list(chat) for chat in conversation], True
-    return [list(conversation)], False
-
-
 def _flatten_audios(audio: Any) -> list[Any]:
     """All audios in reading order. A list of numbers, and a pair of samples and rate, are one audio."""
     if audio is None:
@@ -619,65 +402,3 @@ def _is_nested(audio: Any) -> bool:
             for item in audio
         )
     )
-
-
-_KNOWN_CALL_KEYWORDS = (*_CALL_DEFAULTS, *_GROUPED_KEYWORDS)
-_TEMPLATE_KEYWORDS = (
-    "chat_template",
-    "tools",
-    "documents",
-    "add_generation_prompt",
-    "continue_final_message",
-    "return_assistant_tokens_mask",
-    "tokenize",
-    "return_dict",
-    "processor_kwargs",
-)
-
-
-def _call_settings(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keywords of a call, checked and with their defaults, and those that are for the tokenizer alone."""
-    given = dict(kwargs)
-    flat: dict[str, Any] = {}
-    tokenizer_kwargs: dict[str, Any] = {}
-    for group in _GROUPED_KEYWORDS:
-        for name, value in (given.pop(group, None) or {}).items():
-            if name in _CALL_DEFAULTS:
-                flat[name] = value
-            elif group == "text_kwargs":
-                tokenizer_kwargs[name] = value
-            else:
-                _refuse_misspelt({name: value}, tuple(_CALL_DEFAULTS), strict=True)
-    _refuse_misspelt(given, _KNOWN_CALL_KEYWORDS, strict=True)
-    flat.update({name: value for name, value in given.items() if value is not None or name not in flat})
-    return {**_CALL_DEFAULTS, **flat}, tokenizer_kwargs
-
-
-def _padding_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("padding", "padding_side", "truncation", "max_length", "pad_to_multiple_of")
-    return {**{name: settings[name] for name in names}, "return_token_type_ids": False}
-
-
-def _refuse_misspelt(given: Mapping[str, Any], known: tuple[str, ...], strict: bool) -> None:
-    """Raise `TypeError` for an unknown keyword, or (not `strict`) for one that looks like a known one."""
-    listed = ("text", "audio", *known) if strict else known
-    for name in given:
-        if name in known:
-            continue
-        close = [_COMMON_MISTAKES[name]] if name in _COMMON_MISTAKES else []
-        close += difflib.get_close_matches(name, ("text", "audio", *known), n=1, cutoff=0.8)
-        if strict or close:
-            suggestion = f" Did you mean `{close[0]}`?" if close else ""
-            raise TypeError(
-                f"AuraProcessor got an unexpected keyword argument `{name}`.{suggestion} It takes: {', '.join(listed)}."
-            )
-
-
-def _short(value: Any) -> str:
-    """A value for a message, without its data."""
-    text = (
-        repr(value)
-        if isinstance(value, (str, dict, list, tuple, int, float, type(None)))
-        else f"a {type(value).__name__}"
-    )
-    return text if len(text) <= 120 else text[:117] + "..."

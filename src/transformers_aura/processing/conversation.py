@@ -1,0 +1,214 @@
+"""Chats: the one that a user's request becomes, and chats with audio parts as chats of strings that any template renders."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from .audio_loading import AudioSource
+
+
+TRANSCRIPTION_INSTRUCTION = "Transcribe the audio."
+"""What the user asks in a transcription row of training and evaluation."""
+
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize }}: {{ message['content'] | trim }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""Chat template for a base LLM that has none: `User: ...`, a new line, `Assistant:`."""
+
+Message: TypeAlias = dict[str, Any]
+Conversation: TypeAlias = list[Message]
+
+_AUDIO_PART_SOURCES = ("audio", "path", "url", "array", "bytes", "base64")
+PART_FORMS = (
+    '{"type": "text", "text": ...}, {"type": "audio", "audio" or "path" or "url" or "array" or "bytes" or "base64": ...} '
+    'or {"type": "input_audio", "input_audio": {"data": base64, "format": ...}}'
+)
+
+
+def build_conversation(
+    audio: AudioSource | None = None,
+    question: str | None = None,
+    context: str | None = None,
+    history: Conversation | None = None,
+) -> Conversation:
+    """The chat in which a user asks one thing. Training, evaluation, pipeline and command line all build it here.
+
+    Args:
+        audio (*optional*): what is heard, anything that [`~transformers_aura.load_audio`] takes.
+        question (`str`, *optional*): a written question or instruction about it. Without one, the audio is the question.
+        context (`str`, *optional*): a text to answer from.
+        history (`list[dict]`, *optional*): messages before this one, for instance a system message.
+
+    Returns:
+        `list[dict]`: `history` and one user message, whose parts are the context, the audio and the question, in this
+        order.
+
+    Raises:
+        ValueError: neither an audio nor a question.
+    """
+    if audio is None and not question:
+        raise ValueError(
+            "There is nothing to ask: give `audio` (a spoken question), `question` (a written one) or both."
+        )
+    parts: list[dict[str, Any]] = []
+    if context:
+        parts.append({"type": "text", "text": f"Context: {context}"})
+    if audio is not None:
+        parts.append({"type": "audio", "audio": audio})
+    if question:
+        parts.append({"type": "text", "text": question})
+    return [*(history or []), {"role": "user", "content": parts}]
+
+
+class FlattenedChats:
+    """Chats whose messages hold parts, as chats whose messages hold strings, and the audio that goes into them.
+
+    Each message's content is kept as a list of texts between which the audio placeholders go.
+    """
+
+    def __init__(self, conversations: list[Conversation], audio_token: str) -> None:
+        self._audio_token = audio_token
+        self._chats: list[list[tuple[Message, list[str] | None]]] = []
+        self._audio_parts: list[dict[str, Any]] = []
+        for conversation in conversations:
+            self._chats.append([self._flatten(message, index) for index, message in enumerate(conversation, start=1)])
+
+    def messages(self, audio_text: str) -> list[Conversation]:
+        """The chats with `audio_text` in the place of every audio."""
+        return self._fill(iter([audio_text] * len(self._audio_parts)))
+
+    def expanded(self, lengths: list[int]) -> tuple[list[Conversation], list[int]]:
+        """The chats with every audio's placeholder repeated, and how many placeholders each chat has."""
+        chats = self._fill(self._audio_token * length for length in lengths)
+        remaining = iter(lengths)
+        per_chat = []
+        for chat in self._chats:
+            num_audios = sum(len(texts) - 1 for _, texts in chat if texts is not None)
+            per_chat.append(sum(next(remaining) for _ in range(num_audios)))
+        return chats, per_chat
+
+    def audio_sources(self) -> list[Any]:
+        """What [`load_audio`] should load, in reading order."""
+        return [_audio_source(part) for part in self._audio_parts]
+
+    def _fill(self, audio_texts: Iterable[str]) -> list[Conversation]:
+        fillings = iter(audio_texts)
+        chats = []
+        for chat in self._chats:
+            messages = []
+            for message, texts in chat:
+                if texts is None:
+                    messages.append(message)
+                    continue
+                content = texts[0] + "".join(next(fillings) + text for text in texts[1:])
+                messages.append({**message, "content": content})
+            chats.append(messages)
+        return chats
+
+    def _flatten(self, message: Any, index: int) -> tuple[Message, list[str] | None]:
+        if not isinstance(message, Mapping) or "role" not in message:
+            raise ValueError(
+                f'Message {index} of the chat is {_short(message)}, not a dict such as {{"role": "user", "content": ...}}.'
+            )
+        message = {key: value for key, value in message.items() if value is not None}
+        where = f"message {index} ({message['role']})"
+        content = message.get("content")
+        if content is None:
+            return message, None
+        if isinstance(content, str):
+            return message, [self._checked_text(content, where)]
+        if not isinstance(content, (list, tuple)):
+            raise ValueError(f"The content of {where} must be a string or a list of parts, got {_short(content)}.")
+        texts = [""]
+        for number, part in enumerate(content):
+            if number > 0:
+                texts[-1] += "\n"
+            text = self._part_text(part, where)
+            if text is None:
+                self._audio_parts.append(part)
+                texts.append("")
+            else:
+                texts[-1] += self._checked_text(text, where)
+        return message, texts
+
+    def _part_text(self, part: Any, where: str) -> str | None:
+        """The text of a text part, or `None` for an audio part."""
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in ("text", "input_text", "output_text"):
+            if not isinstance(part.get("text"), str):
+                raise ValueError(f'The text part of {where} has no "text": {_short(part)}.')
+            return part["text"]
+        if kind in ("audio", "input_audio", "audio_url"):
+            return None
+        if kind in ("image", "image_url", "video", "video_url"):
+            raise ValueError(
+                f'{where} has a part of type "{kind}", but an AuRA student hears and reads; it does not see.'
+            )
+        raise ValueError(f"{where} has the part {_short(part)}. A part is {PART_FORMS}.")
+
+    def _checked_text(self, text: str, where: str) -> str:
+        if self._audio_token in text:
+            raise ValueError(
+                f"The text of {where} contains '{self._audio_token}', which marks the place of an audio and cannot be "
+                'written in a chat. Use {"type": "audio", ...} parts for audio, or spell the text another way.'
+            )
+        return text
+
+
+def _audio_source(part: Mapping[str, Any]) -> Any:
+    """What [`load_audio`] takes for an audio part of a message."""
+    part = {key: value for key, value in part.items() if value is not None}  # `datasets` fills absent keys with None
+    kind = part.pop("type")
+    if kind == "input_audio":
+        inner = part.pop("input_audio", None)
+        part = {"base64": inner.get("data") if isinstance(inner, Mapping) else inner}
+    elif kind == "audio_url":
+        inner = part.pop("audio_url", None)
+        part = {"url": inner.get("url") if isinstance(inner, Mapping) else inner}
+    sources = [key for key in _AUDIO_PART_SOURCES if part.get(key) is not None]
+    unknown = sorted(set(part) - {*_AUDIO_PART_SOURCES, "sampling_rate"})
+    if len(sources) != 1 or unknown:
+        what = f"unknown keys {unknown}" if unknown else f"{len(sources)} audios"
+        raise ValueError(
+            f"The audio part {_short(part)} has {what}. A part with audio is {PART_FORMS}. (To render placeholders only, "
+            "pass `tokenize=False`.)"
+        )
+    source, rate = part[sources[0]], part.get("sampling_rate")
+    if rate is None:
+        return source
+    if sources[0] == "audio" and isinstance(source, Mapping):
+        return {"sampling_rate": rate, **source}
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return {"bytes": source, "sampling_rate": rate}
+    if isinstance(source, (str, os.PathLike)):
+        return {"path": source, "sampling_rate": rate}
+    return {"array": source, "sampling_rate": rate}
+
+
+def as_batch_of_chats(conversation: Any) -> tuple[list[Conversation], bool]:
+    """One chat or several, as a list of chats, and whether they were several."""
+    if not isinstance(conversation, (list, tuple)) or len(conversation) == 0:
+        raise ValueError(
+            f"A chat is a list of messages, or a list of such lists; got {_short(conversation)}. For example "
+            '[{"role": "user", "content": [{"type": "audio", "audio": "question.wav"}]}].'
+        )
+    if isinstance(conversation[0], (list, tuple)):
+        for chat in conversation:
+            if not isinstance(chat, (list, tuple)) or len(chat) == 0:
+                raise ValueError(f"Every chat of a batch is a list of messages, got {_short(chat)}.")
+        return [list(chat) for chat in conversation], True
+    return [list(conversation)], False
+
+
+def _short(value: Any) -> str:
+    """A value for a message, without its data."""
+    text = (
+        repr(value)
+        if isinstance(value, (str, dict, list, tuple, int, float, type(None)))
+        else f"a {type(value).__name__}"
+    )
+    return text if len(text) <= 120 else text[:117] + "..."
