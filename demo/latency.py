@@ -26,7 +26,7 @@ def main() -> None:
     )
 
     from transformers_aura import load_audio
-    from transformers_aura.processing.processing_aura import build_conversation
+    from transformers_aura import build_conversation
 
     transformers.logging.set_verbosity_error()
     student = AutoModel.from_pretrained(student_folder).eval()

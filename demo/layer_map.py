@@ -20,7 +20,7 @@ def main() -> None:
 
     from transformers_aura import AuraTeacher, load_audio
     from transformers_aura.distillation.targets import TeacherTargets
-    from transformers_aura.processing.processing_aura import build_conversation
+    from transformers_aura import build_conversation
 
     transformers.logging.set_verbosity_error()
     model = AutoModel.from_pretrained(student_folder).eval()

@@ -26,6 +26,7 @@ class OrderGrammar:
         content = yaml.safe_load(path.read_text())
         self.openings: list[str] = content["openings"]
         self.slots: dict[str, list[str]] = content["slots"]
+        self.answer_keys: list[str] = content["answer"]
         self.probabilities: dict[str, float] = content["probabilities"]
 
     def sample(self, generator: random.Random) -> Order:
@@ -47,9 +48,9 @@ class OrderGrammar:
         return all(value in self.slots.get(key, ()) for key, value in slots.items())
 
     def answer(self, slots: dict[str, str]) -> str:
-        """What was ordered, in words: `"large, latte, soy milk"`."""
-        return ", ".join(slots[key] for key in self.slots if key in slots)
+        """What the student should say of an order: `"large, latte"`."""
+        return ", ".join(slots[key] for key in self.answer_keys if key in slots)
 
     def json_answer(self, slots: dict[str, str]) -> str:
-        """What was ordered, as one JSON object; several times as many tokens to learn."""
-        return json.dumps({key: slots[key] for key in self.slots if key in slots})
+        """The same as one JSON object; several times as many tokens to learn."""
+        return json.dumps({key: slots[key] for key in self.answer_keys if key in slots})

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))  # so that `python demo/run_demo.py` finds `demo` and `tools`
-# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # so that `python demo/run_demo.py` finds `demo` and `tools`
 
 from rich.console import Console
 from rich.table import Table
@@ -32,13 +30,16 @@ from rich.table import Table
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
+from demo.train_student import RECIPE, new_student
 from demo.voices import install_engines
 from tools.real_models import RealModelError, cache_folder, make_real_model
 
 
-RECIPE = Path(__file__).with_name("recipe.yaml")
+REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
 console = Console()
+# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
+QUIET_OPENMP = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
@@ -75,7 +76,9 @@ def heard_voices(corpus: Path) -> set[str]:
 
 def run(*command: str | Path, **environment: str) -> None:
     """Runs a Python program of its own to its end; raises `SystemExit` with its status if it fails."""
-    result = subprocess.run([sys.executable, *map(str, command)], env=os.environ | environment, check=False)
+    result = subprocess.run(
+        [sys.executable, *map(str, command)], env=QUIET_OPENMP | os.environ | environment, check=False
+    )
     if result.returncode != 0:
         console.print(
             f"[red]error: {command[0]} {command[1]} ended with status {result.returncode}; its reason stands above."
@@ -84,21 +87,17 @@ def run(*command: str | Path, **environment: str) -> None:
 
 
 def distil(out: Path, settings: list[str], processes: int) -> float | None:
-    """Trains a student into `out` by the recipe, through `aura distill`. Returns the seconds it took, `None` if it was there already.
+    """Trains a student into `out` by the recipe, by `train_student.py`. Returns the seconds it took, `None` if it was there already.
 
     A run that was interrupted goes on from its last checkpoint.
     """
     if (out / "README.md").is_file():  # written last
         console.print(f"Trained already: {out}")
         return None
+    if not any(out.glob("checkpoint-*")):
+        shutil.rmtree(out, ignore_errors=True)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += ["-m", "transformers_aura.cli.main", "distill", "--config", str(RECIPE)]
-    for setting in [*settings, f"training.output_dir={out}"]:
-        command += ["--set", setting]
-    if any(out.glob("checkpoint-*")):
-        command.append("--resume")
-    elif out.exists():
-        shutil.rmtree(out)
+    command += [REPOSITORY / "demo" / "train_student.py", *settings, f"training.output_dir={out}"]
     start = time.perf_counter()
     run(*command, OMP_NUM_THREADS="1")
     return time.perf_counter() - start
@@ -106,21 +105,13 @@ def distil(out: Path, settings: list[str], processes: int) -> float | None:
 
 def save_untrained(out: Path, settings: list[str]) -> None:
     """The same student before its first step, as a folder."""
-    from transformers_aura import AuraForSpeechQA, AuraProcessor, AuraTeacher
+    from transformers_aura import AuraTeacher
     from transformers_aura.distillation.recipe import load_recipe
 
     if (out / "config.json").is_file():
         return
     recipe = load_recipe(RECIPE, settings)
-    student = AuraForSpeechQA.from_language_model_pretrained(
-        recipe.model.base_model, **recipe.model.student_settings()
-    )
-    if recipe.model.init_from_teacher:
-        student.init_audio_embedding_from_teacher(AuraTeacher.from_pretrained(recipe.teacher.model).encoder)
-    frames_per_token = student.config.audio_config.frames_per_token
-    processor = AuraProcessor.from_language_model_pretrained(
-        recipe.model.base_model, frames_per_token=frames_per_token
-    )
+    student, processor = new_student(recipe, AuraTeacher.from_pretrained(recipe.teacher.model))
     processor.save_pretrained(out)
     student.save_pretrained(out)
 
@@ -280,7 +271,7 @@ def main() -> int:
     console.rule("What this shows")
     trained = "earlier" if seconds is None else f"in {seconds / 60:.1f} minutes"
     console.print(
-        f"The student was taught {trained}, on {len(set(row['transcript'] for row in read_rows(corpus / 'train.jsonl')))} sentences of one small grammar, by "
+        f"The student was taught {trained}, on {len({row['transcript'] for row in read_rows(corpus / 'train.jsonl')})} sentences of one small grammar, by "
         "synthetic voices alone. It hears with its own layers: no encoder runs. It repeats orders of that grammar, best in the voices it knows; the "
         "rows above say how well it understands people it has never heard. It cannot transcribe other sentences, answer questions about the "
         "world by ear, or ignore loud noise: that takes hours of varied speech, not minutes. Its text path is the base LLM's, unchanged."
