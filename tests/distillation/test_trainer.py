@@ -14,7 +14,7 @@ from tests.support.tiny_models import FAMILIES
 from transformers_aura.distillation.alignment import pool_teacher_states
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.student_losses import Terms
-from transformers_aura.distillation.trainer import HISTORY_FILE_NAME
+from transformers_aura.distillation.trainer import HISTORY_FILE_NAME, last_complete_checkpoint
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
 
@@ -286,9 +286,50 @@ def test_an_incomplete_checkpoint_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=HEADS_FILE_NAME):
         tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
     (checkpoint / HEADS_FILE_NAME).write_bytes(heads)
-    (checkpoint / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="interrupted"):
+    (checkpoint / "optimizer.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"optimizer\.pt.*interrupted"):
         tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
+    with pytest.raises(ValueError, match="no complete checkpoint"):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=True)
+
+
+def test_a_checkpoint_whose_writing_was_interrupted_is_passed_over(tmp_path):
+    for step, state in ((9, "{}"), (10, '{"glo')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+            (folder / name).touch()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-11").mkdir()
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
+    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_half_precision_student_is_trained_in_float32_and_released_in_its_own_dtype(tmp_path):
+    from safetensors.torch import load_file
+
+    settings = {
+        "student": {"dtype": torch.bfloat16},
+        "max_steps": 3,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "bf16": True,
+    }
+    trainer = tiny_trainer(tmp_path, "whole", **settings)
+    trainer.train()
+    dtypes = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+    assert dtypes == {torch.float32}
+    assert {p.dtype for p in trainer.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    trainer.save_model(tmp_path / "released")
+    released = load_file(tmp_path / "released" / "model.safetensors")
+    checkpoint = load_file(tmp_path / "whole" / "checkpoint-2" / "model.safetensors")
+    assert released.keys() == checkpoint.keys()
+    assert {tensor.dtype for tensor in released.values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in checkpoint.values()} == {torch.float32}
+    resumed = tiny_trainer(tmp_path, "whole", **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    assert_same_weights(trained_weights(resumed), trained_weights(trainer))
+    AuraForSpeechQA.from_pretrained(tmp_path / "released")
 
 
 def test_the_best_model_is_loaded_with_its_heads(tmp_path):

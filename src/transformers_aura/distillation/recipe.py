@@ -47,6 +47,7 @@ class ModelSection:
 
     Args:
         base_model (`str`): Hub id or folder of the base LLM.
+        chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
 
     Settings that are `None` keep the library's default.
@@ -68,11 +69,12 @@ class ModelSection:
     patch_embedding: Literal["conv", "linear"] | None = None
     conv_width: int | None = None
     tokens_per_block: int | Literal["clip"] | None = None
+    chat_template: str | None = None
     init_from_teacher: bool = False
 
     def student_settings(self) -> dict[str, Any]:
         """What was set, as keyword arguments of `from_language_model_pretrained` beside `base_model`."""
-        own = ("base_model", "init_from_teacher")
+        own = ("base_model", "chat_template", "init_from_teacher")
         settings = {
             key: value for key, value in dataclasses.asdict(self).items() if key not in own and value is not None
         }

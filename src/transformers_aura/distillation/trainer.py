@@ -15,12 +15,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, has_length
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
 
 from ..modeling.composition import load_adapter_weights
-from ..modeling.modeling_aura import AuraForSpeechQA
+from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
 from .collator import IGNORED_LABEL, AuraDataCollator
@@ -68,6 +69,8 @@ class AuraTrainer(Trainer):
     - **The loss** is normalised over the tokens of the whole optimisation step, so that neither the number of micro-batches
       nor that of processes changes it. Its terms and the cosine of each layer pair are logged; they are summed on the
       device and fetched once per log. `training_history.jsonl` in `output_dir` keeps every log.
+    - **Half-precision students** (bfloat16, float16): the trained weights are kept in float32 during training, where small
+      updates would be rounded away; checkpoints hold them so, `save_model` and `push_to_hub` write the student's own dtype.
     - **Distillation-only steps** run the student only as deep as its deepest pair and only up to the last audio position.
 
     Args:
@@ -146,6 +149,10 @@ class AuraTrainer(Trainer):
             )
         if not keep_text_only_rows:
             train_dataset = _without_text_only_rows(train_dataset)
+        self._student_dtype = model.dtype
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
         super().__init__(
             model=model,
             args=args,
@@ -318,6 +325,10 @@ class AuraTrainer(Trainer):
         """The data collator without augmentation."""
         return replace(self.data_collator, random_gain_db=0.0, context_probability=0.0)
 
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        """As for evaluation."""
+        return self.get_eval_dataloader(test_dataset)
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """A data loader without augmentation; each process reads every n-th row, so that no row counts twice."""
         if isinstance(eval_dataset, str):
@@ -381,9 +392,16 @@ class AuraTrainer(Trainer):
                 yield waveform
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """See [`~transformers.Trainer.train`]."""
+        """See [`~transformers.Trainer.train`]; `resume_from_checkpoint=True` takes the last *complete* checkpoint."""
         if not resume_from_checkpoint:
             self._ensure_statistics()
+        elif resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(
+                    f"There is no complete checkpoint in {self.args.output_dir} to go on from. Train without "
+                    "`resume_from_checkpoint` to begin anew."
+                )
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     # ---- evaluation ----
@@ -450,6 +468,17 @@ class AuraTrainer(Trainer):
 
     # ---- checkpoints ----
 
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Checkpoints hold the weights as they are trained; anything else is the student in its own dtype."""
+        folder = Path(self.args.output_dir if output_dir is None else output_dir)
+        if state_dict is None and not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+            state_dict = {
+                name: tensor.to(self._student_dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in self.model.state_dict().items()
+                if is_adapter_key(name)
+            }
+        super()._save(str(folder), state_dict=state_dict)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """The heads belong to the state of the training, not to the student."""
         super()._save_optimizer_and_scheduler(output_dir)
@@ -459,10 +488,11 @@ class AuraTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""
         folder = Path(resume_from_checkpoint)
-        if not (folder / SAFE_WEIGHTS_NAME).is_file():
+        missing = _missing_from_checkpoint(folder)
+        if missing:
             raise FileNotFoundError(
-                f"{folder} holds no {SAFE_WEIGHTS_NAME}: it is not a checkpoint, or writing it was interrupted. Resume from an "
-                "earlier `checkpoint-N` folder."
+                f"{folder} lacks {', '.join(missing)}: it is not a training checkpoint, or writing it was interrupted. Resume "
+                "from an earlier `checkpoint-N` folder, or with `resume_from_checkpoint=True` from the last complete one."
             )
         load_adapter_weights(self.model, folder / SAFE_WEIGHTS_NAME)
         if self.heads is not None:
@@ -524,6 +554,34 @@ class _CompactProgressCallback(ProgressCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         shown = {name: value for name, value in (logs or {}).items() if "cosine/" not in name}
         super().on_log(args, state, control, logs=shown, **kwargs)
+
+
+# The last one is written last.
+_CHECKPOINT_FILES = (SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME)
+
+
+def _missing_from_checkpoint(folder: Path) -> list[str]:
+    missing = [name for name in _CHECKPOINT_FILES if not (folder / name).is_file()]
+    if not missing:
+        try:
+            json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except ValueError:
+            return [f"a whole {TRAINER_STATE_NAME}"]
+    return missing
+
+
+def last_complete_checkpoint(output_dir: str | Path) -> str | None:
+    """The newest checkpoint of a run from which it can be resumed; one whose writing was interrupted is passed over."""
+    folders = [
+        folder
+        for folder in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+        if folder.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit()
+    ]
+    for folder in sorted(folders, key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True):
+        if not _missing_from_checkpoint(folder):
+            return str(folder)
+        logger.warning(f"{folder} is incomplete (its writing was interrupted), so an earlier checkpoint is used.")
+    return None
 
 
 def _either(value: float | None, default: float) -> float:
