@@ -1,0 +1,65 @@
+"""From a recipe to a trainer that is ready to start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import set_seed
+
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.processing_aura import AuraProcessor
+from .recipe import Recipe
+from .recipe_data import load_context_texts, load_rows
+from .teacher import AuraTeacher
+from .trainer import AuraTrainer
+from .training_args import AuraTrainingArguments
+
+
+def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: Any) -> AuraTrainer:
+    """
+    Load what a recipe names and put it together. The same recipe and seed give the same student, in every process.
+
+    Args:
+        recipe ([`Recipe`]): what to train.
+        arguments ([`AuraTrainingArguments`]): of that recipe, see `training_arguments`.
+        kwargs: further arguments of [`AuraTrainer`] (`callbacks`, ...).
+
+    Raises:
+        RecipeError: a data source that is not there, holds no rows, or lacks a column.
+    """
+    train_rows = load_rows(recipe.data.train, "data.train")
+    evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
+    context_texts = load_context_texts(recipe.data.context_texts)
+    set_seed(arguments.seed)
+    teacher = None
+    if arguments.uses_distillation or recipe.model.init_from_teacher:
+        load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
+        teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
+    student, processor = build_student(recipe, teacher)
+    return AuraTrainer(
+        model=student,
+        teacher=teacher if arguments.uses_distillation else None,
+        args=arguments,
+        train_dataset=train_rows,
+        eval_dataset=evaluation_rows if len(evaluation_rows) else None,
+        processing_class=processor,
+        context_texts=context_texts,
+        **kwargs,
+    )
+
+
+def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[AuraForSpeechQA, AuraProcessor]:
+    """A recipe's student before its first step, and its processor. The teacher is needed where the student starts from its stem."""
+    section = recipe.model
+    student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
+    if section.init_from_teacher and teacher is not None:
+        student.init_audio_embedding_from_teacher(teacher.encoder)
+    processor = AuraProcessor.from_language_model_pretrained(
+        section.base_model,
+        gguf_file=section.gguf_file,
+        revision=section.revision,
+        num_mel_bins=student.config.audio_config.num_mel_bins,
+        frames_per_token=student.config.audio_config.frames_per_token,
+        chat_template=section.chat_template,
+    )
+    return student, processor
