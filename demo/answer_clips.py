@@ -20,6 +20,7 @@ def main() -> None:
     import transformers_aura  # noqa: F401  (makes transformers know AuRA)
 
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     start = time.perf_counter()
     model = AutoModel.from_pretrained(student)
     processor = AutoProcessor.from_pretrained(student)

@@ -3,7 +3,7 @@
     python demo/latency.py STUDENT WHISPER LLM CLIPS.json OUT.json
 
 Every clip goes through all systems one after the other, in an order that changes from clip to clip, after a first round that does not count. OUT.json becomes
-`{system: [seconds of each clip]}`. From samples in memory to the first token, features included.
+`{system: [seconds of each clip]}`. From samples in memory to the first token, features included; both chats have the student's template.
 """
 
 import json
@@ -29,13 +29,14 @@ def main() -> None:
     from transformers_aura import build_conversation
 
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     student = AutoModel.from_pretrained(student_folder).eval()
     systems = {"student": student, "student, merged": student.merge().eval()}
     processor = AutoProcessor.from_pretrained(student_folder)
     whisper = WhisperForConditionalGeneration.from_pretrained(whisper_folder).eval()
     whisper_processor = WhisperProcessor.from_pretrained(whisper_folder)
     llm = AutoModelForCausalLM.from_pretrained(llm_folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(llm_folder)
+    tokenizer = AutoTokenizer.from_pretrained(llm_folder, chat_template=processor.chat_template)
 
     def ask_student(model, samples) -> None:
         chat = build_conversation(audio={"array": samples, "sampling_rate": 16000})

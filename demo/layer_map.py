@@ -23,6 +23,7 @@ def main() -> None:
     from transformers_aura import build_conversation
 
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     model = AutoModel.from_pretrained(student_folder).eval()
     processor = AutoProcessor.from_pretrained(student_folder)
     teacher = AuraTeacher.from_pretrained(whisper_folder, pad_to_seconds=5)

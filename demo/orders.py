@@ -48,8 +48,8 @@ class OrderGrammar:
         return all(value in self.slots.get(key, ()) for key, value in slots.items())
 
     def answer(self, slots: dict[str, str]) -> str:
-        """What the student should say of an order: `"large, latte"`."""
-        return ", ".join(slots[key] for key in self.answer_keys if key in slots)
+        """What the student should say of an order: `"large latte"`."""
+        return " ".join(slots[key] for key in self.answer_keys if key in slots)
 
     def json_answer(self, slots: dict[str, str]) -> str:
         """The same as one JSON object; several times as many tokens to learn."""

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # so that `python demo/run_demo.py` finds `demo` and `tools`
+# So that `python demo/run_demo.py` finds `demo` and `tools`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from demo.corpus import build_corpus, read_rows
@@ -37,9 +37,9 @@ from tools.real_models import RealModelError, cache_folder, make_real_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 130)
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
-QUIET_OPENMP = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERBOSITY": "error"}
 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
@@ -76,9 +76,7 @@ def heard_voices(corpus: Path) -> set[str]:
 
 def run(*command: str | Path, **environment: str) -> None:
     """Runs a Python program of its own to its end; raises `SystemExit` with its status if it fails."""
-    result = subprocess.run(
-        [sys.executable, *map(str, command)], env=QUIET_OPENMP | os.environ | environment, check=False
-    )
+    result = subprocess.run([sys.executable, *map(str, command)], env=QUIET | os.environ | environment, check=False)
     if result.returncode != 0:
         console.print(
             f"[red]error: {command[0]} {command[1]} ended with status {result.returncode}; its reason stands above."
@@ -105,11 +103,14 @@ def distil(out: Path, settings: list[str], processes: int) -> float | None:
 
 def save_untrained(out: Path, settings: list[str]) -> None:
     """The same student before its first step, as a folder."""
+    import transformers
+
     from transformers_aura import AuraTeacher
     from transformers_aura.distillation.recipe import load_recipe
 
     if (out / "config.json").is_file():
         return
+    transformers.utils.logging.disable_progress_bar()
     recipe = load_recipe(RECIPE, settings)
     student, processor = new_student(recipe, AuraTeacher.from_pretrained(recipe.teacher.model))
     processor.save_pretrained(out)
@@ -125,6 +126,12 @@ def answers_of(student: Path, clips: list[dict[str, Any]], out: Path) -> dict[st
     return json.loads(answered.read_text())
 
 
+def first_words(answer: str, length: int = 40) -> str:
+    """The beginning of an answer, on one line."""
+    words = " ".join(answer.split())
+    return words if len(words) <= length else f"{words[: length - 3]}..."
+
+
 def show_answers(clips: list[dict[str, Any]], answers: list[str], per_speaker: int) -> None:
     table = Table(title="What was said, what the student answered, what is true")
     for column in ("who", "said", "answered", "true", ""):
@@ -134,7 +141,7 @@ def show_answers(clips: list[dict[str, Any]], answers: list[str], per_speaker: i
         shown[clip["speaker"]] = shown.get(clip["speaker"], 0) + 1
         if clip["speaker"] == "real people" or shown[clip["speaker"]] <= per_speaker:
             mark = "[green]right" if answer == clip["answer"] else "[red]wrong"
-            table.add_row(clip["speaker"], clip["transcript"], answer.replace("[", r"\["), clip["answer"], mark)
+            table.add_row(clip["speaker"], clip["transcript"], escape(first_words(answer)), clip["answer"], mark)
     console.print(table)
 
 

@@ -35,6 +35,7 @@ def new_student(recipe, teacher):
 
 
 def main() -> None:
+    import transformers
     from transformers import set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -43,6 +44,7 @@ def main() -> None:
     from transformers_aura.distillation.recipe_data import load_rows
     from transformers_aura.hub import TrainingSummary, save_model_card
 
+    transformers.utils.logging.disable_progress_bar()  # of loading and saving; the training has its own
     recipe = load_recipe(RECIPE, sys.argv[1:])
     arguments = training_arguments(recipe)
     set_seed(arguments.seed)
