@@ -25,8 +25,7 @@ def main() -> None:
         WhisperProcessor,
     )
 
-    from transformers_aura import load_audio
-    from transformers_aura import build_conversation
+    from transformers_aura import build_conversation, load_audio
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

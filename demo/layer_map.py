@@ -18,9 +18,8 @@ def main() -> None:
     import transformers
     from transformers import AutoModel, AutoProcessor
 
-    from transformers_aura import AuraTeacher, load_audio
+    from transformers_aura import AuraTeacher, build_conversation, load_audio
     from transformers_aura.distillation.targets import TeacherTargets
-    from transformers_aura import build_conversation
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
