@@ -110,7 +110,9 @@ def load_compact_student(
 ) -> Any:
     """See [`AuraPreTrainedModel.from_pretrained`]."""
     wants_loading_info = kwargs.pop("output_loading_info", False)
-    loader_kwargs = {name: value for name, value in kwargs.items() if name not in hub_kwargs}
+    # AutoModel adds these two; they hold the student's commit, which is none of the base LLM's repo.
+    of_the_student = {*hub_kwargs, "adapter_kwargs", "_commit_hash"}
+    loader_kwargs = {name: value for name, value in kwargs.items() if name not in of_the_student}
     config = copy.deepcopy(config)
     if "attn_implementation" in loader_kwargs:
         config._attn_implementation = loader_kwargs["attn_implementation"]
