@@ -30,12 +30,12 @@ from rich.table import Table
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
-from demo.train_student import RECIPE, new_student
 from demo.voices import install_engines
 from tools.real_models import RealModelError, cache_folder, make_real_model
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = Path(__file__).with_name("recipe.yaml")
 REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
 console = Console(width=None if sys.stdout.isatty() else 130)
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
@@ -85,17 +85,21 @@ def run(*command: str | Path, **environment: str) -> None:
 
 
 def distil(out: Path, settings: list[str], processes: int) -> float | None:
-    """Trains a student into `out` by the recipe, by `train_student.py`. Returns the seconds it took, `None` if it was there already.
+    """Trains a student into `out` by the recipe, through `aura distill`. Returns the seconds it took, `None` if it was there already.
 
     A run that was interrupted goes on from its last checkpoint.
     """
     if (out / "README.md").is_file():  # written last
         console.print(f"Trained already: {out}")
         return None
-    if not any(out.glob("checkpoint-*")):
-        shutil.rmtree(out, ignore_errors=True)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += [REPOSITORY / "demo" / "train_student.py", *settings, f"training.output_dir={out}"]
+    command += ["-m", "transformers_aura.cli.main", "distill", "--config", str(RECIPE)]
+    for setting in [*settings, f"training.output_dir={out}"]:
+        command += ["--set", setting]
+    if any(out.glob("checkpoint-*")):
+        command.append("--resume")
+    else:
+        shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
     run(*command, OMP_NUM_THREADS="1")
     return time.perf_counter() - start
@@ -107,12 +111,13 @@ def save_untrained(out: Path, settings: list[str]) -> None:
 
     from transformers_aura import AuraTeacher
     from transformers_aura.distillation.recipe import load_recipe
+    from transformers_aura.distillation.recipe_run import build_student
 
     if (out / "config.json").is_file():
         return
     transformers.utils.logging.disable_progress_bar()
     recipe = load_recipe(RECIPE, settings)
-    student, processor = new_student(recipe, AuraTeacher.from_pretrained(recipe.teacher.model))
+    student, processor = build_student(recipe, AuraTeacher.from_pretrained(recipe.teacher.model))
     processor.save_pretrained(out)
     student.save_pretrained(out)
 
