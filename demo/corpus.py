@@ -159,7 +159,9 @@ def build_corpus(
     grammar = OrderGrammar()
     known = {row["audio"]: row for split in SPLITS for row in read_rows(folder / f"{split}.jsonl")}
     missing = [
-        clip for clip in clips if known.get(clip.audio) != as_row(clip, grammar) or not (folder / clip.audio).is_file()
+        clip
+        for clip in clips
+        if not (folder / clip.audio).is_file() or not asdict(clip).items() <= known.get(clip.audio, {}).items()
     ]
     for clip in missing:  # before the new manifests speak of it
         (folder / clip.audio).unlink(missing_ok=True)
