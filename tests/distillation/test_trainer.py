@@ -246,6 +246,7 @@ def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
     assert (checkpoint / HEADS_FILE_NAME).is_file()
     released = {path.name for path in (tmp_path / "released").iterdir()}
     assert HEADS_FILE_NAME not in released
+    assert not {name for name in released if name.endswith((".bin", ".pt", ".pth", ".pkl"))}  # no pickle
     assert {
         "config.json",
         "model.safetensors",

@@ -82,9 +82,9 @@ def _print_plan(recipe: "Recipe", arguments: Any) -> None:
 
 def _checkpoint(out: Path, resume: bool) -> str | None:
     """The checkpoint to go on from; refuses to train into a folder that holds another run."""
-    from transformers.trainer_utils import get_last_checkpoint
+    from ..distillation.trainer import last_complete_checkpoint
 
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
+    last = last_complete_checkpoint(out)
     if resume and last is None:
         raise typer.BadParameter(f"{out} holds no checkpoint to go on from.", param_hint="--resume")
     if not resume and (last is not None or (out / "config.json").exists()):

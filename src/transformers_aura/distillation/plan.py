@@ -75,7 +75,8 @@ def plan_training(
         num_teacher = _count(encoder.parameters())
         num_heads = _count(_heads(student.config, teacher_config, arguments).parameters())
     teacher_bytes = num_teacher * _dtype(recipe.teacher.dtype).itemsize
-    # Weights, their gradients and the two moments of AdamW have one dtype; the heads are float32.
+    # What is trained is trained in float32: weights, their gradients and the two moments of AdamW.
+    trained_bytes = (num_trained + num_heads) * torch.float32.itemsize
     return TrainingPlan(
         student=student,
         num_base_parameters=num_base,
@@ -86,9 +87,9 @@ def plan_training(
         memory_bytes={
             "base model": num_base * dtype.itemsize,
             "teacher": teacher_bytes,
-            "trained weights": num_trained * dtype.itemsize + num_heads * 4,
-            "gradients": num_trained * dtype.itemsize + num_heads * 4,
-            "optimizer": 2 * (num_trained * dtype.itemsize + num_heads * 4),
+            "trained weights": trained_bytes,
+            "gradients": trained_bytes,
+            "optimizer": 2 * trained_bytes,
         },
     )
 

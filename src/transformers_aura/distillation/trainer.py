@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, has_length
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
@@ -478,6 +478,8 @@ class AuraTrainer(Trainer):
                 if is_adapter_key(name)
             }
         super()._save(str(folder), state_dict=state_dict)
+        if self.args.should_save:  # a pickle, which nothing reads
+            (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """The heads belong to the state of the training, not to the student."""
