@@ -150,19 +150,45 @@ def show_answers(clips: list[dict[str, Any]], answers: list[str], per_speaker: i
     console.print(table)
 
 
-def show_accuracy(clips: list[dict[str, Any]], students: dict[str, list[str]]) -> None:
-    table = Table(title="Orders repeated word for word: right of n, 95 % interval")
-    for column in ("who speaks", *students):
-        table.add_column(column)
+def count_right(clips: list[dict[str, Any]], answers: list[str]) -> dict[str, tuple[int, int]]:
+    """Right answers and clips, by who speaks, and of "all"."""
+    counts = {}
     for speaker in [*dict.fromkeys(clip["speaker"] for clip in clips), "all"]:
+        marks = [
+            answer == clip["answer"]
+            for clip, answer in zip(clips, answers, strict=True)
+            if speaker in ("all", clip["speaker"])
+        ]
+        counts[speaker] = sum(marks), len(marks)
+    return counts
+
+
+def show_accuracy(counts: dict[str, dict[str, tuple[int, int]]]) -> None:
+    table = Table(title="Orders repeated word for word: right of n, 95 % interval")
+    for column in ("who speaks", *counts):
+        table.add_column(column)
+    for speaker in next(iter(counts.values())):
         cells = []
-        chosen = [number for number, clip in enumerate(clips) if speaker in ("all", clip["speaker"])]
-        for answers in students.values():
-            right = sum(answers[number] == clips[number]["answer"] for number in chosen)
-            low, high = wilson_interval(right, len(chosen))
-            cells.append(f"{right} of {len(chosen)} = {right / len(chosen):.0%} ({low:.0%} to {high:.0%})")
+        for of_student in counts.values():
+            right, total = of_student[speaker]
+            low, high = wilson_interval(right, total)
+            cells.append(f"{right} of {total} = {right / total:.0%} ({low:.0%} to {high:.0%})")
         table.add_row(speaker, *cells)
     console.print(table)
+
+
+def write_into_card(student: Path, counts: dict[str, tuple[int, int]]) -> None:
+    """The accuracy on each group of speakers, into the student's own model card."""
+    from transformers_aura.hub import Result, add_results
+
+    results = [
+        Result(
+            "accuracy", right / total, f"held-out orders, {speaker}", total, wilson_interval(right, total), "make demo"
+        )
+        for speaker, (right, total) in counts.items()
+        if speaker != "all"
+    ]
+    add_results(student, results)
 
 
 def show_cosines(history: list[dict[str, Any]]) -> None:
@@ -245,9 +271,7 @@ def main() -> int:
         distil(out / "random_teacher", [*settings, "teacher.random=true", "model.init_from_teacher=false"], processes)
 
     console.rule("4. What was saved")
-    size = sum(
-        path.stat().st_size for path in student.glob("*") if path.is_file() and path.name != "training_args.bin"
-    )
+    size = sum(path.stat().st_size for path in student.glob("*") if path.is_file())
     weights = (student / "model.safetensors").stat().st_size
     base = (llm / "model.safetensors").stat().st_size
     console.print(
@@ -263,7 +287,9 @@ def main() -> int:
     answers = {name: content["answers"] for name, content in asked.items()}
     console.print(f"AutoModel gave an {asked['student']['class']} in {asked['student']['load_seconds']:.1f} s")
     show_answers(clips, answers["student"], per_speaker=8)
-    show_accuracy(clips, answers)
+    counts = {name: count_right(clips, of_student) for name, of_student in answers.items()}
+    show_accuracy(counts)
+    write_into_card(student, counts["student"])
 
     console.rule("6. Time to the first token, and one picture")
     real_clips = out / "real_clips.json"

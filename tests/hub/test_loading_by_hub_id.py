@@ -126,6 +126,9 @@ def test_model_push_to_hub_uploads_the_adapter_only(fake_hub: FakeHub, may_write
     processor.push_to_hub("org/pushed")
     base_size = (tmp_path / "base" / "model.safetensors").stat().st_size
     uploaded = fake_hub.files("org/pushed")
+    card = uploaded["README.md"].decode()
+    assert "pipeline_tag: audio-text-to-text" in card
+    assert f"base_model: {BASE_ID}" in card
     assert len(uploaded["model.safetensors"]) < base_size
     assert not [
         request for request in fake_hub.requests if request.method == "PUT" and request.num_body_bytes >= base_size

@@ -9,7 +9,7 @@ from huggingface_hub.repocard import metadata_load
 from tests.support.fake_hub import FakeHub
 from tests.support.published import BASE_ID, STUDENT_ID, publish_student
 from tests.support.tiny_models import tiny_language_model
-from transformers_aura.hub import Result, TrainingSummary, save_model_card
+from transformers_aura.hub import Result, TrainingSummary, add_results, save_model_card
 from transformers_aura.hub.repo_folder import human_bytes
 
 
@@ -97,3 +97,15 @@ def test_card_of_a_merged_checkpoint(fake_hub: FakeHub, tmp_path: Path) -> None:
 )
 def test_human_bytes(num_bytes: int, text: str) -> None:
     assert human_bytes(num_bytes) == text
+
+
+def test_results_that_come_later_join_the_card(folder: Path) -> None:
+    SUMMARY.save(folder)
+    better = Result("accuracy", 0.95, "spoken orders, held out", 240, (0.91, 0.97))
+    text = add_results(folder, [better, Result("accuracy", 0.5, "real people", 12)]).read_text(encoding="utf-8")
+    assert "| accuracy | 0.95 | 0.91 – 0.97 | 240 | spoken orders, held out |" in text
+    assert "| accuracy | 0.5 | not computed | 12 | real people |" in text
+    assert "| wer | 0.15 |" in text
+    assert "0.83" not in text
+    assert "It knows the menu of one café." in text  # what the training said is still there
+    assert TrainingSummary.load(folder).results[1] == better

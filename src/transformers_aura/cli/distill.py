@@ -57,6 +57,7 @@ def distill(
         from ..hub import TrainingSummary, save_model_card
 
         summary = TrainingSummary.of_run(recipe, trainer, result.metrics["train_runtime"])
+        summary.save(out)
         save_model_card(out, summary, license=recipe.card.license)
         size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
         print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")

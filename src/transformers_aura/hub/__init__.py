@@ -2,8 +2,8 @@
 
 from .errors import HubError
 from .export import merge_to_folder
-from .model_card import Result, TrainingSummary, save_model_card
+from .model_card import Result, TrainingSummary, add_results, save_model_card
 from .push import push_to_hub
 
 
-__all__ = ["HubError", "Result", "TrainingSummary", "merge_to_folder", "push_to_hub", "save_model_card"]
+__all__ = ["HubError", "Result", "TrainingSummary", "add_results", "merge_to_folder", "push_to_hub", "save_model_card"]

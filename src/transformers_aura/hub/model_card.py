@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,9 @@ class Result:
     num_examples: int
     interval: tuple[float, float] | None = None
     command: str | None = None
+
+
+SUMMARY_FILE_NAME = "training_summary.json"
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,42 @@ class TrainingSummary:
             limits=recipe.card.limits,
             languages=recipe.card.languages,
         )
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Keep the summary beside the student, so that results that come later find it."""
+        path = Path(folder) / SUMMARY_FILE_NAME
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> TrainingSummary:
+        """The summary of the student in `folder`; an empty one where none was kept."""
+        path = Path(folder) / SUMMARY_FILE_NAME
+        if not path.is_file():
+            return cls()
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results = [
+            Result(**{**result, "interval": None if result["interval"] is None else tuple(result["interval"])})
+            for result in content.pop("results")
+        ]
+        return cls(**content, results=results)
+
+
+def add_results(folder: str | os.PathLike, results: Sequence[Result]) -> Path:
+    """Write a student's model card anew, with the results of an evaluation in the place of earlier ones of the same name.
+
+    Args:
+        folder (`str` or `PathLike`): what `aura distill` wrote.
+        results (`Sequence[Result]`): the numbers; one with the metric and dataset of an earlier one takes its place.
+
+    Returns:
+        `Path`: the README.md.
+    """
+    summary = TrainingSummary.load(folder)
+    names = {(result.metric, result.dataset) for result in results}
+    kept = [result for result in summary.results if (result.metric, result.dataset) not in names]
+    summary = replace(summary, results=[*kept, *results])
+    summary.save(folder)
+    return save_model_card(folder, summary)
 
 
 def save_model_card(

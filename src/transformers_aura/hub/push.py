@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.repocard import metadata_load, metadata_save
+from transformers import PreTrainedModel
 
 from ..modeling.modeling_aura import is_adapter_key
 from .errors import HubError
@@ -136,6 +137,25 @@ def push_to_hub(
                 "not at all. Run the same command again (with --update, as the repo exists now); files that arrived are not sent twice."
             ) from error
     return Pushed(commit.commit_url, commit.oid, num_bytes, files, left_out)
+
+
+def publish_missing_model_card(
+    model: PreTrainedModel, repo_id: str, *, private: bool | None = None, token: str | bool | None = None
+) -> None:
+    """Give the repo of `model.push_to_hub` a model card before the stock upload would write a generic one; made if need be.
+
+    A README.md that is there already is kept.
+    """
+    api = HfApi(token=token)
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    if api.file_exists(repo_id, "README.md"):
+        return
+    with tempfile.TemporaryDirectory(prefix="aura-card-") as folder:
+        model.save_pretrained(folder)
+        card = save_model_card(folder, repo_id=repo_id)
+        api.upload_file(
+            path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id, commit_message="Add model card"
+        )
 
 
 def _check_contents(repo: RepoFolder, full: bool) -> None:

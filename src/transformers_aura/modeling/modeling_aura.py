@@ -146,6 +146,16 @@ class AuraPreTrainedModel(PreTrainedModel):
             cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
         )
 
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the
+        model card that fills itself. `aura push` also brings the processor, and checks that others can load the result.
+        """
+        from ..hub.push import publish_missing_model_card
+
+        if not kwargs.get("create_pr"):
+            publish_missing_model_card(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
+        return super().push_to_hub(repo_id, **kwargs)
+
 
 class AuraModel(AuraPreTrainedModel):
     """The headless student: base LLM with LoRA in its first layers, and the audio patch embedding before it."""
@@ -388,9 +398,9 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
     def merge(self) -> AuraForSpeechQA:
         """A plain full checkpoint of this student, with LoRA merged into the LLM; this model is left as it is.
 
-        The result needs neither PEFT nor the base LLM's repo, and is what generic serving engines load. On rows with
-        audio it equals this student; text-only rows feel the adapter too, unless this student's scope is `"always"`
-        they differ from the base LLM.
+        The result needs neither PEFT nor the base LLM's repo, and is what generic serving engines load. On rows with audio
+        it equals this student. Text-only rows feel the adapter too, as under scope `"always"`: they are no longer the base
+        LLM's.
 
         Raises:
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
