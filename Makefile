@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo demo-control test quality format clean
+.PHONY: help install real-models demo demo-control test test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ demo-control: real-models  ## the demo, and the same student taught by a teacher
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
+	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/modeling/test_quantization.py
 
 quality: $(STAMP)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

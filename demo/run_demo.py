@@ -222,7 +222,7 @@ def show_latency(seconds: dict[str, list[float]]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/demo"))
-    parser.add_argument("--clips", type=int, default=2400, help="synthetic training clips")
+    parser.add_argument("--clips", type=int, default=2000, help="synthetic training clips")
     parser.add_argument("--held-out", type=int, default=100, help="synthetic clips to ask about")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change demo/recipe.yaml")
     parser.add_argument(
