@@ -79,7 +79,7 @@ def test_every_way_to_hand_over_a_file_gives_the_same_waveform(tmp_path, format,
 def test_recordings_of_real_people_are_read():
     folder = Path(__file__).parents[1] / "fixtures" / "speech"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
-    assert len(rows) == 10
+    assert {row["audio"] for row in rows} == {path.name for path in folder.glob("*.flac")}
     for row in rows:
         waveform = load_audio(folder / row["audio"])
         assert len(waveform) / 16_000 == pytest.approx(row["seconds"], abs=0.01)
