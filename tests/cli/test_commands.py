@@ -184,7 +184,8 @@ card: {{languages: [en], limits: [It only knows tones.]}}
     ) -> None:
         code, _, err = run(capsys, "distill", "--config", str(recipe), "--resume")
         assert code == 2
-        assert "no checkpoint" in " ".join(err.replace("│", " ").split())  # the box breaks lines where the path lets it
+        # the box breaks its lines where the length of the path lets it
+        assert "no checkpoint" in " ".join(err.replace("│", " ").split())
         assert run(capsys, "distill", "--config", str(recipe), "--set", "training.max_steps=2")[0] == 0
         code, _, err = run(capsys, "distill", "--config", str(recipe))
         assert code == 2
