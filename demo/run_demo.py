@@ -48,7 +48,7 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     share = right / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
