@@ -78,7 +78,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     @property
     def audio_language_model(self) -> AuraModel:
         """The headless model, whichever class this is."""
-        raise NotImplementedError
+        return self if isinstance(self, AuraModel) else self.model
 
     def get_input_embeddings(self) -> nn.Module:
         return self.audio_language_model.language_model.get_input_embeddings()
@@ -169,10 +169,6 @@ class AuraModel(AuraPreTrainedModel):
         self.post_init()
         if add_lora:
             self._add_lora()
-
-    @property
-    def audio_language_model(self) -> AuraModel:
-        return self
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
@@ -339,10 +335,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         self._final_logit_softcapping = config.text_config.to_dict().get("final_logit_softcapping")  # Gemma's
         self.post_init()
         self._add_lora()
-
-    @property
-    def audio_language_model(self) -> AuraModel:
-        return self.model
 
     @classmethod
     def from_language_model_pretrained(
