@@ -7,6 +7,7 @@ writes that file again. Where its sentences come from:
 - passages that the base LLM itself wrote (SmolLM2-135M-Instruct, Apache-2.0), asked with the requests of `passages.yaml`
 - the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
 - sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
+- the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
 - templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
 
 Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
@@ -32,6 +33,7 @@ SENTENCES = Path(__file__).with_name("sentences.txt")
 REQUESTS = Path(__file__).with_name("passages.yaml")
 TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
 WORD_LIST = Path("/usr/share/dict/american-english")
+WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
 FORTUNE_TOPICS = ("art", "education", "food", "kids", "law", "literature", "medicine", "news", "people", "pets", "science", "tao")
 
@@ -143,6 +145,16 @@ def bible_passages() -> list[str]:
     return [re.sub(r"[\[\]]", "", line.split(" ", 1)[1]) for line in output.splitlines() if " " in line]
 
 
+def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
+    """The quoted examples of WordNet's entries, made sentences: a capital and a full stop."""
+    for path in sorted(folder.glob("data.*")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for example in re.findall(r'"([^"]+)"', line.partition(" | ")[2]):
+                example = example.strip(" ,;")
+                if len(example) > 1:
+                    yield example[0].upper() + example[1:] + ("" if example[-1] in ".!?" else ".")
+
+
 def template_sentences(generator: random.Random, count: int) -> list[str]:
     """Sentences of `sentence_templates.yaml`: a pattern, and a word of each list that it names."""
     content = yaml.safe_load(TEMPLATES.read_text())
@@ -169,8 +181,9 @@ def main() -> None:
     chosen: list[str] = []
     excluded = 0
     for name, passages, share in (
-        ("passages", sample_passages(arguments.batches, store), 7000),
-        ("fortunes", fortune_passages(), 1500),
+        ("passages", sample_passages(arguments.batches, store), 4000),
+        ("wordnet", wordnet_examples(), 5500),
+        ("fortunes", fortune_passages(), 1200),
         ("bible", bible_passages(), 700),
         ("templates", template_sentences(generator, 4000), 800),
     ):
