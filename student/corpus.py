@@ -44,8 +44,8 @@ CLIPS_PER_SHARD = 100
 # Clips of each part and engine at scale 1. Kokoro, the best voices, speak at 3.5 times real time a core; the others at 50 and more.
 NUM_CLIPS = {
     "orders": {"hibari": 2000, "flite": 1500, "pico": 1000, "kokoro": 800},
-    "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1500},
-    "sentences": {"hibari": 4000, "flite": 2500, "pico": 1500, "kokoro": 1200},
+    "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
+    "sentences": {"hibari": 4000, "flite": 2500, "pico": 1500, "kokoro": 900},
 }
 NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4}
