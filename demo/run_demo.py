@@ -9,7 +9,6 @@ tests/fixtures among them. Everything is kept in --out (and AURA_CACHE), so a ru
 
 import argparse
 import json
-import math
 import os
 import shutil
 import statistics
@@ -31,6 +30,7 @@ from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
 from demo.voices import install_engines
+from student.measure.intervals import wilson_interval
 from tools.packages import PackageError, cache_folder
 from tools.real_models import make_real_model
 
@@ -41,15 +41,6 @@ REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
 console = Console(width=None if sys.stdout.isatty() else 130)
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
 QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERBOSITY": "error"}
-
-
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share of `right` in `total` (Wilson 1927)."""
-    z = 1.959964
-    share = right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
