@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ _IDENTITY_FILES = ("model.safetensors", "config.json", "processor_config.json", 
                    "tokenizer.json", "chat_template.jinja", "generation_config.json")  # fmt: skip
 
 
+@lru_cache
 def folder_identity(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Hash of a model folder's weights and settings, its dtype and the software that runs it.
 

@@ -1,16 +1,8 @@
-"""The demo's arithmetic and its picture."""
+"""The demo's picture."""
 
 import pytest
 
 from demo.figure import draw
-from demo.run_demo import wilson_interval
-
-
-def test_wilson_interval_equals_published_values():
-    # Newcombe 1998 (Statistics in Medicine 17:857), table I: 81 of 263, 15 of 148, 0 of 20.
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
 def test_picture_is_drawn(tmp_path):
