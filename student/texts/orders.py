@@ -55,7 +55,11 @@ def sample(generator: random.Random) -> Order:
     article = generator.choices(list(articles), weights=list(articles.values()))[0]
     if article == "fitting":
         article = "an" if what[0] in "aei" else "a"
-    parts = [generator.choice(GRAMMAR["openings"]), what] if article == "none" else [generator.choice(GRAMMAR["openings"]), article, what]
+    parts = (
+        [generator.choice(GRAMMAR["openings"]), what]
+        if article == "none"
+        else [generator.choice(GRAMMAR["openings"]), article, what]
+    )
     if after:
         parts += ["with", " and ".join(slots[key] for key in after)]
     return Order(" ".join(parts), {key: slots[key] for key in GRAMMAR["answer"] if key in slots})
@@ -71,7 +75,11 @@ def parse(text: str) -> dict[str, str] | None:
 
     The grammar is read strictly: a word too many, or one that it does not know, makes the whole text no order.
     """
-    words = " ".join("".join(letter if letter.isalnum() or letter == "'" else " " for letter in text.lower().replace("’", "'")).split())
+    words = " ".join(
+        "".join(
+            letter if letter.isalnum() or letter == "'" else " " for letter in text.lower().replace("’", "'")
+        ).split()
+    )
     head, with_, tail = words.partition(" with ")
     after = _parse_after(tail) if with_ else {}
     before = _parse_before(head)
@@ -83,7 +91,9 @@ def parse(text: str) -> dict[str, str] | None:
 
 def _parse_before(head: str) -> dict[str, str] | None:
     """The slots of opening, article and drink."""
-    opening = next((opening.lower() for opening in GRAMMAR["openings"] if head.startswith(f"{opening.lower()} ")), None)
+    opening = next(
+        (opening.lower() for opening in GRAMMAR["openings"] if head.startswith(f"{opening.lower()} ")), None
+    )
     if opening is None:
         return None
     what = head.removeprefix(opening).strip()

