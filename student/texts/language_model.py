@@ -16,14 +16,20 @@ BASE_MODEL = "smollm2-135m-instruct"
 
 
 class LanguageModel:
-    """SmolLM2-135M-Instruct in bfloat16, behind its own chat template. Its folder is made by `tools/real_models.py` if it is not there."""
+    """A causal language model behind its own chat template."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
+        self.tokenizer = tokenizer
+        self.model = model.eval()
+
+    @classmethod
+    def load(cls) -> "LanguageModel":
+        """SmolLM2-135M-Instruct in bfloat16. Its folder is made by `tools/real_models.py` if it is not there."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = make_real_model(BASE_MODEL)
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-        self.model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        return cls(AutoTokenizer.from_pretrained(folder), model)
 
     def reply(
         self,

@@ -2,9 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +100,13 @@ def _parse_before(head: str) -> dict[str, str] | None:
             what = what.removeprefix(article)
             break
     slots: dict[str, str] = {}
+    # "medium roast" before "medium": the longer values first.
+    candidates = sorted(
+        ((key, value) for key in BEFORE_DRINK for value in _VALUES[key]), key=lambda item: len(item[1]), reverse=True
+    )
     while what not in GRAMMAR["slots"]["coffeeDrink"]:
         key, value = next(
-            (
-                (key, value)
-                for key in BEFORE_DRINK
-                if key not in slots
-                # "medium roast" before "medium": the longer values first.
-                for value in sorted(_VALUES[key], key=len, reverse=True)
-                if what.startswith(f"{value} ")
-            ),
+            ((key, value) for key, value in candidates if key not in slots and what.startswith(f"{value} ")),
             (None, ""),
         )
         if key is None:

@@ -53,7 +53,7 @@ ANSWERED_TOGETHER = 1024
 class Question:
     """A question, the LLM's own `answer` (its first sentence), the `accepted` answers (empty: an open question), and its `source`.
 
-    `known` says whether the answer contains an accepted one; `None` for an open question.
+    `known` says whether the answer contains an accepted one; `None` for an open question. The answer is empty until the LLM was asked.
     """
 
     question: str
@@ -70,8 +70,8 @@ def read_questions(path: Path = QUESTIONS) -> list[Question]:
 
 
 def training_questions(path: Path = QUESTIONS) -> list[Question]:
-    """The questions to train on: answered correctly by the LLM, or open."""
-    return [question for question in read_questions(path) if question.known is not False]
+    """The questions to train on: answered, and correctly so or open."""
+    return [question for question in read_questions(path) if question.answer and question.known is not False]
 
 
 def contains_answer(answer: str, accepted: Sequence[str]) -> bool:
@@ -136,7 +136,17 @@ def spoken_name(texts: Sequence[str]) -> str:
     """The fullest form of the first alternative: `"California"` of `Cal{if{ornia}}|CA`."""
     first = texts[0]
     longest = max((text for text in texts if text[:2] == first[:2] or text.endswith(first.split()[-1])), key=len)
-    return longest.replace("St. ", "Saint ")
+    return with_article(longest.replace("St. ", "Saint ").removesuffix(", Junior").removesuffix(" II"))
+
+
+def with_article(name: str) -> str:
+    """A country's name as it stands in a sentence: `"the Netherlands"`."""
+    takes_article = re.match(
+        r"(United|Netherlands|Philippines|Maldives|Comoros|Seychelles|Isle of|Solomon Islands)", name
+    )
+    if takes_article or name.endswith((" Republic", " Islands")):
+        return f"the {name}"
+    return re.sub(r"^The ", "the ", name)
 
 
 def quiz_questions(generator: random.Random) -> Iterator[Question]:
@@ -239,12 +249,17 @@ def read_countries(wheel: Path) -> list[dict[str, Any]]:
 
 def country_questions(wheel: Path, generator: random.Random) -> Iterator[Question]:
     """Questions on the countries of `countryinfo`."""
-    countries = [country for country in read_countries(wheel) if country["population"] > 200_000]
+    # Questions on the country of the reserved questions come too close to them.
+    countries = [
+        country
+        for country in read_countries(wheel)
+        if country["population"] > 200_000 and country["name"] != "United States"
+    ]
     names = {country["ISO"]["alpha3"]: country["name"] for country in countries}
 
     def ask(templates: Sequence[str], country: dict[str, Any], accepted: Sequence[str]) -> Question:
         question = generator.choice(templates).format(
-            country["name"], capital=country["capital"], demonym=country["demonym"]
+            with_article(country["name"]), capital=country["capital"], demonym=country["demonym"]
         )
         return Question(question, tuple(dict.fromkeys(accepted)), "countryinfo")
 
@@ -311,7 +326,7 @@ def country_questions(wheel: Path, generator: random.Random) -> Iterator[Questio
                 )
             )
         neighbours = [names[code] for code in country.get("borders", []) if code in names]
-        if neighbours and country["name"] != "United States":
+        if neighbours:
             asked.append(
                 ask(
                     ["Which country borders {0}?", "Name a neighbor of {0}.", "Which countries are next to {0}?"],
@@ -365,15 +380,18 @@ def factbook_questions(tarball: Path, generator: random.Random) -> Iterator[Ques
             item for item in re.split(r"\s*[,;]\s*", re.sub(r"\(.*?\)", "", text)) if re.fullmatch(r"[a-z ]+", item)
         ]
         if len(items) >= 3:
-            yield Question(generator.choice(phrasings).format(name), tuple(items), "factbook")
+            yield Question(generator.choice(phrasings).format(with_article(name)), tuple(items), "factbook")
         else:
-            yield Question(f"What is the climate like in {name}?", (), "factbook")
+            yield Question(f"What is the climate like in {with_article(name)}?", (), "factbook")
 
 
 # --- facts and words ------------------------------------------------------------------------------------------------------------------
 
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def spell_number(number: int) -> str:
@@ -426,7 +444,7 @@ def fact_questions(generator: random.Random) -> Iterator[Question]:
     for group in content["open"]:
         for item in group["items"]:
             for template in generator.sample(group["ask"], group.get("rounds", 1)):
-                yield Question(re.sub(r"\ba (?=[aeio])", "an ", template.format(item)), (), "facts")
+                yield Question(re.sub(r"\ba (?=[aeioAEIO])", "an ", template.format(item)), (), "facts")
 
 
 # How WordNet's kinds of nouns (the number of its lexicographer file) and verbs are asked about.
@@ -479,7 +497,7 @@ def word_questions(generator: random.Random, count: int) -> Iterator[Question]:
         for word in [word for word in words if word not in asked][:quota]:
             asked.add(word)
             question = generator.choice(WORD_TEMPLATES[kind]).format(word)
-            yield Question(re.sub(r"\ba (?=[aeio])", "an ", question), (), "wordnet")
+            yield Question(re.sub(r"\ba (?=[aeioAEIO])", "an ", question), (), "wordnet")
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------------------------
@@ -524,15 +542,14 @@ def answer_questions(questions: Sequence[Question], store: Path) -> list[Questio
     if texts:
         from student.texts.language_model import LanguageModel
 
-        model = LanguageModel()
+        model = LanguageModel.load()
         store.parent.mkdir(parents=True, exist_ok=True)
-        with store.open("a", encoding="utf-8") as file:
+        with store.open("a", encoding="utf-8", buffering=1) as file:
             for start in tqdm(range(0, len(texts), ANSWERED_TOGETHER), desc="answers", unit="chunk"):
                 chunk = texts[start : start + ANSWERED_TOGETHER]
                 for index, reply in model.reply(chunk, MAX_NEW_TOKENS, is_done=_has_ended):
                     answers[chunk[index]] = first_sentence(reply)
                     file.write(json.dumps([chunk[index], answers[chunk[index]]]) + "\n")
-                file.flush()
     return [
         replace(
             question,

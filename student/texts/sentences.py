@@ -45,6 +45,51 @@ FORTUNE_TOPICS = (
     "tao",
 )
 
+# Beginnings of words that nobody should have to hear from a demo.
+COARSE_WORDS = (
+    "sex",
+    "whor",
+    "bitch",
+    "shit",
+    "fuck",
+    "nigg",
+    "slut",
+    "rape",
+    "penis",
+    "vagin",
+    "masturb",
+    "prostitut",
+    "incest",
+    "kike",
+    "fagg",
+    "nazi",
+    "porn",
+    "genital",
+    "harlot",
+    "fornicat",
+    "concubine",
+    "negro",
+    "coon",
+    "orgasm",
+    "breast",
+    "naked",
+    "nude",
+    "lesbian",
+    "homosexual",
+    "suicid",
+    "crappy",
+    "piss",
+    "damn",
+    "bastard",
+    "erotic",
+    "chink",
+    "dago",
+    "wop",
+    "testic",
+    "buttock",
+    "copulat",
+)
+
 MIN_WORDS, MAX_WORDS = 4, 16
 # How many sentences may open with the same three words.
 MAX_SAME_OPENING = 8
@@ -66,12 +111,12 @@ def split_sentences(passage: str) -> list[str]:
     text = re.sub(r"[“”\"*_]", "", passage).replace("’", "'").replace("‘", "'")
     for title, spoken in SPOKEN_TITLES.items():
         text = text.replace(f"{title} ", f"{spoken} ")
-    text = re.sub(r"\s*[—–]\s*|\s+-+\s+|;|:", ", ", text)
     # A line break ends a sentence only where a blank line or a list follows; wrapped prose goes on.
     paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-#>]|\d+\.))", text)
     sentences = []
     for paragraph in paragraphs:
-        joined = " ".join(paragraph.split()).replace(" ,", ",")
+        joined = re.sub(r"\s*[—–]\s*|(?<=\w)\s+-+\s+|;|:", ", ", " ".join(paragraph.split()))
+        joined = " ".join(joined.split()).replace(" ,", ",")
         sentences += re.split(r"(?<=[.!?])\s+", joined)
     return sentences
 
@@ -89,6 +134,8 @@ def is_plain(sentence: str, words: frozenset[str]) -> bool:
     if any(len(word) == 1 and word not in "aAIO" for word in spoken):
         return False
     if any(word.isupper() and len(word) > 1 for word in spoken):
+        return False
+    if any(word.lower().startswith(COARSE_WORDS) for word in spoken):
         return False
     return all(word in words or word.lower() in words for word in spoken)
 
