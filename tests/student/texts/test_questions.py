@@ -8,17 +8,19 @@ from student.reserved import ReservedTexts, normalise
 from student.texts.questions import (
     MAX_ANSWER_WORDS,
     Question,
-    _has_ended,
     arithmetic_questions,
     contains_answer,
     expand,
     fact_questions,
     first_sentence,
+    full_state_names,
+    has_ended,
     is_speakable,
     read_questions,
     spell_number,
     spoken_name,
     training_questions,
+    with_article,
     write_questions,
 )
 
@@ -46,6 +48,25 @@ def test_the_fullest_name_is_spoken():
     assert spoken_name(expand("Cal{if{ornia}}|CA")) == "California"
     assert spoken_name(expand("{J{ames} }{K{nox} }Polk")) == "James Knox Polk"
     assert spoken_name(expand("Kentucky|Ky")) == "Kentucky"
+
+
+def test_states_are_known_by_their_full_names():
+    assert full_state_names(expand("northern central new york|NY")) == ["new york"]
+    assert full_state_names(["chicago, illinois", "IL", "eastern washington state"]) == ["illinois", "washington"]
+    assert full_state_names(["West Virginia", "WV"]) == ["West Virginia"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [
+        ("Netherlands", "the Netherlands"),
+        ("The Bahamas", "the Bahamas"),
+        ("Czech Republic", "the Czech Republic"),
+        ("France", "France"),
+    ],
+)
+def test_some_countries_have_an_article(name, spoken):
+    assert with_article(name) == spoken
 
 
 @pytest.mark.parametrize(
@@ -82,11 +103,11 @@ def test_the_first_sentence_of_a_reply(reply, sentence):
     assert first_sentence(reply) == sentence
 
 
-def test_a_reply_has_ended_when_more_tokens_change_nothing():
-    assert _has_ended("It is. And")
-    assert _has_ended("It is\nand")
-    assert not _has_ended("It weighs 3.")
-    assert not _has_ended("\nIt")
+def test_a_replyhas_ended_when_more_tokens_change_nothing():
+    assert has_ended("It is. And")
+    assert has_ended("It is\nand")
+    assert not has_ended("It weighs 3.")
+    assert not has_ended("\nIt")
 
 
 def test_numbers_in_words():
