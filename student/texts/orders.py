@@ -1,127 +1,102 @@
-"""Spoken coffee orders: what is said, what it means, and the JSON that answers `ORDER_QUESTION`."""
+"""Spoken orders: what people say at the counter, the slots that they mean, and the JSON object that the student answers with."""
 
+import itertools
 import json
 import random
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 
-GRAMMAR: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("orders.yaml").read_text())
-
+GRAMMAR = Path(__file__).with_name("orders.yaml")
 ORDER_QUESTION = "What was ordered? Answer in JSON."
+SLOT_KEYS = ("coffeeDrink", "size", "roast", "numberOfShots", "milkAmount", "sugarAmount")
+"""The keys of an answer, in its order."""
 
-# Slots that are said before the drink, in any order.
-BEFORE_DRINK = ("size", "roast", "numberOfShots")
+ATTRIBUTES = ("size", "roast", "numberOfShots")
+"""What is said before the drink, in any order."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is said (`text`) and what it means (`slots`: key -> value, the mentioned keys only, in the order of the answer)."""
+    """What is said (`text`) and what it means (`slots`: key -> value, the mentioned keys only)."""
 
     text: str
     slots: dict[str, str]
 
 
-def slot_values() -> dict[str, list[str]]:
-    """Every slot's values, key -> values as they are said; a milk's or a sugar's are all amounts of all kinds."""
-    amounts = {
-        key: [f"{amount} {kind}".strip() for kind in kinds for amount in GRAMMAR["amounts"]]
-        for key, kinds in GRAMMAR["kinds"].items()
-    }
-    return {**GRAMMAR["slots"], **amounts}
+class OrderGrammar:
+    """Samples, writes and recognises orders; see `orders.yaml`."""
 
+    def __init__(self) -> None:
+        content = yaml.safe_load(GRAMMAR.read_text())
+        self.openings: list[str] = content["openings"]
+        self.values: dict[str, list[str]] = {key: content[key] for key in (*ATTRIBUTES, "coffeeDrink")}
+        for key, kinds in (("milkAmount", content["milk"]), ("sugarAmount", content["sugar"])):
+            self.values[key] = [f"{amount} {kind}".strip() for kind in kinds for amount in content["amounts"]]
 
-_VALUES = slot_values()
+    def sample(self, generator: random.Random) -> Order:
+        """One order; the same `generator` state gives the same order. Every value of a slot is as likely as the others."""
+        mentioned = [key for key in SLOT_KEYS if key == "coffeeDrink" or generator.random() < 0.5]
+        slots = {key: generator.choice(self.values[key]) for key in mentioned}
+        attributes = [key for key in ATTRIBUTES if key in slots]
+        generator.shuffle(attributes)
+        additions = [key for key in ("milkAmount", "sugarAmount") if key in slots]
+        generator.shuffle(additions)
+        return Order(self.write(generator.choice(self.openings), slots, attributes, additions, True), slots)
 
+    def write(
+        self, opening: str, slots: dict[str, str], attributes: list[str], additions: list[str], has_article: bool
+    ) -> str:
+        """The sentence of an order; `attributes` and `additions` are the mentioned keys in the order in which they are said."""
+        what = " ".join(slots[key] for key in (*attributes, "coffeeDrink"))
+        if has_article:
+            what = f"{'an' if what[0] in 'aei' else 'a'} {what}"
+        with_what = " and ".join(slots[key] for key in additions)
+        return f"{opening} {what} with {with_what}" if additions else f"{opening} {what}"
 
-def sample(generator: random.Random) -> Order:
-    """One order; the same state of `generator` gives the same order. Values are uniform, so amounts and kinds are too."""
-    slots = {
-        key: generator.choice(values)
-        for key, values in _VALUES.items()
-        if generator.random() < GRAMMAR["mentioned"].get(key, 1.0)
-    }
-    before = [key for key in BEFORE_DRINK if key in slots]
-    generator.shuffle(before)
-    after = [key for key in GRAMMAR["kinds"] if key in slots]
-    generator.shuffle(after)
-    what = " ".join(slots[key] for key in (*before, "coffeeDrink"))
-    articles = GRAMMAR["articles"]
-    article = generator.choices(list(articles), weights=list(articles.values()))[0]
-    if article == "fitting":
-        article = "an" if what[0] in "aei" else "a"
-    parts = (
-        [generator.choice(GRAMMAR["openings"]), what]
-        if article == "none"
-        else [generator.choice(GRAMMAR["openings"]), article, what]
-    )
-    if after:
-        parts += ["with", " and ".join(slots[key] for key in after)]
-    return Order(" ".join(parts), {key: slots[key] for key in GRAMMAR["answer"] if key in slots})
+    def sentences(self, slots: dict[str, str]) -> Iterator[str]:
+        """Every sentence of the grammar that means `slots`."""
+        attributes = [key for key in ATTRIBUTES if key in slots]
+        additions = [key for key in ("milkAmount", "sugarAmount") if key in slots]
+        for opening, before, after, has_article in itertools.product(
+            self.openings, itertools.permutations(attributes), itertools.permutations(additions), (True, False)
+        ):
+            yield self.write(opening, slots, list(before), list(after), has_article)
 
+    def json_answer(self, slots: dict[str, str]) -> str:
+        """The answer to [`ORDER_QUESTION`]: one JSON object with the mentioned keys in the order of [`SLOT_KEYS`]."""
+        return json.dumps({key: slots[key] for key in SLOT_KEYS if key in slots})
 
-def json_answer(slots: dict[str, str]) -> str:
-    """One JSON object with the mentioned slots, keys in the fixed order of the grammar's `answer`."""
-    return json.dumps({key: slots[key] for key in GRAMMAR["answer"] if key in slots})
+    def parse(self, text: str) -> dict[str, str] | None:
+        """The slots of a sentence, or `None` if it is not one of the grammar; case and punctuation do not matter."""
+        words = re.sub(r"[^a-z' ]+", " ", text.lower().replace("’", "'"))
+        match = self._pattern.fullmatch(re.sub(r"\s+", " ", words).strip())
+        if match is None:
+            return None
+        slots: dict[str, str] = {}
+        for group, value in match.groupdict().items():
+            key = re.sub(r"_\d$", "", group)
+            if value is not None:
+                if key in slots:
+                    return None
+                slots[key] = value
+        return {key: slots[key] for key in SLOT_KEYS if key in slots}
 
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        def one_of(key: str, number: int) -> str:
+            values = sorted(self.values[key], key=len, reverse=True)
+            return f"(?P<{key}_{number}>{'|'.join(map(re.escape, values))})"
 
-def parse(text: str) -> dict[str, str] | None:
-    """The slots of an order of this grammar, or `None` if `text` is not one. Case, punctuation and spacing do not matter.
-
-    The grammar is read strictly: a word too many, or one that it does not know, makes the whole text no order.
-    """
-    words = " ".join(
-        "".join(
-            letter if letter.isalnum() or letter == "'" else " " for letter in text.lower().replace("’", "'")
-        ).split()
-    )
-    head, with_, tail = words.partition(" with ")
-    after = _parse_after(tail) if with_ else {}
-    before = _parse_before(head)
-    if after is None or before is None:
-        return None
-    slots = {**before, **after}
-    return {key: slots[key] for key in GRAMMAR["answer"] if key in slots}
-
-
-def _parse_before(head: str) -> dict[str, str] | None:
-    """The slots of opening, article and drink."""
-    opening = next(
-        (opening.lower() for opening in GRAMMAR["openings"] if head.startswith(f"{opening.lower()} ")), None
-    )
-    if opening is None:
-        return None
-    what = head.removeprefix(opening).strip()
-    for article in ("a ", "an "):
-        if what.startswith(article):
-            what = what.removeprefix(article)
-            break
-    slots: dict[str, str] = {}
-    # "medium roast" before "medium": the longer values first.
-    candidates = sorted(
-        ((key, value) for key in BEFORE_DRINK for value in _VALUES[key]), key=lambda item: len(item[1]), reverse=True
-    )
-    while what not in GRAMMAR["slots"]["coffeeDrink"]:
-        key, value = next(
-            ((key, value) for key, value in candidates if key not in slots and what.startswith(f"{value} ")),
-            (None, ""),
+        openings = "|".join(re.escape(opening.lower()) for opening in self.openings)
+        attribute = "|".join
+        before = "".join(f"(?:(?:{attribute(one_of(key, number) for key in ATTRIBUTES)}) )?" for number in range(3))
+        after = [attribute(one_of(key, number) for key in ("milkAmount", "sugarAmount")) for number in range(2)]
+        return re.compile(
+            f"(?:{openings}) (?:an? )?{before}{one_of('coffeeDrink', 0)}(?: with (?:{after[0]})(?: and (?:{after[1]}))?)?"
         )
-        if key is None:
-            return None
-        slots[key] = value
-        what = what.removeprefix(value).strip()
-    return {**slots, "coffeeDrink": what}
-
-
-def _parse_after(tail: str) -> dict[str, str] | None:
-    """The milk and the sugar after "with"."""
-    slots: dict[str, str] = {}
-    for value in tail.split(" and "):
-        key = next((key for key in GRAMMAR["kinds"] if value in _VALUES[key] and key not in slots), None)
-        if key is None:
-            return None
-        slots[key] = value
-    return slots

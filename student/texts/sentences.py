@@ -18,6 +18,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -46,54 +47,27 @@ FORTUNE_TOPICS = (
 )
 
 # Beginnings of words that nobody should have to hear from a demo.
-COARSE_WORDS = (
-    "sex",
-    "whor",
-    "bitch",
-    "shit",
-    "fuck",
-    "nigg",
-    "slut",
-    "rape",
-    "penis",
-    "vagin",
-    "masturb",
-    "prostitut",
-    "incest",
-    "kike",
-    "fagg",
-    "nazi",
-    "porn",
-    "genital",
-    "harlot",
-    "fornicat",
-    "concubine",
-    "negro",
-    "coon",
-    "orgasm",
-    "breast",
-    "naked",
-    "nude",
-    "lesbian",
-    "homosexual",
-    "suicid",
-    "crappy",
-    "piss",
-    "damn",
-    "bastard",
-    "erotic",
-    "chink",
-    "dago",
-    "wop",
-    "testic",
-    "buttock",
-    "copulat",
+COARSE_WORDS = tuple(
+    re.findall(
+        r"\w+",
+        """
+        sex whor bitch shit fuck nigg slut rape penis vagin masturb prostitut incest kike fagg nazi porn
+        genital harlot fornicat concubine negro coon orgasm breast naked nude lesbian homosexual suicid
+        crappy piss damn bastard erotic chink dago wop testic buttock copulat
+        """,
+    )
 )
 
 MIN_WORDS, MAX_WORDS = 4, 16
 # How many sentences may open with the same three words.
 MAX_SAME_OPENING = 8
 SPOKEN_TITLES = {"Mr.": "Mister", "Mrs.": "Missus", "Dr.": "Doctor", "St.": "Saint"}
+
+
+@lru_cache
+def load_sentences() -> tuple[str, ...]:
+    """The sentences of `sentences.txt`."""
+    return tuple(SENTENCES.read_text(encoding="utf-8").splitlines())
 
 
 def read_word_list(path: Path = WORD_LIST) -> frozenset[str]:
