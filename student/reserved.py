@@ -29,9 +29,18 @@ TRANSCRIPTS = Path("/usr/share/pocketsphinx/test/data")
 REWORDING = 0.6
 
 _ARTICLES = frozenset(["a", "an", "the"])
-# Words that say how something is asked or told, not what.
+# Words that say how something is asked or told, not what; the country of the reserved questions is understood in all of them.
 _FUNCTION_WORDS = _ARTICLES | frozenset(
-    ["of", "in", "on", "at", "by", "to", "for", "from", "with", "and", "or", "but", "as", "is", "are", "was", "were", "be", "been", "being", "do", "does", "did", "have", "has", "had", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "name", "tell", "me", "give", "say", "please", "us", "we", "you", "your", "our", "my", "his", "her", "its", "it", "their", "they", "them", "he", "she", "this", "that", "these", "those", "there", "one", "two", "three", "some", "any", "called", "call", "now", "many", "much", "most", "if", "than", "then", "so", "not", "no", "into", "about", "during", "between", "s", "us"]
+    re.findall(
+        r"\w+",
+        """
+        of in on at by to for from with and or but as is are was were be been being do does did have has had
+        can could will would shall should may might must what which who whom whose when where why how name
+        tell me give say please us we you your our my his her its it their they them he she this that these
+        those there one two three some any called call now many much most if than then so not no into about
+        during between s whats city country nation united states america american
+        """,
+    )
 )
 
 
