@@ -30,7 +30,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from student.recordings import order_recordings, order_transcripts, prompt_recordings, read_speech
+from student.recordings import (
+    NOISE_FILE,
+    TRAINING_NOISE_SECONDS,
+    order_recordings,
+    order_transcripts,
+    prompt_recordings,
+    read_speech,
+)
 from student.reserved import check_clip, is_validation_clip
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
@@ -204,6 +211,7 @@ def build_corpus(
     for clips in shards.values():
         for clip in clips:
             check_clip(clip)
+    write_noise(folder, shared_data)
     missing_shards = {path: clips for path, clips in shards.items() if not path.is_file()}
     print(f"{len(shards) - len(missing_shards)} of {len(shards)} shards are there.", flush=True)
     start, done, seconds = time.perf_counter(), 0, 0.0
@@ -221,6 +229,20 @@ def build_corpus(
                 f"{done}/{len(missing_shards)} {futures[future].name}: {seconds / 3600:.2f} h of speech in {elapsed:.0f} s",
                 flush=True,
             )
+
+
+def write_noise(folder: Path, shared_data: Path = SHARED_DATA) -> None:
+    """Writes the part of the recorded background noise that training may use; without the recording it says so."""
+    recording = shared_data / "barista" / NOISE_FILE
+    if not recording.is_file():
+        print(
+            f"No background noise: {recording} is absent; train with --set data.augmentation.noise_files=[]",
+            flush=True,
+        )
+        return
+    path = folder / "noise" / NOISE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, read_speech(recording)[: TRAINING_NOISE_SECONDS * SAMPLING_RATE], SAMPLING_RATE)
 
 
 def plan_shards(
