@@ -31,7 +31,8 @@ from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
 from demo.voices import install_engines
-from tools.real_models import RealModelError, cache_folder, make_real_model
+from tools.packages import PackageError, cache_folder
+from tools.real_models import make_real_model
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -240,7 +241,7 @@ def main() -> int:
     console.rule("1. Two real models")
     try:
         llm, whisper = make_real_model("smollm2-135m-instruct"), make_real_model("whisper-tiny.en")
-    except RealModelError as error:
+    except PackageError as error:
         console.print(f"[red]error: {error}")
         return 1
 

