@@ -269,7 +269,9 @@ def test_a_gguf_file_and_its_dequantised_copy_are_the_same_base(quantised, tmp_p
         loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=elsewhere)
         torch.testing.assert_close(logits(loaded), logits(student), atol=1e-5, rtol=1e-5)
         assert (loaded.config.base_model, loaded.config.base_gguf_file) == ("org/tiny-gguf", file.name)
-    with pytest.raises(AdapterMismatchError, match=r"org/tiny-gguf base.Q4_1.gguf .* a quantised LLM .* is another base"):
+    with pytest.raises(
+        AdapterMismatchError, match=r"org/tiny-gguf base.Q4_1.gguf .* a quantised LLM .* is another base"
+    ):
         AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=original)
 
 
