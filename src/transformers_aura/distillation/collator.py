@@ -13,6 +13,8 @@ from transformers.utils import logging
 
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
+from .augmentation import WaveformAugmentation
+from .transcript_heads import transcript_symbols
 
 
 logger = logging.get_logger(__name__)
@@ -32,6 +34,7 @@ class _Example:
     chat: Conversation
     answer: str | None
     gold_chat: Conversation | None
+    transcript: str | None = None
 
 
 @dataclass
@@ -68,6 +71,8 @@ class AuraDataCollator:
             wherever the audio starts.
         context_probability: share of the rows with audio that get a context.
         context_max_words: a context has 1 to this many words.
+        augmentation: what the student hears in place of the clean clip, before the random gain. The teacher hears the clean clip.
+        return_transcript_symbols: add the characters of each clip's transcript, for the CTC loss.
 
     A call returns a dict with
         - `input_ids`, `attention_mask`, `labels` (`torch.LongTensor` of shape `(batch, sequence)`);
@@ -76,7 +81,9 @@ class AuraDataCollator:
           `np.ndarray` of shape `(samples,)`, 16 kHz, without augmentation);
         - if asked for, `gold_input_ids`, `gold_attention_mask`, `gold_labels` for the rows that have a gold prompt, and
           `answer_kl_mask` (`torch.BoolTensor` of shape `(batch, sequence)`), `True` at the labels of those rows: the labels
-          there and those in `gold_labels` are the same tokens in the same order.
+          there and those in `gold_labels` are the same tokens in the same order;
+        - if asked for, `transcript_symbols` (`torch.LongTensor` of shape `(batch, characters)`, right padded) and
+          `transcript_lengths` (`(batch,)`; 0 = no transcript, or one that cannot be spelled), see `transcript_symbols`.
 
     Raises:
         ValueError: for a row that fits none of the forms above or is longer than `max_length`.
@@ -93,6 +100,8 @@ class AuraDataCollator:
     context_texts: Sequence[str] | None = None
     context_probability: float = 0.0
     context_max_words: int = 50
+    augmentation: WaveformAugmentation | None = None
+    return_transcript_symbols: bool = False
 
     def __post_init__(self) -> None:
         if self.random_gain_db < 0:
@@ -106,7 +115,13 @@ class AuraDataCollator:
         self._warned_of_text_only_rows = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        examples = [example for row in rows if (example := self._read(row)) is not None]
+        waveforms = [self.load_waveform(row) for row in rows]
+        examples = [
+            example
+            for number, row in enumerate(rows)
+            if (example := self._read(row, waveforms[number], waveforms[:number] + waveforms[number + 1 :]))
+            is not None
+        ]
         prompts, audio_inputs = self._prompts([example.chat for example in examples])
         completions = [self._completion(example.chat, example.answer) for example in examples]
         for example, prompt, completion in zip(examples, prompts, completions, strict=True):
@@ -114,6 +129,10 @@ class AuraDataCollator:
         batch: dict[str, Any] = {**self._pad(prompts, completions), **audio_inputs}
         if self.return_waveforms and audio_inputs:
             batch["waveforms"] = [example.waveform for example in examples if example.waveform is not None]
+        if self.return_transcript_symbols:
+            symbols = [torch.tensor(transcript_symbols(example.transcript or "")) for example in examples]
+            batch["transcript_lengths"] = torch.tensor([len(row) for row in symbols], dtype=torch.long)
+            batch["transcript_symbols"] = torch.nn.utils.rnn.pad_sequence(symbols, batch_first=True).long()
         if self.return_gold_prompts:
             gold = [index for index, example in enumerate(examples) if example.gold_chat is not None]
             gold_prompts, _ = self._prompts([examples[index].gold_chat or [] for index in gold])
@@ -129,7 +148,9 @@ class AuraDataCollator:
         audio = row.get("audio")
         return None if audio is None else self.processor.load_audio(audio)
 
-    def _read(self, row: Mapping[str, Any]) -> _Example | None:
+    def _read(
+        self, row: Mapping[str, Any], waveform: np.ndarray | None, others: Sequence[np.ndarray | None]
+    ) -> _Example | None:
         unknown = sorted(set(row) - {*ROW_KEYS, AUGMENTATION_SEED_KEY})
         if unknown:
             raise ValueError(
@@ -137,7 +158,6 @@ class AuraDataCollator:
                 "rename other columns (`dataset.remove_columns`), so that a misspelt one cannot go unnoticed."
             )
         transcript, question, answer = row.get("transcript"), row.get("question"), row.get("answer")
-        waveform = self.load_waveform(row)
         if waveform is None:
             if not question or not answer:
                 raise ValueError(f"A row without audio needs `question` and `answer`; got {_describe(row)}.")
@@ -161,13 +181,15 @@ class AuraDataCollator:
             )
         rng = self._rng(row)
         heard = waveform
+        if self.augmentation is not None:
+            heard = self.augmentation(waveform, [other for other in others if other is not None], rng)
         if self.random_gain_db > 0:
             gain_db = rng.uniform(-self.random_gain_db, self.random_gain_db)
-            heard = waveform * np.float32(10 ** (gain_db / 20))
+            heard = heard * np.float32(10 ** (gain_db / 20))
         context = self._draw_context(rng)
         audio = {"array": heard, "sampling_rate": self.processor.feature_extractor.sampling_rate}
         chat = build_conversation(audio=audio, question=question, context=context)
-        return _Example(waveform, chat, answer, gold_chat)
+        return _Example(waveform, chat, answer, gold_chat, row.get("transcript"))
 
     def _rng(self, row: Mapping[str, Any]) -> np.random.Generator:
         seed = row.get(AUGMENTATION_SEED_KEY)

@@ -49,6 +49,8 @@ class ModelSection:
         base_model (`str`): Hub id or folder of the base LLM.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
+        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does. Its own settings hold;
+            of this section only `base_model` (where its base LLM is found), `dtype` and `attn_implementation` apply.
 
     Settings that are `None` keep the library's default.
     """
@@ -68,13 +70,15 @@ class ModelSection:
     frames_per_token: int | None = None
     patch_embedding: Literal["conv", "linear"] | None = None
     conv_width: int | None = None
+    conv_blocks: int | None = None
     tokens_per_block: int | Literal["clip"] | None = None
     chat_template: str | None = None
     init_from_teacher: bool = False
+    student: str | None = None
 
     def student_settings(self) -> dict[str, Any]:
         """What was set, as keyword arguments of `from_language_model_pretrained` beside `base_model`."""
-        own = ("base_model", "chat_template", "init_from_teacher")
+        own = ("base_model", "chat_template", "init_from_teacher", "student")
         settings = {
             key: value for key, value in dataclasses.asdict(self).items() if key not in own and value is not None
         }
@@ -114,9 +118,9 @@ class DataSource:
     One source of rows.
 
     Args:
-        source (`str`): a JSONL manifest, a folder that holds `manifest.jsonl`, or the Hub id of a dataset.
+        source (`str`): a JSONL manifest, a folder that holds `manifest.jsonl` or `SPLIT-*.parquet`, or the Hub id of a dataset.
         config (`str`, *optional*): configuration of a Hub dataset.
-        split (`str`): split of a Hub dataset.
+        split (`str`): split of a Hub dataset or of a folder of Parquet files.
         revision (`str`, *optional*): of a Hub dataset.
         columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question`, `answer`; each is looked for under
             its own name without this.
@@ -138,17 +142,41 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class AugmentationSection:
+    """
+    What the student hears in place of the clean clips; see `WaveformAugmentation` for each setting.
+
+    Settings that are `None` keep the library's default.
+    """
+
+    noise_files: list[str] = field(default_factory=list)
+    noise_probability: float | None = None
+    babble_probability: float | None = None
+    steady_probability: float | None = None
+    snr_db: list[float] | None = None
+    room_probability: float | None = None
+    equalizer_db: float | None = None
+    telephone_probability: float | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What was set, as keyword arguments of `WaveformAugmentation`."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class DataSection:
     """
     Where rows come from, for training and for evaluation during it.
 
     Args:
+        augmentation (`AugmentationSection`, *optional*): rooms, microphones and noise on the training clips.
         context_texts (`str`, *optional*): a text file, one text a line, for the `context_probability` of the `training` section.
     """
 
     train: list[DataSource]
     evaluation: list[DataSource] = field(default_factory=list)
     context_texts: str | None = None
+    augmentation: AugmentationSection | None = None
 
 
 @dataclass(frozen=True)
@@ -333,7 +361,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return None
         options = [option for option in arguments if option is not type(None)]
         for option in options:
-            if _fits(option, value):
+            if _fits(option, value) or (dataclasses.is_dataclass(option) and isinstance(value, Mapping)):
                 return _value(option, value, where)
         raise _wrong(where, options, value)
     if not _fits(hint, value):

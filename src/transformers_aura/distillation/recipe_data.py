@@ -1,4 +1,4 @@
-"""Rows for training, from the data sources of a recipe: JSONL manifests, folders of recordings, Hub datasets."""
+"""Rows for training, from the data sources of a recipe: JSONL manifests, folders of Parquet files, Hub datasets."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ class MixedRows(Dataset):
     def __len__(self) -> int:
         return len(self._order)
 
+    @property
+    def seconds(self) -> list[float] | None:
+        """Length of each row's clip; `None` where a source does not know it."""
+        known = [getattr(rows, "seconds", None) for rows in self._rows]
+        return None if None in known else [known[number][row] for number, row in self._order]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -42,9 +48,10 @@ class MixedRows(Dataset):
 class HubRows(Dataset):
     """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it."""
 
-    def __init__(self, dataset: Any, columns: dict[str, str]) -> None:
+    def __init__(self, dataset: Any, columns: dict[str, str], seconds: list[float] | None = None) -> None:
         self._dataset = dataset
         self._columns = columns
+        self.seconds = seconds
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -101,10 +108,18 @@ def load_source(source: DataSource, where: str) -> Any:
     manifest = path / "manifest.jsonl" if path.is_dir() else path
     if manifest.is_file():
         rows: Any = _read_manifest(manifest, source, wanted, where)
+    elif path.is_dir() and (shards := sorted(path.glob(f"{source.split}-*.parquet"))):
+        rows = _load_dataset(
+            source, wanted, where, "parquet", data_files=[str(shard) for shard in shards], split="train"
+        )
     elif path.exists() or path.suffix == ".jsonl" or path.is_absolute() or source.source.startswith("."):
-        raise RecipeError(f"'{where}.source': there is no manifest {manifest}.")
+        raise RecipeError(
+            f"'{where}.source': there is no manifest {manifest}, nor a folder with {source.split}-*.parquet."
+        )
     else:
-        rows = _load_hub_dataset(source, wanted, where)
+        rows = _load_dataset(
+            source, wanted, where, source.source, source.config, split=source.split, revision=source.revision
+        )
     if not len(rows):
         raise RecipeError(f"'{where}.source': {source.source} holds no rows.")
     return rows
@@ -139,14 +154,16 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
     return rows
 
 
-def _load_hub_dataset(source: DataSource, wanted: Sequence[str], where: str) -> HubRows:
+def _load_dataset(
+    source: DataSource, wanted: Sequence[str], where: str, *load_arguments: Any, **load_settings: Any
+) -> HubRows:
     try:
         import datasets
     except ImportError as error:
         raise RecipeError(
-            f"'{where}.source': {source.source} is no file here, and reading it from the Hub needs `pip install transformers-aura[train]`."
+            f"'{where}.source': {source.source} is no manifest here, and reading it needs `pip install transformers-aura[train]`."
         ) from error
-    dataset = datasets.load_dataset(source.source, source.config, split=source.split, revision=source.revision)
+    dataset = datasets.load_dataset(*load_arguments, **load_settings)
     columns = {key: source.columns.get(key, key) for key in wanted}
     columns = {
         key: column for key, column in columns.items() if column in dataset.column_names or key in source.columns
@@ -159,9 +176,10 @@ def _load_hub_dataset(source: DataSource, wanted: Sequence[str], where: str) -> 
         raise RecipeError(
             f"'{where}': {source.source} has the columns {', '.join(dataset.column_names)}; say which is which: columns: {{audio: ..., transcript: ...}}."
         )
+    seconds = dataset["seconds"][: source.max_rows] if "seconds" in dataset.column_names else None
     dataset = dataset.select_columns(sorted(set(columns.values())))
     if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
         dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
     if source.max_rows is not None:
         dataset = dataset.select(range(min(source.max_rows, len(dataset))))
-    return HubRows(dataset, columns)
+    return HubRows(dataset, columns, seconds)

@@ -8,7 +8,8 @@ from transformers import set_seed
 
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
-from .recipe import Recipe
+from .augmentation import WaveformAugmentation
+from .recipe import Recipe, RecipeError
 from .recipe_data import load_context_texts, load_rows
 from .teacher import AuraTeacher
 from .trainer import AuraTrainer
@@ -30,6 +31,12 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
     train_rows = load_rows(recipe.data.train, "data.train")
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
     context_texts = load_context_texts(recipe.data.context_texts)
+    augmentation = None
+    if recipe.data.augmentation is not None:
+        try:
+            augmentation = WaveformAugmentation(**recipe.data.augmentation.settings())
+        except (ValueError, OSError) as error:
+            raise RecipeError(f"'data.augmentation': {error}") from error
     set_seed(arguments.seed)
     teacher = None
     if arguments.uses_distillation or recipe.model.init_from_teacher:
@@ -44,6 +51,7 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
         eval_dataset=evaluation_rows if len(evaluation_rows) else None,
         processing_class=processor,
         context_texts=context_texts,
+        augmentation=augmentation,
         **kwargs,
     )
 
@@ -51,6 +59,14 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
 def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[AuraForSpeechQA, AuraProcessor]:
     """A recipe's student before its first step, and its processor. The teacher is needed where the student starts from its stem."""
     section = recipe.model
+    if section.student is not None:
+        settings = {
+            name: value for name in ("dtype", "attn_implementation") if (value := getattr(section, name)) is not None
+        }
+        student = AuraForSpeechQA.from_pretrained(
+            section.student, base_model_name_or_path=section.base_model, **settings
+        )
+        return student, AuraProcessor.from_pretrained(section.student)
     student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
     if section.init_from_teacher and teacher is not None:
         student.init_audio_embedding_from_teacher(teacher.encoder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from .collator import AUGMENTATION_SEED_KEY
 
@@ -56,3 +56,55 @@ class NumberedStream(IterableDataset):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for number, row in enumerate(self.dataset):
             yield self.seeds.add_to(row, number)
+
+
+def seconds_of(dataset: Any) -> Sequence[float]:
+    """Seconds of audio of each row of a dataset that knows them: `dataset.seconds`, as the rows of a recipe may have.
+
+    Raises:
+        ValueError: the dataset does not know them.
+    """
+    seconds = getattr(dataset, "seconds", None)
+    if seconds is None or len(seconds) != len(dataset):
+        raise ValueError(
+            "`train_sampling_strategy='group_by_length'` needs the length of every clip: sources of a recipe with a column "
+            "`seconds`, or a dataset with an attribute `seconds`. Use 'random' otherwise."
+        )
+    return seconds
+
+
+class LengthGroupedBatches(Sampler[int]):
+    """Random order, in which the rows of an optimisation step have clips of about the same length, so that little is padded.
+
+    All rows are shuffled, sorted by length within groups of 50 steps, cut into steps, and the steps shuffled: unlike transformers'
+    sampler, long and short clips do not take turns over the epoch.
+
+    The order depends on the rows' seed and epoch alone, so it is the same in every process and after a resume.
+
+    Args:
+        rows: over a dataset with `seconds`.
+        step_size: rows of one step, over all processes and micro-batches.
+    """
+
+    steps_per_group = 50
+
+    def __init__(self, rows: NumberedRows, step_size: int) -> None:
+        self.seconds = np.asarray(seconds_of(rows.dataset))
+        self.seeds = rows.seeds
+        self.step_size = step_size
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self.seeds.seed, int(self.seeds.epoch)])
+        order = generator.permutation(len(self.seconds))
+        steps: list[np.ndarray] = []
+        for start in range(0, len(order), self.steps_per_group * self.step_size):
+            group = order[start : start + self.steps_per_group * self.step_size]
+            group = group[np.argsort(self.seconds[group], kind="stable")]
+            steps += np.split(group, range(self.step_size, len(group), self.step_size))
+        whole = [step for step in steps if len(step) == self.step_size]
+        rest = [step for step in steps if len(step) < self.step_size]
+        for step in [whole[index] for index in generator.permutation(len(whole))] + rest:
+            yield from step.tolist()

@@ -10,7 +10,8 @@ from torch import nn
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
-from .losses import AnswerKLLoss, CosineLoss, LanguageModelingLoss, MSELoss
+from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss
+from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Terms:
     distillation: bool
     language_modeling: bool
     answer_kl: bool
+    ctc: bool = False
 
 
 class StudentLosses(nn.Module):
@@ -33,18 +35,25 @@ class StudentLosses(nn.Module):
         student: the student.
         heads: `None` if there is no distillation.
         answer_kl_temperature: of the answer KL.
+        transcript_heads: `None` if there is no CTC loss.
     """
 
     def __init__(
-        self, student: AuraForSpeechQA, heads: DistillationHeads | None, answer_kl_temperature: float = 1.0
+        self,
+        student: AuraForSpeechQA,
+        heads: DistillationHeads | None,
+        answer_kl_temperature: float = 1.0,
+        transcript_heads: TranscriptHeads | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.heads = heads
+        self.transcript_heads = transcript_heads
         self.cosine_loss = CosineLoss()
         self.mse_loss = MSELoss()
         self.language_modeling_loss = LanguageModelingLoss()
         self.answer_kl_loss = AnswerKLLoss(answer_kl_temperature)
+        self.ctc_loss = CTCLoss()
 
     @property
     def num_pairs(self) -> int:
@@ -64,6 +73,8 @@ class StudentLosses(nn.Module):
         gold_attention_mask: torch.Tensor | None = None,
         gold_labels: torch.Tensor | None = None,
         answer_kl_mask: torch.Tensor | None = None,
+        transcript_symbols: torch.Tensor | None = None,
+        transcript_lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Sums over tokens, to be divided by the tokens of the whole optimisation step.
 
@@ -74,16 +85,19 @@ class StudentLosses(nn.Module):
             others: what [`AuraDataCollator`] returns.
 
         Returns:
-            `torch.FloatTensor` of shape `(4 + num_pairs,)`: cosine and MSE (each the mean over pairs, summed over audio
-            tokens), cross-entropy, answer KL (summed over their tokens); then the cosine distance of each pair.
+            `torch.FloatTensor` of shape `(5 + num_pairs,)`: cosine and MSE (each the mean over pairs, summed over audio
+            tokens), cross-entropy, answer KL (summed over their tokens), CTC (the mean over its layers, summed over clips); then
+            the cosine distance of each pair.
         """
-        sums = [torch.zeros((), device=input_ids.device)] * 4
+        sums = [torch.zeros((), device=input_ids.device)] * 5
         pair_sums = [torch.zeros((), device=input_ids.device)] * self.num_pairs
         num_layers = self.student.config.text_config.num_hidden_layers
         uses_head = terms.language_modeling or terms.answer_kl
         audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
-        if not uses_head and self.heads is not None:
-            num_layers = self.heads.deepest_student_layer + 1
+        if not uses_head and (self.heads is not None or self.transcript_heads is not None):
+            num_layers = 0 if self.heads is None else self.heads.deepest_student_layer + 1
+            if self.transcript_heads is not None:
+                num_layers = max(num_layers, *self.transcript_heads.layers)
             # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.
             columns = int((audio_positions % max(input_ids.shape[1], 1)).max()) + 1 if len(audio_positions) else 0
             audio_positions = (
@@ -98,11 +112,13 @@ class StudentLosses(nn.Module):
                 input_features=input_features,
                 input_features_mask=input_features_mask,
                 num_hidden_layers=num_layers,
-                output_hidden_states=terms.distillation,
+                output_hidden_states=terms.distillation or terms.ctc,
                 use_cache=False,
             )
             if terms.distillation and targets is not None:
                 sums[0], sums[1], pair_sums = self._distillation(outputs.hidden_states, audio_positions, targets)
+            if terms.ctc and transcript_symbols is not None and transcript_lengths is not None:
+                sums[4] = self._ctc(outputs.hidden_states, input_ids, transcript_symbols, transcript_lengths)
             if uses_head:
                 sums[2], sums[3] = self._language_modeling(
                     outputs.last_hidden_state,
@@ -138,6 +154,22 @@ class StudentLosses(nn.Module):
             cosine_sums.append(self.cosine_loss(prediction, target).sum())
             mse_sums.append(self.mse_loss(prediction, target).sum())
         return torch.stack(cosine_sums).mean(), torch.stack(mse_sums).mean(), [s.detach() for s in cosine_sums]
+
+    def _ctc(
+        self,
+        hidden_states: tuple[torch.Tensor, ...],
+        input_ids: torch.Tensor,
+        transcript_symbols: torch.Tensor,
+        transcript_lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        assert self.transcript_heads is not None
+        is_audio = input_ids == self.student.config.audio_token_id
+        steps = is_audio.sum(-1) * STEPS_PER_TOKEN
+        losses = [
+            self.ctc_loss(logits, steps, transcript_symbols, transcript_lengths).sum()
+            for logits in self.transcript_heads(hidden_states, is_audio)
+        ]
+        return torch.stack(losses).mean()
 
     def _language_modeling(
         self,
@@ -177,6 +209,8 @@ class StudentLosses(nn.Module):
         if not len(audio_positions) or not input_ids.numel():
             return True
         if self.heads is not None and (not terms.distillation or targets is None):
+            return True
+        if self.transcript_heads is not None and not terms.ctc:
             return True
         return num_layers < self.student.config.lora_num_layers
 

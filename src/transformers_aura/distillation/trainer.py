@@ -24,20 +24,22 @@ from ..modeling.composition import load_adapter_weights
 from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
+from .augmentation import WaveformAugmentation
 from .collator import IGNORED_LABEL, AuraDataCollator
 from .heads import HEADS_FILE_NAME, DistillationHeads, TeacherStatistics
-from .rows import NumberedRows, NumberedStream
+from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
 from .student_losses import StudentLosses, Terms
 from .targets import TeacherTargets
 from .teacher import AuraTeacher
 from .training_args import AuraTrainingArguments
+from .transcript_heads import TRANSCRIPT_HEADS_FILE_NAME, TranscriptHeads
 
 
 logger = logging.get_logger(__name__)
 
 HISTORY_FILE_NAME = "training_history.jsonl"
 
-_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss")
+_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss")
 
 
 @dataclass
@@ -46,8 +48,8 @@ class AuraTrainingOutput(ModelOutput):
 
     Attributes:
         loss (`torch.FloatTensor` of shape `(1,)`): weighted sum, normalised over the whole optimisation step.
-        sums (`torch.FloatTensor` of shape `(4 + num_pairs,)`): see [`StudentLosses`].
-        counts (`torch.FloatTensor` of shape `(4 + num_pairs,)`): tokens that each sum is over, in this batch.
+        sums (`torch.FloatTensor` of shape `(5 + num_pairs,)`): see [`StudentLosses`].
+        counts (`torch.FloatTensor` of shape `(5 + num_pairs,)`): tokens that each sum is over, in this batch.
     """
 
     loss: torch.FloatTensor | None = None
@@ -85,6 +87,7 @@ class AuraTrainer(Trainer):
         callbacks (`list` of [`~transformers.TrainerCallback`], *optional*): further callbacks.
         optimizers (`tuple`, *optional*): as in [`~transformers.Trainer`].
         context_texts (`Sequence[str]`, *optional*): texts for `args.context_probability`.
+        augmentation ([`WaveformAugmentation`], *optional*): rooms, microphones and noise for the student's ears.
 
     Attributes:
         heads ([`DistillationHeads`] or `None`): the heads, trained so far.
@@ -122,6 +125,7 @@ class AuraTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
         context_texts: Sequence[str] | None = None,
+        augmentation: WaveformAugmentation | None = None,
     ) -> None:
         args = AuraTrainingArguments("aura_student") if args is None else args
         if not isinstance(model, AuraForSpeechQA):
@@ -138,7 +142,7 @@ class AuraTrainer(Trainer):
             data_collator = AuraDataCollator(
                 processing_class,
                 keep_text_only_rows=keep_text_only_rows,
-                labels_required=args.uses_language_modeling,
+                labels_required=args.uses_language_modeling or args.uses_ctc,
                 return_waveforms=args.uses_distillation,
                 return_gold_prompts=args.uses_answer_kl,
                 max_length=args.max_length,
@@ -146,6 +150,8 @@ class AuraTrainer(Trainer):
                 context_texts=context_texts,
                 context_probability=args.context_probability,
                 context_max_words=args.context_max_words,
+                augmentation=augmentation,
+                return_transcript_symbols=args.uses_ctc,
             )
         if not keep_text_only_rows:
             train_dataset = _without_text_only_rows(train_dataset)
@@ -194,7 +200,17 @@ class AuraTrainer(Trainer):
                 args.time_alignment,
                 args.teacher_cache_dir,
             )
-        self.losses = StudentLosses(model, self.heads, args.answer_kl_temperature).to(args.device)
+        self.transcript_heads: TranscriptHeads | None = None
+        if args.uses_ctc:
+            num_layers = model.config.text_config.num_hidden_layers
+            if max(args.parsed_ctc_layers) > num_layers:
+                raise ValueError(f"`ctc_layers={args.ctc_layers}`: the LLM has {num_layers} layers.")
+            self.transcript_heads = TranscriptHeads(
+                args.parsed_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
+            ).to(args.device)
+        self.losses = StudentLosses(model, self.heads, args.answer_kl_temperature, self.transcript_heads).to(
+            args.device
+        )
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.losses
         self._log = _LogAccumulator(len(_TERMS) + self.losses.num_pairs, args.device)
@@ -208,8 +224,9 @@ class AuraTrainer(Trainer):
     @property
     def loss_weights(self) -> dict[str, float]:
         """Weight of each term of the loss."""
-        values = (self.args.cosine_weight, self.args.mse_weight, self.args.lm_weight, self.args.answer_kl_weight)
-        in_use = (self.args.uses_distillation,) * 2 + (self.args.uses_language_modeling, self.args.uses_answer_kl)
+        args = self.args
+        values = (args.cosine_weight, args.mse_weight, args.lm_weight, args.answer_kl_weight, args.ctc_weight)
+        in_use = (args.uses_distillation,) * 2 + (args.uses_language_modeling, args.uses_answer_kl, args.uses_ctc)
         return {name: value if used else 0.0 for name, value, used in zip(_TERMS, values, in_use, strict=True)}
 
     def _terms(self, training: bool) -> Terms:
@@ -218,15 +235,19 @@ class AuraTrainer(Trainer):
             distillation=self.args.uses_distillation,
             language_modeling=self.args.uses_language_modeling and not warming_up,
             answer_kl=self.args.uses_answer_kl and not warming_up,
+            ctc=self.args.uses_ctc,
         )
 
     def _token_counts(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Tokens that each sum of [`StudentLosses`] is over, `(4 + num_pairs,)`, float32, without a device sync."""
+        """Tokens that each sum of [`StudentLosses`] is over, `(5 + num_pairs,)`, float32, without a device sync."""
         audio_tokens = batch["input_ids"].eq(self.model.config.audio_token_id).sum()
         label_tokens = batch["labels"][:, 1:].ne(IGNORED_LABEL).sum()
         kl_tokens = batch["answer_kl_mask"].sum() if "answer_kl_mask" in batch else torch.zeros_like(label_tokens)
+        characters = (
+            batch["transcript_lengths"].sum() if "transcript_lengths" in batch else torch.zeros_like(label_tokens)
+        )
         pairs = [audio_tokens] * self.losses.num_pairs
-        return torch.stack([audio_tokens, audio_tokens, label_tokens, kl_tokens, *pairs]).float()
+        return torch.stack([audio_tokens, audio_tokens, label_tokens, kl_tokens, characters, *pairs]).float()
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
@@ -259,7 +280,7 @@ class AuraTrainer(Trainer):
         weights = values.new_tensor(list(self.loss_weights.values()))
         # Processes average their gradients, but the sums are normalised over all of them.
         loss = (weights * values[: len(_TERMS)]).sum() * self.accelerator.num_processes
-        is_used = [terms.distillation] * 2 + [terms.language_modeling, terms.answer_kl]
+        is_used = [terms.distillation] * 2 + [terms.language_modeling, terms.answer_kl, terms.ctc]
         is_used += [terms.distillation] * self.losses.num_pairs
         self._log.add(values.detach(), counts, is_used, self.current_gradient_accumulation_steps)
         return (loss, AuraTrainingOutput(loss, sums, counts)) if return_outputs else loss
@@ -284,9 +305,8 @@ class AuraTrainer(Trainer):
         groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
         for name, parameter in self.losses.named_parameters():
             if parameter.requires_grad:
-                part = (
-                    "heads" if name.startswith("heads.") else "audio_embedding" if ".embed_audio." in name else "lora"
-                )
+                is_head = name.startswith(("heads.", "transcript_heads."))
+                part = "heads" if is_head else "audio_embedding" if ".embed_audio." in name else "lora"
                 # Norm gains and biases are vectors, which weight decay should not pull to zero.
                 groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
         self.optimizer = optimizer_class(
@@ -320,10 +340,17 @@ class AuraTrainer(Trainer):
             self.train_dataset = dataset
         return loader
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, NumberedRows):
+            return super()._get_train_sampler(train_dataset)
+        step_size = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        return LengthGroupedBatches(dataset, step_size)
+
     @property
     def eval_collator(self) -> AuraDataCollator:
         """The data collator without augmentation."""
-        return replace(self.data_collator, random_gain_db=0.0, context_probability=0.0)
+        return replace(self.data_collator, random_gain_db=0.0, context_probability=0.0, augmentation=None)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As for evaluation."""
@@ -486,6 +513,8 @@ class AuraTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.heads is not None and self.args.should_save:
             self.heads.save(Path(output_dir) / HEADS_FILE_NAME)
+        if self.transcript_heads is not None and self.args.should_save:
+            self.transcript_heads.save(Path(output_dir) / TRANSCRIPT_HEADS_FILE_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""
@@ -499,6 +528,8 @@ class AuraTrainer(Trainer):
         load_adapter_weights(self.model, folder / SAFE_WEIGHTS_NAME)
         if self.heads is not None:
             self.heads.load_from(folder / HEADS_FILE_NAME)
+        if self.transcript_heads is not None:
+            self.transcript_heads.load_from(folder / TRANSCRIPT_HEADS_FILE_NAME)
 
     def _load_best_model(self) -> None:
         logger.info(f"Loading the best model from {self.state.best_model_checkpoint} ({self.state.best_metric}).")

@@ -44,6 +44,12 @@ class AuraTrainingArguments(TrainingArguments):
 
         > Parameters that control the distillation
 
+        ctc_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of connectionist temporal classification: characters of the transcript from the states at the audio positions,
+            through heads that are dropped after training. 0 = off.
+        ctc_layers (`str` or `list`, *optional*, defaults to `"[0]"`):
+            Depths whose states tell the characters (also as JSON text): 0 = the patch embedding's output, `n` = the first `n`
+            decoder layers.
         cosine_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the cosine distance.
         mse_weight (`float`, *optional*, defaults to `1.0`):
@@ -105,6 +111,10 @@ class AuraTrainingArguments(TrainingArguments):
     answer_kl_temperature: float = field(default=1.0, metadata={"help": "Temperature of the answer KL."})
 
     # Parameters that control the distillation
+    ctc_weight: float = field(default=0.0, metadata={"help": "Weight of the CTC loss on the transcript's characters."})
+    ctc_layers: str = field(
+        default="[0]", metadata={"help": "Depths whose states tell the characters, as JSON: [0, 12]."}
+    )
     cosine_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine distance."})
     mse_weight: float = field(default=1.0, metadata={"help": "Weight of the mean squared error."})
     layer_mapping: str = field(
@@ -145,7 +155,8 @@ class AuraTrainingArguments(TrainingArguments):
         self._check_choice("time_alignment", TIME_ALIGNMENTS)
         self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
         _parse_layer_mapping(self.layer_mapping)
-        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight")
+        _parse_ctc_layers(self.ctc_layers)
+        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "ctc_weight")
         for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("normalization_clips", "context_max_words"):
@@ -161,7 +172,7 @@ class AuraTrainingArguments(TrainingArguments):
                 f"`distillation_warmup_steps={self.distillation_warmup_steps}` makes sense with `supervision='both'` only, "
                 f"got {self.supervision!r}."
             )
-        if not self.uses_language_modeling and not self.uses_distillation:
+        if not self.uses_language_modeling and not self.uses_distillation and not self.uses_ctc:
             raise ValueError(
                 f"Nothing is left to learn: with `supervision={self.supervision!r}` all weights of its losses are 0."
             )
@@ -176,16 +187,26 @@ class AuraTrainingArguments(TrainingArguments):
         if self.accelerator_config is None:
             self.accelerator_config = {"dispatch_batches": False}
         super().__post_init__()
-        if self.train_sampling_strategy not in ("random", "sequential"):
+        if self.train_sampling_strategy not in ("random", "sequential", "group_by_length"):
             raise ValueError(
                 f"`train_sampling_strategy={self.train_sampling_strategy!r}` needs token lengths in the dataset, which rows "
-                "with audio do not have. Use 'random' or 'sequential'."
+                "with audio do not have. Use 'random', 'sequential' or 'group_by_length' (by `seconds`)."
             )
 
     @property
     def parsed_layer_mapping(self) -> LayerMapping:
         """`layer_mapping`, pairs as a list of tuples."""
         return _parse_layer_mapping(self.layer_mapping)
+
+    @property
+    def parsed_ctc_layers(self) -> list[int]:
+        """`ctc_layers` as a list."""
+        return _parse_ctc_layers(self.ctc_layers)
+
+    @property
+    def uses_ctc(self) -> bool:
+        """Whether the characters of the transcript are read off the audio positions."""
+        return self.supervision != "distillation" and self.ctc_weight > 0
 
     @property
     def uses_distillation(self) -> bool:
@@ -210,6 +231,19 @@ class AuraTrainingArguments(TrainingArguments):
     def _check(self, name: str, is_valid: bool, requirement: str) -> None:
         if not is_valid:
             raise ValueError(f"`{name}` must be {requirement}, got {getattr(self, name)!r}.")
+
+
+def _parse_ctc_layers(value: Any) -> list[int]:
+    """A list of depths, or one as JSON text."""
+    layers = value
+    if isinstance(value, str):
+        try:
+            layers = json.loads(value)
+        except json.JSONDecodeError:
+            layers = None
+    if not isinstance(layers, list) or not layers or not all(type(layer) is int and layer >= 0 for layer in layers):
+        raise ValueError(f"`ctc_layers` must be a list of depths such as [0, 12], got {value!r}.")
+    return layers
 
 
 def _parse_layer_mapping(value: Any) -> LayerMapping:

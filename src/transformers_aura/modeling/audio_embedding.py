@@ -9,12 +9,38 @@ from ..processing.audio_tokens import num_audio_tokens
 from .configuration_aura import AuraAudioConfig
 
 
+class CausalConvBlock(nn.Module):
+    """A residual depthwise-separable convolution in ConvNeXt's layout (arXiv 2201.03545), padded on the left only.
+
+    Depthwise convolution over 7 steps -> RMSNorm -> Linear to twice the width -> GELU -> Linear back, added to the input.
+
+    Args:
+        width (`int`): channels.
+        eps (`float`): epsilon of the norm.
+    """
+
+    kernel_size = 7
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, self.kernel_size, groups=width)
+        self.norm = nn.RMSNorm(width, eps=eps)
+        self.expand = nn.Linear(width, 2 * width)
+        self.reduce = nn.Linear(2 * width, width)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """`(num_audios, steps, width)` in and out; step `t` depends on the steps `t - 6` to `t`."""
+        mixed = self.depthwise(nn.functional.pad(states.transpose(1, 2), (self.kernel_size - 1, 0))).transpose(1, 2)
+        return states + self.reduce(nn.functional.gelu(self.expand(self.norm(mixed))))
+
+
 class AuraAudioEmbedding(nn.Module):
     """Turns groups of `frames_per_token` log-mel frames into audio embeddings of the LLM's width.
 
     `conv`: Whisper's stem layout (two convolutions of width 3 with GELU, the second of stride 2), padded on the left
-    only, so that an audio token depends on no later frame; then its `frames_per_token / 2` outputs side by side
-    -> Linear -> RMSNorm with a learned gain. `linear`: the frames side by side -> Linear -> RMSNorm.
+    only, so that an audio token depends on no later frame; `conv_blocks` residual convolutions, causal too; then the
+    `frames_per_token / 2` outputs side by side -> Linear -> RMSNorm with a learned gain. `linear`: the frames side by
+    side -> Linear -> RMSNorm.
 
     Args:
         config ([`AuraAudioConfig`]): what an audio token sees.
@@ -33,6 +59,9 @@ class AuraAudioEmbedding(nn.Module):
             patch_size = config.conv_width * config.frames_per_token // 2
         else:
             patch_size = config.num_mel_bins * config.frames_per_token
+        self.blocks = nn.ModuleList(
+            CausalConvBlock(config.conv_width, config.rms_norm_eps) for _ in range(config.conv_blocks)
+        )
         self.proj = nn.Linear(patch_size, hidden_size)
         self.norm = nn.RMSNorm(hidden_size, eps=config.rms_norm_eps)
 
@@ -65,6 +94,8 @@ class AuraAudioEmbedding(nn.Module):
             states = nn.functional.gelu(self.conv1(nn.functional.pad(states, (2, 0))))
             states = nn.functional.gelu(self.conv2(nn.functional.pad(states, (1, 0))))
             frames = states.transpose(1, 2)
+        for block in self.blocks:
+            frames = block(frames)
         embeddings = self.norm(self.proj(frames.reshape(num_audios, num_tokens, -1)))
         clip_tokens = num_audio_tokens(input_features_mask.sum(-1), self.frames_per_token)
         token_mask = torch.arange(num_tokens, device=embeddings.device) < clip_tokens.unsqueeze(-1)

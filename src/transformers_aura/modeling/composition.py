@@ -71,7 +71,14 @@ def compose_student(
     return _attach_adapter(student, config)
 
 
-_PATCH_SETTINGS = {"num_mel_bins", "frames_per_token", "patch_embedding", "conv_width", "tokens_per_block"}
+_PATCH_SETTINGS = {
+    "num_mel_bins",
+    "frames_per_token",
+    "patch_embedding",
+    "conv_width",
+    "conv_blocks",
+    "tokens_per_block",
+}
 
 
 def _audio_config(given: AuraAudioConfig | dict[str, Any] | None, settings: dict[str, Any]) -> AuraAudioConfig:

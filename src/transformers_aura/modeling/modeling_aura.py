@@ -20,7 +20,7 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 from ..package_data import resolve_student
 from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
-from .audio_embedding import AuraAudioEmbedding
+from .audio_embedding import AuraAudioEmbedding, CausalConvBlock
 from .configuration_aura import AuraAudioConfig, AuraConfig
 
 
@@ -60,6 +60,15 @@ class AuraPreTrainedModel(PreTrainedModel):
                 if layer is not None:
                     nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
                     nn.init.zeros_(layer.bias)
+            nn.init.ones_(module.norm.weight)
+        elif isinstance(module, CausalConvBlock):
+            for layer in (module.depthwise, module.expand):
+                nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+                nn.init.zeros_(layer.bias)
+            nn.init.normal_(
+                module.reduce.weight, std=0.1 * module.reduce.in_features**-0.5
+            )  # begins near the identity
+            nn.init.zeros_(module.reduce.bias)
             nn.init.ones_(module.norm.weight)
         else:
             super()._init_weights(module)
@@ -364,7 +373,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
             gguf_file: name of the GGUF file inside `base_model`, when that is a hub id or folder.
             revision: commit, branch or tag of `base_model`; what it resolves to is kept in the config.
             audio_config: settings of the patch embedding, an [`AuraAudioConfig`] or its fields as a `dict`. Its fields
-                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `tokens_per_block`) may be given
+                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `conv_blocks`, `tokens_per_block`) may be given
                 as keyword arguments too.
             lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
             kwargs: fields of [`AuraAudioConfig`]; all others go to the stock loader (`dtype`, `device_map`,

@@ -7,8 +7,9 @@ micro-batches and processes.
 
 from .answer_kl import AnswerKLLoss
 from .cosine import CosineLoss
+from .ctc import CTCLoss
 from .language_modeling import LanguageModelingLoss
 from .mse import MSELoss
 
 
-__all__ = ["AnswerKLLoss", "CosineLoss", "LanguageModelingLoss", "MSELoss"]
+__all__ = ["AnswerKLLoss", "CTCLoss", "CosineLoss", "LanguageModelingLoss", "MSELoss"]

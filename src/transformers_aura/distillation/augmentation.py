@@ -1,0 +1,166 @@
+"""What the student hears in place of the clean clip: rooms, microphones, telephone lines, noise and other people's speech.
+
+Nothing here moves a sound in time, so the teacher's states of the clean clip stay the right targets: the student learns to hear
+through the noise what the teacher hears without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..processing.audio_loading import load_audio
+
+
+SAMPLING_RATE = 16000
+
+
+@dataclass(frozen=True)
+class WaveformAugmentation:
+    """Draws what happens to a clip; each effect with a probability of its own.
+
+    Args:
+        noise_files: recordings of background noise, any length; a piece of one is drawn, played forwards or backwards.
+        noise_probability: share of clips with noise: a recording, steady coloured noise, or babble.
+        babble_probability: share of the noisy clips whose noise is other clips of the batch at once.
+        steady_probability: share of the noisy clips whose noise is steady and coloured. The rest is `noise_files`, if there are any.
+        snr_db: lowest and highest signal-to-noise ratio in decibels, see [`mix`].
+        room_probability: share of clips with a reverberation tail of 0.1 to 0.5 s.
+        equalizer_db: standard deviation of a smooth random frequency response, in decibels.
+        telephone_probability: share of clips cut to the telephone band (300 to 3400 Hz).
+    """
+
+    noise_files: Sequence[str] = ()
+    noise_probability: float = 0.0
+    babble_probability: float = 0.2
+    steady_probability: float = 0.2
+    snr_db: tuple[float, float] = (3.0, 30.0)
+    room_probability: float = 0.0
+    equalizer_db: float = 0.0
+    telephone_probability: float = 0.0
+    _noises: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "noise_probability",
+            "babble_probability",
+            "steady_probability",
+            "room_probability",
+            "telephone_probability",
+        ):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1, got {getattr(self, name)}.")
+        if self.equalizer_db < 0:
+            raise ValueError(f"`equalizer_db` must be at least 0, got {self.equalizer_db}.")
+        if self.snr_db[0] > self.snr_db[1]:
+            raise ValueError(f"`snr_db` must be (lowest, highest), got {tuple(self.snr_db)}.")
+        for path in self.noise_files:
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"`noise_files` names {path}, which is not there.")
+            self._noises.append(load_audio(path))
+
+    def __call__(
+        self, waveform: np.ndarray, others: Sequence[np.ndarray], generator: np.random.Generator
+    ) -> np.ndarray:
+        """The clip as it is heard.
+
+        Args:
+            waveform (`(samples,)`): the clean clip, float32, 16 kHz.
+            others: further clips that may babble.
+            generator: what is drawn from; the same state gives the same result.
+
+        Returns:
+            `np.ndarray` of shape `(samples,)`, float32: as long as the clip, at about its loudness.
+        """
+        level = float(np.abs(waveform).max())
+        if level == 0:
+            return waveform
+        heard = waveform
+        if generator.random() < self.room_probability:
+            heard = reverberate(heard, generator)
+        heard = equalize(heard, self.equalizer_db, generator.random() < self.telephone_probability, generator)
+        if generator.random() < self.noise_probability:
+            heard = mix(heard, self._draw_noise(len(heard), others, generator), generator.uniform(*self.snr_db))
+        return (heard * np.float32(level / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
+
+    def _draw_noise(
+        self, num_samples: int, others: Sequence[np.ndarray], generator: np.random.Generator
+    ) -> np.ndarray:
+        kind = generator.random()
+        if kind < self.babble_probability and others:
+            talkers = generator.integers(len(others), size=int(generator.integers(1, 5)))
+            return sum(excerpt(others[index], num_samples, generator) for index in talkers)  # type: ignore[return-value]
+        if kind < self.babble_probability + self.steady_probability or not self._noises:
+            return coloured_noise(num_samples, generator)
+        noise = excerpt(self._noises[int(generator.integers(len(self._noises)))], num_samples, generator)
+        return equalize(noise, 3.0, False, generator)
+
+
+def mix(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """`speech + gain * noise` at a signal-to-noise ratio of `snr_db` decibels.
+
+    The ratio is that of the mean power of the speech where somebody speaks to the mean power of the noise. Somebody speaks in the
+    frames of 20 ms whose power is within 30 dB of the loudest frame's: pauses would else make the noise weaker the longer they are.
+
+    Args:
+        speech, noise (`(samples,)`): of the same length and sampling rate.
+    """
+    if len(speech) != len(noise):
+        raise ValueError(f"Speech and noise must be of the same length, got {len(speech)} and {len(noise)} samples.")
+    noise_power = float(np.mean(np.square(noise, dtype=np.float64)))
+    if noise_power == 0:
+        return speech
+    gain = np.sqrt(active_power(speech) / noise_power * 10 ** (-snr_db / 10))
+    return (speech + np.float32(gain) * noise).astype(np.float32)
+
+
+def active_power(speech: np.ndarray, frame: int = SAMPLING_RATE // 50) -> float:
+    """Mean power of the frames of `speech` that are within 30 dB of the loudest."""
+    padded = np.pad(speech.astype(np.float64), (0, -len(speech) % frame))
+    powers = np.square(padded).reshape(-1, frame).mean(axis=1)
+    return float(powers[powers >= 1e-3 * powers.max()].mean())
+
+
+def excerpt(recording: np.ndarray, num_samples: int, generator: np.random.Generator) -> np.ndarray:
+    """`num_samples` of a recording from a drawn place on, from its start again where it ends; backwards every other time."""
+    start = int(generator.integers(len(recording)))
+    piece = np.resize(np.roll(recording, -start), num_samples)
+    return piece[::-1] if generator.random() < 0.5 else piece
+
+
+def coloured_noise(num_samples: int, generator: np.random.Generator) -> np.ndarray:
+    """Steady noise between white and brown."""
+    frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLING_RATE)
+    spectrum = np.fft.rfft(generator.standard_normal(num_samples))
+    spectrum *= np.maximum(frequencies, 50) ** -generator.uniform(0, 1)
+    return np.fft.irfft(spectrum, num_samples).astype(np.float32)
+
+
+def reverberate(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A room: the direct sound, where it was, and a tail of noise that dies away."""
+    decay_seconds = generator.uniform(0.1, 0.5)
+    time = np.arange(int(decay_seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    tail = generator.standard_normal(len(time)) * 10 ** (-3 * time / decay_seconds)
+    tail *= 10 ** (-generator.uniform(3, 16) / 20) / np.linalg.norm(tail)
+    tail[0] += 1
+    num_fft = 1 << (len(speech) + len(tail) - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(speech, num_fft) * np.fft.rfft(tail, num_fft), num_fft)[: len(speech)].astype(
+        np.float32
+    )
+
+
+def equalize(speech: np.ndarray, decibels: float, telephone: bool, generator: np.random.Generator) -> np.ndarray:
+    """A smooth random frequency response of `decibels` standard deviation at seven corners, and the telephone band if asked for."""
+    if decibels == 0 and not telephone:
+        return speech
+    corners = np.array([60, 150, 400, 1000, 2500, 5000, 8000])
+    num_fft = 1 << (len(speech) - 1).bit_length()
+    frequencies = np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE)
+    response = np.interp(np.log(frequencies + 1), np.log(corners), generator.normal(0, decibels, size=len(corners)))
+    if telephone:
+        response -= 40 * ((frequencies < 300) | (frequencies > 3400))
+    spectrum = np.fft.rfft(speech, num_fft) * 10 ** (response / 20)
+    return np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)

@@ -1,0 +1,293 @@
+"""Builds the student's corpus: what the training voices say, and recordings of real people.
+
+    python -m student.corpus outputs/corpus [--seed 0] [--scale 1.0] [--workers 2] [--only orders questions]
+
+Everything follows from the seed: a clip is planned from `(seed, part, engine, number)` alone. A shard (one Parquet file with the clips' FLAC
+bytes) is the unit of work and appears when it is whole, so a build that was killed goes on with the shards that are missing. Test voices,
+test questions and validation clips never enter: the build checks every clip against `student.reserved` and stops otherwise.
+
+| part | what is said | columns that teach |
+|---|---|---|
+| orders | orders of the grammar | transcript; JSON answer |
+| questions | short questions | transcript; the LLM's own answer |
+| sentences | general sentences | transcript |
+| real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
+| prompts | studio prompts by one real person, likewise | transcript |
+"""
+
+import argparse
+import io
+import json
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from student.recordings import order_recordings, order_transcripts, prompt_recordings, read_speech
+from student.reserved import check_clip, is_validation_clip
+from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
+from student.texts.orders import ORDER_QUESTION, OrderGrammar
+from student.voices import Voice, draw_voice, missing_engines, speak
+
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+CLIPS_PER_SHARD = 100
+
+# Clips of each part and engine at scale 1. Kokoro, the best voices, speak at 3.5 times real time a core; the others at 50 and more.
+NUM_CLIPS = {
+    "orders": {"hibari": 2000, "flite": 1500, "pico": 1000, "kokoro": 800},
+    "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
+    "sentences": {"hibari": 4000, "flite": 2500, "pico": 1500, "kokoro": 900},
+}
+NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60}
+VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip to make: what is said, what it means, and how it is said. `seed` settles everything else about its sound.
+
+    Attributes:
+        recording: file of a real person's recording that it is made of; `None` = a voice speaks it.
+        rate: speed of speaking, relative to the voice's or the person's own.
+        tract: see [`change_tract`].
+    """
+
+    part: str
+    transcript: str | None
+    question: str | None
+    answer: str | None
+    speaker: str
+    rate: float
+    tract: float
+    pitch: float
+    seed: int
+    recording: str | None = None
+
+
+@lru_cache
+def order_grammar() -> OrderGrammar:
+    """The grammar, read once."""
+    return OrderGrammar()
+
+
+def plan_spoken(part: str, engine: str, numbers: range, seed: int, validation: bool = False) -> list[Clip]:
+    """Clips number `numbers` of a part that an engine's voices speak."""
+    split = "validation" if validation else "train"
+    return [
+        _plan_spoken(part, engine, random.Random(f"{seed} {split} {part} {engine} {number}"), number, validation)
+        for number in numbers
+    ]
+
+
+def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, validation: bool) -> Clip:
+    question = answer = None
+    if part == "orders":
+        grammar = order_grammar()
+        order = grammar.sample(generator)
+        # One text in 16 is heard in validation only.
+        while _is_validation_text(order.text) != validation:
+            order = grammar.sample(generator)
+        transcript, question, answer = order.text, ORDER_QUESTION, grammar.json_answer(order.slots)
+    elif part == "questions":
+        from student.texts.questions import load_questions
+
+        questions = [item for item in load_questions() if _is_validation_text(item.question) == validation]
+        item = questions[number % len(questions)] if not validation else generator.choice(questions)
+        transcript, answer = item.question, item.answer
+    else:
+        from student.texts.sentences import load_sentences
+
+        sentences = [text for text in load_sentences() if _is_validation_text(text) == validation]
+        # Every engine begins elsewhere in the list, and passes over all of it before it repeats a sentence.
+        start = random.Random(engine).randrange(len(sentences))
+        transcript = sentences[(start + number) % len(sentences)]
+    voice = draw_voice(engine, generator)
+    return Clip(
+        part, transcript, question, answer, str(voice),
+        rate=round(generator.uniform(0.85, 1.25), 3),
+        tract=round(generator.uniform(*voice.tract), 3),
+        pitch=round(generator.uniform(*voice.pitch), 3),
+        seed=generator.getrandbits(32),
+    )  # fmt: skip
+
+
+def _is_validation_text(text: str) -> bool:
+    return random.Random(text).random() < 1 / 16
+
+
+def plan_recorded(part: str, seed: int, shared_data: Path = SHARED_DATA) -> list[Clip]:
+    """Variants of the real recordings of a part; the first of each is the recording as it is."""
+    grammar = order_grammar()
+    clips = []
+    if part == "real_orders":
+        transcripts = order_transcripts()
+        recordings = [
+            item for item in order_recordings(shared_data / "barista") if not is_validation_clip(item.path.name)
+        ]
+    else:
+        recordings = prompt_recordings(shared_data / "asterisk-core-sounds-en.txt")
+    for recording in recordings:
+        for variant in range(VARIANTS_OF_A_RECORDING[part]):
+            generator = random.Random(f"{seed} {part} {recording.path.name} {variant}")
+            bent = variant > 0
+            clips.append(
+                Clip(
+                    part,
+                    transcripts.get(recording.path.name) if part == "real_orders" else recording.transcript,
+                    ORDER_QUESTION if recording.slots is not None else None,
+                    grammar.json_answer(recording.slots) if recording.slots is not None else None,
+                    speaker="real",
+                    rate=1.0,
+                    tract=round(generator.uniform(0.86, 1.16), 3) if bent else 1.0,
+                    pitch=1.0,
+                    seed=generator.getrandbits(32),
+                    recording=str(recording.path),
+                )
+            )
+    return clips
+
+
+def make_clip(clip: Clip) -> np.ndarray:
+    """The samples of `clip`: float32 `(n_samples,)` at 16 kHz within [-1, 1]."""
+    generator = np.random.default_rng(clip.seed)
+    if clip.recording is not None:
+        samples = read_speech(Path(clip.recording))
+        if clip.tract != 1.0:
+            samples = change_tract(samples, SAMPLING_RATE, clip.tract)
+            if generator.random() < 0.7:  # a recording of eight seconds holds some four of speech
+                samples = surround_with_pauses(trim_silence(samples, margin_seconds=0.15), generator)
+        return normalize_level(samples)
+    engine, _, name = clip.speaker.partition(" ")
+    samples, sampling_rate = speak(
+        Voice(engine, name, (1, 1)), clip.transcript, clip.rate / clip.tract, clip.seed, clip.pitch
+    )
+    samples = change_tract(samples, sampling_rate, clip.tract)
+    return normalize_level(surround_with_pauses(trim_silence(samples), generator))
+
+
+def build_corpus(
+    folder: Path,
+    seed: int = 0,
+    scale: float = 1.0,
+    workers: int = 2,
+    parts: Sequence[str] | None = None,
+    shared_data: Path = SHARED_DATA,
+) -> None:
+    """Makes what is missing of a corpus: `folder/PART/train-ENGINE-NUMBER.parquet` and `folder/PART/validation-...parquet`.
+
+    Raises:
+        ValueError: a clip is reserved for testing.
+        RuntimeError: an engine is not installed.
+    """
+    if missing := missing_engines():
+        raise RuntimeError("Voices are missing. " + "; ".join(missing))
+    shards = plan_shards(folder, seed, scale, parts or [*NUM_CLIPS, *VARIANTS_OF_A_RECORDING], shared_data)
+    for clips in shards.values():
+        for clip in clips:
+            check_clip(clip)
+    missing_shards = {path: clips for path, clips in shards.items() if not path.is_file()}
+    print(f"{len(shards) - len(missing_shards)} of {len(shards)} shards are there.", flush=True)
+    start, done, seconds = time.perf_counter(), 0, 0.0
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(write_shard, path, clips): path for path, clips in missing_shards.items()}
+        for future in as_completed(futures):
+            try:
+                seconds += future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            done += 1
+            elapsed = time.perf_counter() - start
+            print(
+                f"{done}/{len(missing_shards)} {futures[future].name}: {seconds / 3600:.2f} h of speech in {elapsed:.0f} s",
+                flush=True,
+            )
+
+
+def plan_shards(
+    folder: Path, seed: int, scale: float, parts: Sequence[str], shared_data: Path = SHARED_DATA
+) -> dict[Path, list[Clip]]:
+    """The clips of every shard, in an order in which all parts and engines advance together."""
+    shards: list[tuple[float, Path, list[Clip]]] = []
+
+    def add(part: str, name: str, clips: list[Clip]) -> None:
+        count = -(-len(clips) // CLIPS_PER_SHARD)
+        for number in range(count):
+            chunk = clips[number * CLIPS_PER_SHARD : (number + 1) * CLIPS_PER_SHARD]
+            shards.append((number / count, folder / part / f"{name}-{number:03d}.parquet", chunk))
+
+    for part in (part for part in NUM_CLIPS if part in parts):
+        for engine, count in NUM_CLIPS[part].items():
+            add(part, f"train-{engine}", plan_spoken(part, engine, range(round(count * scale)), seed))
+            add(
+                part,
+                f"validation-{engine}",
+                plan_spoken(part, engine, range(NUM_VALIDATION_CLIPS[part] // 4), seed, True),
+            )
+    for part in (part for part in VARIANTS_OF_A_RECORDING if part in parts):
+        add(part, "train-real", plan_recorded(part, seed, shared_data))
+    return {path: clips for _, path, clips in sorted(shards, key=lambda shard: (shard[0], str(shard[1])))}
+
+
+def write_shard(path: Path, clips: Sequence[Clip]) -> float:
+    """Makes the clips of a shard and writes it whole. Returns seconds of speech."""
+    from datasets import Audio, Dataset, Features, Value
+
+    rows, seconds = [], 0.0
+    for number, clip in enumerate(clips):
+        samples = make_clip(clip)
+        seconds += len(samples) / SAMPLING_RATE
+        content = io.BytesIO()
+        soundfile.write(content, samples, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+        audio = {"bytes": content.getvalue(), "path": f"{path.stem}-{number:03d}.flac"}
+        rows.append(
+            {
+                "audio": audio,
+                "transcript": clip.transcript,
+                "question": clip.question,
+                "answer": clip.answer,
+                "seconds": len(samples) / SAMPLING_RATE,
+                "plan": json.dumps(asdict(clip) | {"recording": clip.recording and Path(clip.recording).name}),
+            }
+        )
+    text = Value("string")
+    features = Features(
+        {
+            "audio": {"bytes": Value("binary"), "path": text},
+            **dict.fromkeys(("transcript", "question", "answer"), text),
+            "seconds": Value("float32"),
+            "plan": text,
+        }
+    )
+    dataset = Dataset.from_list(rows, features=features).cast_column("audio", Audio(SAMPLING_RATE, decode=False))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    dataset.to_parquet(partial)
+    partial.replace(path)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="clips that voices speak, relative to the full corpus"
+    )
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", nargs="+", choices=[*NUM_CLIPS, *VARIANTS_OF_A_RECORDING], help="parts to build")
+    arguments = parser.parse_args()
+    build_corpus(arguments.folder, arguments.seed, arguments.scale, arguments.workers, arguments.only)
+
+
+if __name__ == "__main__":
+    main()

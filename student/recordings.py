@@ -1,0 +1,106 @@
+"""Recordings of real people for training and validation: spoken orders and studio prompts. Each is skipped, with a sentence, where it is absent."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+
+SAMPLING_RATE = 16000
+ASTERISK_SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
+NOISE_FILE = "kitchen.flac"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording of a person: file, what is said (`None` where nobody wrote it down), and the order's slots if it is one."""
+
+    path: Path
+    transcript: str | None
+    slots: dict[str, str] | None
+
+
+def read_speech(path: Path) -> np.ndarray:
+    """The samples of a file as mono float32 `(n_samples,)` at 16 kHz."""
+    samples, sampling_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return soxr.resample(samples.mean(axis=1), sampling_rate, SAMPLING_RATE).astype(np.float32)
+
+
+def order_recordings(folder: Path) -> list[Recording]:
+    """The real spoken orders of a folder with `manifest.jsonl`; an empty list, said aloud, when there is none."""
+    manifest = folder / "manifest.jsonl"
+    if not manifest.is_file():
+        print(f"No recorded orders: {manifest} is absent, so they are left out.", flush=True)
+        return []
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return [Recording(folder / row["audio"], None, row["slots"]) for row in rows]
+
+
+def prompt_recordings(transcripts: Path, sounds: Path = ASTERISK_SOUNDS) -> list[Recording]:
+    """Studio prompts of Debian's `asterisk-core-sounds-en-wav` with at least two words; an empty list, said aloud, without them.
+
+    Args:
+        transcripts: file of lines `name: text`; `;` begins a comment, `[...]` describes a sound that is not speech.
+    """
+    if not transcripts.is_file() or not sounds.is_dir():
+        print(f"No studio prompts: {transcripts} or {sounds} is absent, so they are left out.", flush=True)
+        return []
+    recordings = []
+    for line in transcripts.read_text().splitlines():
+        name, colon, text = line.partition(":")
+        path = sounds / f"{name.strip()}.wav"
+        text = re.sub(r"\s+", " ", text).strip()
+        if colon and not line.startswith(";") and "[" not in text and len(text.split()) >= 2 and path.is_file():
+            recordings.append(Recording(path, text, None))
+    return recordings
+
+
+ORDER_TRANSCRIPTS = Path(__file__).with_name("order_transcripts.json")
+
+
+def order_transcripts() -> dict[str, str]:
+    """What is said in the recorded orders, by file name, as [`write_order_transcripts`] found out."""
+    return json.loads(ORDER_TRANSCRIPTS.read_text())
+
+
+def write_order_transcripts(folder: Path, whisper: Path) -> None:
+    """Writes down what is said in the recorded orders of `folder`, whose slots are known but not their words.
+
+    Of all sentences of the grammar that mean the true slots, the one whose characters are nearest to what Whisper hears (Levenshtein).
+
+    Args:
+        folder: of the recordings, see [`order_recordings`].
+        whisper: a Whisper model's folder.
+    """
+    import jiwer
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    from student.texts.orders import OrderGrammar
+
+    grammar = OrderGrammar()
+    model = WhisperForConditionalGeneration.from_pretrained(whisper)
+    processor = WhisperProcessor.from_pretrained(whisper)
+    transcripts = {}
+    for recording in order_recordings(folder):
+        inputs = processor(read_speech(recording.path), sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        with torch.no_grad():
+            tokens = model.generate(inputs.input_features, max_new_tokens=60)
+        heard = re.sub(r"[^a-z' ]+", "", processor.decode(tokens[0], skip_special_tokens=True).lower()).strip()
+        assert recording.slots is not None
+        sentences = [sentence.lower() for sentence in grammar.sentences(recording.slots)]
+        nearest = min(sentences, key=lambda sentence: jiwer.cer(sentence, heard or " ") * len(sentence))
+        transcripts[recording.path.name] = (
+            nearest.replace("i want", "I want").replace("i'd", "I'd").replace(" i ", " I ")
+        )
+    ORDER_TRANSCRIPTS.write_text(json.dumps(transcripts, indent=0, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_order_transcripts(Path(sys.argv[1]), Path(sys.argv[2]))

