@@ -317,11 +317,12 @@ class AuraModel(AuraPreTrainedModel):
         sequence_ids = torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
         if past_key_values is not None:  # the overlay indexes absolute positions
             sequence_ids = nn.functional.pad(sequence_ids, (int(past_key_values.get_seq_length()), 0), value=-1)
+        # By position: transformers 5.24 renamed `past_key_values` to `cache`.
         return create_masks_for_generate(
-            config=self.language_model.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            self.language_model.config,
+            inputs_embeds,
+            attention_mask,
+            past_key_values,
             position_ids=position_ids,
             block_sequence_ids=sequence_ids,
         )
