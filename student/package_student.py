@@ -91,7 +91,8 @@ def _without_local_paths(summary: TrainingSummary) -> TrainingSummary:
     def short(match: re.Match[str]) -> str:
         nonlocal teacher
         path = match[0]
-        hub_id = _manifest(path).get("hub_id")
+        manifest = _manifest(path)
+        hub_id = (manifest.get("copy_of") or {}).get("base_model") or manifest.get("hub_id")
         if hub_id is not None and teacher is not None:
             teacher = teacher.replace(model_reference(path), model_reference(hub_id))
         return hub_id or Path(path).name
