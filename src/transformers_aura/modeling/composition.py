@@ -170,8 +170,8 @@ def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | 
         revision = f" at revision {config.base_revision}" if config.base_revision else ""
         raise AdapterMismatchError(
             f"The base LLM in {source} is not the one that this adapter was trained on "
-            f"({' '.join(filter(None, (config.base_model, config.base_gguf_file)))}{revision}): their weights differ. An adapter works on its "
-            "own base only, and a quantised LLM (a GGUF file, say) is another base than the LLM that it was made from."
+            f"({' '.join(filter(None, (config.base_model, config.base_gguf_file)))}{revision}): their weights differ. An adapter works on "
+            "its own base only, and a quantised LLM (a GGUF file, say) is another base than the LLM that it was made from."
         )
 
 
