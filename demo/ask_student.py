@@ -31,6 +31,7 @@ from student.texts.orders import ORDER_QUESTION
 from tools.packages import PackageError
 from tools.real_models import make_real_model
 from transformers_aura import packaged_students
+from transformers_aura.cli.console import quiet_libraries
 from transformers_aura.package_data import resolve_student
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
@@ -141,8 +142,7 @@ def main() -> int:
         parser.error(
             "--write-card is for the folder that `aura distill` wrote; a packaged student's card is made with it"
         )
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    quiet_libraries()
 
     try:
         llm, whisper = make_real_model("smollm2-135m-instruct"), make_real_model("whisper-tiny.en")

@@ -59,7 +59,7 @@ def test_every_block_runs(newcomer: Path, capsys: pytest.CaptureFixture[str]) ->
                     main(arguments)
                 assert stopped.value.code == 0, f"{line}\n{capsys.readouterr().err}"
     assert (newcomer / "outputs" / "merged" / "model.safetensors").exists()
-    assert (newcomer / "outputs" / "aura-smollm2-135m" / "README.md").exists()
+    assert (newcomer / "outputs" / "aura-smollm2-135m-quick" / "README.md").exists()
 
 
 def test_other_commands_are_known_to_make_and_pip() -> None:

@@ -66,6 +66,21 @@ def test_hub_rows_have_our_names() -> None:
     }
 
 
+def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    for number, text in enumerate(("one", "two")):
+        values = {"audio": [{"bytes": b"RIFF", "path": None}], "transcript": [text], "seconds": [1.5 + number]}
+        datasets.Dataset.from_dict(values).to_parquet(tmp_path / f"train-{number}.parquet")
+    datasets.Dataset.from_dict(values).to_parquet(tmp_path / "validation-0.parquet")
+    source = DataSource(str(tmp_path), use=["audio", "transcript"])
+    rows = load_rows([source, DataSource(str(tmp_path), split="validation")], "data.train")
+    assert [rows[index]["transcript"] for index in range(len(rows))] == ["one", "two", "two"]
+    assert rows[0]["audio"] == {"bytes": b"RIFF", "path": None}
+    assert rows.seconds == [1.5, 2.5, 2.5]
+    with pytest.raises(RecipeError, match=r"nor a folder with test-\*\.parquet"):
+        load_rows([DataSource(str(tmp_path), split="test")], "data.train")
+
+
 def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_dict({"clip": ["a.wav", "b.wav"], "sentence": ["a", "b"], "age": [1, 2]})

@@ -164,6 +164,28 @@ def test_gradient_accumulation_does_not_change_the_trajectory(tmp_path):
     assert_same_weights(trained_weights(split), trained_weights(whole), rtol=0, atol=1e-3)
 
 
+def test_ctc_loss_is_that_of_each_clip_alone(tmp_path):
+    settings = {
+        "supervision": "transcript",
+        "lm_weight": 0.0,
+        "ctc_weight": 2.0,
+        "ctc_layers": [0, 2],
+        "random_gain_db": 0.0,
+    }
+    trainer = tiny_trainer(tmp_path, teacher=None, **settings)
+    rows = [row for row in tiny_rows(3) if "answer" in row] + [{"audio": audio(0.5), "transcript": "two 2"}]
+    batch = trainer.data_collator(rows)
+    trainer.losses.requires_grad_(False)
+    loss, output = trainer.compute_loss(trainer.losses, dict(batch), return_outputs=True)
+    sums, characters = 0.0, 0
+    for row in rows[:-1]:  # nobody knows how the last one is said
+        alone = trainer.data_collator([row])
+        sums += float(trainer.compute_loss(trainer.losses, dict(alone), return_outputs=True)[1].sums[4])
+        characters += len(row["transcript"].strip())
+    assert output.counts[4] == characters
+    assert float(loss) == pytest.approx(2.0 * sums / characters, rel=1e-4)
+
+
 class StopAfter(TrainerCallback):
     def __init__(self, step):
         self.step = step
@@ -184,6 +206,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
         "context_probability": 0.5,
         "context_texts": ["some words to stand before the audio", "others"],
         "distillation_warmup_steps": 2,
+        "ctc_weight": 0.5,
+        "ctc_layers": [0, 1],
         "lr_scheduler_type": "cosine",
     }
     uninterrupted = tiny_trainer(tmp_path, "whole", **settings)
@@ -194,7 +218,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
     resumed = tiny_trainer(tmp_path, "killed", **settings)
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == 7
-    names = ("cosine_loss", "mse_loss", "cosine", "grad_norm")
+    names = ("cosine_loss", "mse_loss", "ctc_loss", "cosine", "grad_norm")
     assert step_logs(resumed, *names) == step_logs(uninterrupted, *names)
     assert_same_weights(trained_weights(resumed), trained_weights(uninterrupted))
     history = (tmp_path / "killed" / HISTORY_FILE_NAME).read_text().splitlines()

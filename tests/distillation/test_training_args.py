@@ -25,7 +25,7 @@ def arguments(tmp_path, **settings):
         ({"supervision": "transcript", "lm_weight": 0}, "Nothing is left to learn"),
         ({"supervision": "distillation", "cosine_weight": 0, "mse_weight": 0}, "Nothing is left to learn"),
         ({"remove_unused_columns": True}, "remove_unused_columns"),
-        ({"train_sampling_strategy": "group_by_length"}, "group_by_length"),
+        ({"train_sampling_strategy": "batch_rebalance"}, "group_by_length"),
     ],
 )
 def test_bad_values_are_named(tmp_path, settings, message):

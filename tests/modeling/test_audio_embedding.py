@@ -19,10 +19,10 @@ def clips(*lengths, num_mel_bins=80):
     return features, mask
 
 
-@pytest.mark.parametrize("patch_embedding", ["conv", "linear"])
+@pytest.mark.parametrize(("patch_embedding", "conv_blocks"), [("conv", 0), ("conv", 2), ("linear", 0)])
 @pytest.mark.parametrize("frames_per_token", [4, 8, 16])
-def test_a_clip_is_embedded_alike_alone_and_in_a_batch(patch_embedding, frames_per_token):
-    module = embedding(patch_embedding=patch_embedding, frames_per_token=frames_per_token)
+def test_a_clip_is_embedded_alike_alone_and_in_a_batch(patch_embedding, conv_blocks, frames_per_token):
+    module = embedding(patch_embedding=patch_embedding, conv_blocks=conv_blocks, frames_per_token=frames_per_token)
     features, mask = clips(50, 7, 33)
     batch, token_mask = module(features, mask)
     for row, length in enumerate((50, 7, 33)):
@@ -31,15 +31,22 @@ def test_a_clip_is_embedded_alike_alone_and_in_a_batch(patch_embedding, frames_p
         torch.testing.assert_close(batch[row][token_mask[row]], alone[0], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("patch_embedding", ["conv", "linear"])
-def test_no_audio_token_depends_on_a_later_frame(patch_embedding):
-    module = embedding(patch_embedding=patch_embedding)
+@pytest.mark.parametrize(("patch_embedding", "conv_blocks"), [("conv", 0), ("conv", 2), ("linear", 0)])
+def test_no_audio_token_depends_on_a_later_frame(patch_embedding, conv_blocks):
+    module = embedding(patch_embedding=patch_embedding, conv_blocks=conv_blocks)
     features, mask = clips(64)
     changed = features.clone()
     changed[:, 40:] += 1.0  # frames of tokens 5, 6, 7
     before, after = module(features, mask)[0], module(changed, mask)[0]
     torch.testing.assert_close(before[:, :5], after[:, :5], atol=0, rtol=0)
     assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+def test_conv_blocks_need_a_stem():
+    with pytest.raises(ValueError, match="0 for the linear patch embedding"):
+        embedding(patch_embedding="linear", conv_blocks=1)
+    with pytest.raises(ValueError, match="`conv_blocks` must be 0 or more"):
+        embedding(conv_blocks=-1)
 
 
 def test_stem_starts_from_the_teachers():

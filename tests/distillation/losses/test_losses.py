@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from transformers_aura.distillation.losses import AnswerKLLoss, CosineLoss, LanguageModelingLoss, MSELoss
+from transformers_aura.distillation.losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss
 
 
 def test_cosine_equals_the_hand_computed_number():
@@ -49,6 +49,18 @@ def test_answer_kl_teaches_the_student_only():
 def test_answer_kl_refuses_a_temperature_of_zero():
     with pytest.raises(ValueError, match="above 0, got 0"):
         AnswerKLLoss(temperature=0)
+
+
+def test_ctc_equals_the_sum_over_all_alignments():
+    # Two steps, blank / a / b with p = (0.2, 0.5, 0.3) and (0.6, 0.3, 0.1).
+    logits = torch.tensor([[[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]]).log().repeat(4, 1, 1)
+    steps = torch.tensor([2, 2, 2, 1])
+    targets = torch.tensor([[1, 0], [1, 2], [0, 0], [1, 2]])
+    lengths = torch.tensor([1, 2, 0, 2])
+    # "a": a-, -a, aa; "ab": ab alone; no transcript; more characters than steps.
+    a = 0.5 * 0.6 + 0.2 * 0.3 + 0.5 * 0.3
+    expected = torch.tensor([-math.log(a), -math.log(0.5 * 0.1), 0.0, 0.0])
+    torch.testing.assert_close(CTCLoss()(logits, steps, targets, lengths), expected)
 
 
 def test_losses_are_float32_for_half_inputs():

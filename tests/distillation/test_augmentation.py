@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support.tiny import tone
+from transformers_aura.distillation.augmentation import WaveformAugmentation, active_power, equalize, mix, reverberate
+
+
+def speech_with_pauses() -> np.ndarray:
+    silence = np.zeros(8000, np.float32)
+    return np.concatenate([silence, tone(0.5), silence])
+
+
+def test_mix_has_the_ratio_where_somebody_speaks():
+    speech = speech_with_pauses()
+    noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    for snr_db in (0.0, 6.0, 24.0):
+        added = mix(speech, noise, snr_db) - speech
+        ratio = 10 * np.log10(np.mean(speech[8000:-8000] ** 2) / np.mean(added**2))
+        assert ratio == pytest.approx(snr_db, abs=0.1)
+    # Longer pauses do not make the noise weaker.
+    assert active_power(speech) == pytest.approx(active_power(np.pad(speech, 40000)), rel=1e-3)
+    np.testing.assert_array_equal(mix(speech, np.zeros_like(speech), 6.0), speech)
+    with pytest.raises(ValueError, match="24000 and 3 samples"):
+        mix(speech, noise[:3], 6.0)
+
+
+def test_nothing_moves_in_time():
+    click = np.zeros(16000, np.float32)
+    click[8000] = 0.5
+    generator = np.random.default_rng(0)
+    assert np.abs(reverberate(click, generator)).argmax() == 8000
+    assert abs(int(np.abs(equalize(click, 4.0, False, generator)).argmax()) - 8000) < 16
+
+
+def test_telephone_band_drops_what_a_telephone_drops():
+    generator = np.random.default_rng(0)
+    for hertz, passes in ((100, False), (1000, True), (6000, False)):
+        heard = equalize(tone(0.5, hertz), 0.0, True, generator)
+        assert (np.std(heard) > 0.5 * np.std(tone(0.5, hertz))) == passes
+
+
+def test_the_same_generator_gives_the_same_clip(tmp_path):
+    soundfile.write(tmp_path / "kitchen.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 32000), 16000)
+    augmentation = WaveformAugmentation(
+        [str(tmp_path / "kitchen.wav")],
+        noise_probability=1.0,
+        room_probability=0.5,
+        equalizer_db=3.0,
+        telephone_probability=0.2,
+    )
+    speech, others = speech_with_pauses(), [tone(0.3, 440), tone(2.0, 200)]
+    clips = []
+    for seed in range(20):
+        first, second = (augmentation(speech, others, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        assert first.dtype == np.float32
+        assert len(first) == len(speech)
+        assert np.isfinite(first).all()
+        assert np.abs(first).max() == pytest.approx(np.abs(speech).max(), rel=1e-3)
+        clips.append(first)
+    assert len({clip.tobytes() for clip in clips}) == 20
+
+
+def test_off_is_the_clip_itself_and_silence_stays_silence():
+    speech = speech_with_pauses()
+    np.testing.assert_allclose(WaveformAugmentation()(speech, [], np.random.default_rng(0)), speech, atol=1e-6)
+    silence = np.zeros(1600, np.float32)
+    noisy = WaveformAugmentation(noise_probability=1.0)
+    np.testing.assert_array_equal(noisy(silence, [], np.random.default_rng(0)), silence)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"noise_probability": 1.5}, "`noise_probability` must lie between 0 and 1, got 1.5"),
+        ({"equalizer_db": -1.0}, "`equalizer_db` must be at least 0"),
+        ({"snr_db": (20.0, 3.0)}, r"`snr_db` must be \(lowest, highest\), got \(20.0, 3.0\)"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        WaveformAugmentation(**settings)
+
+
+def test_a_missing_noise_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"kitchen\.wav, which is not there"):
+        WaveformAugmentation(["kitchen.wav"])

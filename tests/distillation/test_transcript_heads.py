@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from transformers_aura.distillation.transcript_heads import (
+    CHARACTERS,
+    STEPS_PER_TOKEN,
+    TranscriptHeads,
+    transcript_symbols,
+)
+
+
+def test_symbols_are_the_characters_that_are_said():
+    text = "".join(CHARACTERS[symbol - 1] for symbol in transcript_symbols("  I’d like - well, Two coffee-cups!  "))
+    assert text == "i'd like well two coffee cups"
+    assert transcript_symbols("press 1") == []  # one, or won: the digit does not say
+    assert transcript_symbols("café") == []
+    assert transcript_symbols("") == []
+
+
+def test_heads_read_the_audio_positions_in_their_order():
+    heads = TranscriptHeads([0, 2], student_width=8)
+    hidden_states = [torch.randn(2, 6, 8) for _ in range(3)]
+    is_audio = torch.tensor([[False, True, True, False, True, False], [False, False, True, False, False, False]])
+    logits = heads(hidden_states, is_audio)
+    assert [tuple(values.shape) for values in logits] == [(2, 3 * STEPS_PER_TOKEN, 1 + len(CHARACTERS))] * 2
+    for values, layer, head in zip(logits, (0, 2), heads.heads, strict=True):
+        for row in range(2):
+            alone = head(hidden_states[layer][row, is_audio[row]]).view(-1, 1 + len(CHARACTERS))
+            torch.testing.assert_close(values[row, : len(alone)], alone)
+
+
+def test_saved_heads_come_back_and_others_are_refused(tmp_path):
+    heads = TranscriptHeads([0, 2], student_width=8, seed=1)
+    heads.save(tmp_path / "heads.safetensors")
+    again = TranscriptHeads([0, 2], student_width=8, seed=2)
+    again.load_from(tmp_path / "heads.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(heads.parameters(), again.parameters(), strict=True))
+    with pytest.raises(ValueError, match=r"ctc_layers=\[0\]"):
+        TranscriptHeads([0], student_width=8).load_from(tmp_path / "heads.safetensors")
+    with pytest.raises(FileNotFoundError, match="`ctc_weight` above 0"):
+        again.load_from(tmp_path / "missing.safetensors")
