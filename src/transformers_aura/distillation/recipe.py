@@ -36,6 +36,13 @@ import yaml
 from ..package_data import package_data_folder
 
 
+RENAMED_ARGUMENTS = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Training arguments that transformers 5.24 renamed; a recipe with the older name runs on every release."""
+
+
 class RecipeError(ValueError):
     """A recipe, or a `--set` on top of it, is wrong. The message names the key."""
 
@@ -244,18 +251,30 @@ def training_arguments(recipe: Recipe) -> Any:
     from .training_args import AuraTrainingArguments
 
     known = [argument.name for argument in dataclasses.fields(AuraTrainingArguments) if argument.init]
-    for section, settings in (("losses", recipe.losses), ("training", recipe.training)):
+    losses, training = _as_installed(recipe.losses, known), _as_installed(recipe.training, known)
+    for section, settings in (("losses", losses), ("training", training)):
         for key in settings:
             _check_key(key, known, section)
-    if twice := sorted(recipe.losses.keys() & recipe.training.keys()):
+    if twice := sorted(losses.keys() & training.keys()):
         raise RecipeError(f"{twice[0]} stands in both the 'losses' and the 'training' section; keep one.")
-    settings = {**recipe.training, **recipe.losses}
+    settings = {**training, **losses}
     settings.setdefault("output_dir", f"outputs/{recipe.name}")
     settings.setdefault("run_name", recipe.name)
     try:
         return AuraTrainingArguments(**settings)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"The 'training' and 'losses' sections: {error}") from error
+
+
+def _as_installed(settings: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """`settings` under the names that the installed transformers prefers."""
+    installed = dict(settings)
+    for old, new in RENAMED_ARGUMENTS.items():
+        if old in settings and new in known:
+            if new in settings:
+                raise RecipeError(f"'{old}' is the older name of '{new}'; keep one.")
+            installed[new] = installed.pop(old)
+    return installed
 
 
 # Reading
