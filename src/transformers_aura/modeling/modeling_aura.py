@@ -17,6 +17,7 @@ from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
+from ..package_data import resolve_student
 from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock
@@ -128,16 +129,20 @@ class AuraPreTrainedModel(PreTrainedModel):
         `quantization_config`, `attn_implementation`, `token`, ...).
 
         Args:
-            pretrained_model_name_or_path: hub id or folder of the student (compact or merged).
-            base_model_name_or_path: where to find the base LLM instead of the place that the config names (a local copy, say).
-                It must be the same LLM: its weights are compared with the fingerprint that the student carries.
+            pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
+                comes with the package.
+            base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
+                or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
+                that the student carries.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
+            FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
         from .composition import load_compact_student, load_full_student
 
+        pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")

@@ -1,9 +1,9 @@
-"""The demo's arithmetic and its picture."""
+"""The demos' arithmetic, and the picture of the training one."""
 
 import pytest
 
 from demo.figure import draw
-from demo.run_demo import wilson_interval
+from demo.report import share_right, wilson_interval
 
 
 def test_wilson_interval_equals_published_values():
@@ -11,6 +11,10 @@ def test_wilson_interval_equals_published_values():
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
     assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_a_share_is_printed_with_its_interval():
+    assert share_right(15, 148) == "15 of 148 = 10% (6% to 16%)"
 
 
 def test_picture_is_drawn(tmp_path):
