@@ -56,7 +56,8 @@ class ModelSection:
         base_model (`str`): Hub id or folder of the base LLM.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
-        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does. Its own settings hold;
+        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does; of a training checkpoint
+            (`checkpoint-N`) the heads are taken over too. Its own settings hold;
             of this section only `base_model` (where its base LLM is found), `dtype` and `attn_implementation` apply.
 
     Settings that are `None` keep the library's default.
