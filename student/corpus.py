@@ -30,10 +30,19 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from student.recordings import order_recordings, order_transcripts, prompt_recordings, read_speech
+from student.recordings import (
+    NOISE_FILE,
+    TRAINING_NOISE_SECONDS,
+    order_recordings,
+    order_transcripts,
+    prompt_recordings,
+    read_speech,
+)
 from student.reserved import check_clip, is_validation_clip
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
+from student.texts.questions import Question, training_questions
+from student.texts.sentences import load_sentences
 from student.voices import Voice, draw_voice, missing_engines, speak
 
 
@@ -79,6 +88,18 @@ def order_grammar() -> OrderGrammar:
     return OrderGrammar()
 
 
+@lru_cache
+def questions_of(validation: bool) -> list[Question]:
+    """The questions that are spoken in validation clips, or those in training clips."""
+    return [item for item in training_questions() if _is_validation_text(item.question) == validation]
+
+
+@lru_cache
+def sentences_of(validation: bool) -> list[str]:
+    """The sentences that are spoken in validation clips, or those in training clips."""
+    return [text for text in load_sentences() if _is_validation_text(text) == validation]
+
+
 def plan_spoken(part: str, engine: str, numbers: range, seed: int, validation: bool = False) -> list[Clip]:
     """Clips number `numbers` of a part that an engine's voices speak."""
     split = "validation" if validation else "train"
@@ -98,15 +119,11 @@ def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, 
             order = grammar.sample(generator)
         transcript, question, answer = order.text, ORDER_QUESTION, grammar.json_answer(order.slots)
     elif part == "questions":
-        from student.texts.questions import load_questions
-
-        questions = [item for item in load_questions() if _is_validation_text(item.question) == validation]
-        item = questions[number % len(questions)] if not validation else generator.choice(questions)
+        items = questions_of(validation)
+        item = generator.choice(items) if validation else items[number % len(items)]
         transcript, answer = item.question, item.answer
     else:
-        from student.texts.sentences import load_sentences
-
-        sentences = [text for text in load_sentences() if _is_validation_text(text) == validation]
+        sentences = sentences_of(validation)
         # Every engine begins elsewhere in the list, and passes over all of it before it repeats a sentence.
         start = random.Random(engine).randrange(len(sentences))
         transcript = sentences[(start + number) % len(sentences)]
@@ -194,6 +211,7 @@ def build_corpus(
     for clips in shards.values():
         for clip in clips:
             check_clip(clip)
+    write_noise(folder, shared_data)
     missing_shards = {path: clips for path, clips in shards.items() if not path.is_file()}
     print(f"{len(shards) - len(missing_shards)} of {len(shards)} shards are there.", flush=True)
     start, done, seconds = time.perf_counter(), 0, 0.0
@@ -213,10 +231,24 @@ def build_corpus(
             )
 
 
+def write_noise(folder: Path, shared_data: Path = SHARED_DATA) -> None:
+    """Writes the part of the recorded background noise that training may use; without the recording it says so."""
+    recording = shared_data / "barista" / NOISE_FILE
+    if not recording.is_file():
+        print(
+            f"No background noise: {recording} is absent; train with --set data.augmentation.noise_files=[]",
+            flush=True,
+        )
+        return
+    path = folder / "noise" / NOISE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, read_speech(recording)[: TRAINING_NOISE_SECONDS * SAMPLING_RATE], SAMPLING_RATE)
+
+
 def plan_shards(
     folder: Path, seed: int, scale: float, parts: Sequence[str], shared_data: Path = SHARED_DATA
 ) -> dict[Path, list[Clip]]:
-    """The clips of every shard, in an order in which all parts and engines advance together."""
+    """The clips of every shard, in an order in which all parts and engines advance together, but for kokoro, which takes longest."""
     shards: list[tuple[float, Path, list[Clip]]] = []
 
     def add(part: str, name: str, clips: list[Clip]) -> None:
@@ -235,7 +267,10 @@ def plan_shards(
             )
     for part in (part for part in VARIANTS_OF_A_RECORDING if part in parts):
         add(part, "train-real", plan_recorded(part, seed, shared_data))
-    return {path: clips for _, path, clips in sorted(shards, key=lambda shard: (shard[0], str(shard[1])))}
+    return {
+        path: clips
+        for _, path, clips in sorted(shards, key=lambda shard: ("kokoro" in shard[1].name, shard[0], str(shard[1])))
+    }
 
 
 def write_shard(path: Path, clips: Sequence[Clip]) -> float:

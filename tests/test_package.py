@@ -54,5 +54,7 @@ def test_a_wheel_holds_code_and_data(tmp_path: Path) -> None:
     for recipe in (ROOT / "recipes").glob("*.yaml"):
         assert f"transformers_aura/recipes/{recipe.name}" in names
     assert "transformers_aura/hub_cards/student.md.jinja" in names
+    for file in (ROOT / "hub_cards").rglob("*.*"):
+        assert f"transformers_aura/{file.relative_to(ROOT)}" in names
     assert "transformers_aura/py.typed" in names
     assert not [name for name in names if name.startswith("tests")]

@@ -12,6 +12,7 @@ from tests.support.fake_hub import FakeHub
 from tests.support.published import publish_student, save_tiny_whisper
 from tests.support.tiny import tone
 from tests.support.tiny_models import save_tiny_language_model
+from transformers_aura import package_data
 from transformers_aura.cli.main import main
 
 
@@ -23,7 +24,9 @@ BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", README, flags=re.DOTALL)
 @pytest.fixture
 def newcomer(fake_hub: FakeHub, may_write: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a few recordings, and a Hub that has everything the README names, small."""
-    publish_student(fake_hub, tmp_path / "published")
+    student = publish_student(fake_hub, tmp_path / "published")
+    monkeypatch.setattr(package_data, "packaged_students", lambda: {"aura-smollm2-135m": student.folder})
+    monkeypatch.setenv("AURA_CACHE", str(tmp_path / "no-cache"))
     # As deep and as wide as the recipes take them for.
     smollm2 = save_tiny_language_model(tmp_path / "smollm2", "llama", num_hidden_layers=30)
     fake_hub.add_folder("HuggingFaceTB/SmolLM2-135M-Instruct", smollm2)
@@ -56,7 +59,7 @@ def test_every_block_runs(newcomer: Path, capsys: pytest.CaptureFixture[str]) ->
                     main(arguments)
                 assert stopped.value.code == 0, f"{line}\n{capsys.readouterr().err}"
     assert (newcomer / "outputs" / "merged" / "model.safetensors").exists()
-    assert (newcomer / "outputs" / "aura-smollm2-135m" / "README.md").exists()
+    assert (newcomer / "outputs" / "aura-smollm2-135m-quick" / "README.md").exists()
 
 
 def test_other_commands_are_known_to_make_and_pip() -> None:

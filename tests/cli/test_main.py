@@ -87,9 +87,14 @@ def test_demo_runs_the_checkout_s_scripts(capsys: pytest.CaptureFixture[str], mo
 
     def start(command: list, check: bool) -> subprocess.CompletedProcess:
         started.append([Path(command[1]).name, *command[2:]])
-        return subprocess.CompletedProcess(command, 3 if "run_demo.py" in str(command[1]) else 0)
+        return subprocess.CompletedProcess(command, 3 if "student" in str(command[1]) else 0)
 
     monkeypatch.setattr(subprocess, "run", start)
-    code, _, _ = run(capsys, "demo", "--minutes", "1")
-    assert code == 3
-    assert started == [["real_models.py"], ["run_demo.py", "--minutes", "1"]]
+    assert run(capsys, "demo", "--student", "x")[0] == 3
+    assert run(capsys, "demo", "--train", "--clips", "1")[0] == 3
+    assert started == [
+        ["real_models.py"],
+        ["ask_student.py", "--student", "x"],
+        ["real_models.py"],
+        ["train_student.py", "--clips", "1"],
+    ]

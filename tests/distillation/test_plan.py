@@ -64,7 +64,7 @@ def test_paper_recipe_on_the_meta_device() -> None:
 def test_smollm2_recipe_fits_its_teacher() -> None:
     from transformers import LlamaConfig
 
-    recipe = load_recipe("smollm2-135m-cpu")
+    recipe = load_recipe("smollm2-135m-quick")
     smollm2 = LlamaConfig(
         vocab_size=49152,
         hidden_size=576,
@@ -85,7 +85,7 @@ def test_smollm2_recipe_fits_its_teacher() -> None:
 
 
 def test_without_distillation_there_is_no_teacher() -> None:
-    recipe = load_recipe("smollm2-135m-cpu", ["losses.supervision=transcript", "losses.distillation_warmup_steps=0"])
+    recipe = load_recipe("smollm2-135m-quick", ["losses.supervision=transcript", "losses.distillation_warmup_steps=0"])
     config = Qwen2Config(
         vocab_size=64,
         hidden_size=32,

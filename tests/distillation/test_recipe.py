@@ -96,6 +96,12 @@ def test_training_arguments_are_checked(recipe_file: Path, override: str, messag
         training_arguments(load_recipe(recipe_file, [override]))
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_a_renamed_training_argument_is_taken_under_its_older_name(recipe_file: Path) -> None:
+    arguments = training_arguments(load_recipe(recipe_file, ["training.gradient_checkpointing=true"]))
+    assert getattr(arguments, "activation_checkpointing", arguments.gradient_checkpointing) is True
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

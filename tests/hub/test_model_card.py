@@ -1,5 +1,6 @@
 """The model card fills itself, and what it says is true."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_nothing_is_claimed_that_is_not_known(folder: Path) -> None:
     assert "## Training" not in text
     assert "None |" not in text
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("results", [SUMMARY.results, []])
+def test_words_of_ones_own_follow_the_results(folder: Path, results: list[Result]) -> None:
+    summary = replace(SUMMARY, results=results, results_text="Heard in a **quiet** room.\n\n- one seed\n")
+    text = save_model_card(folder, summary, packaged=True).read_text(encoding="utf-8")
+    assert "\n\nHeard in a **quiet** room.\n\n- one seed\n\n## Limits\n" in text
+    assert ("| accuracy | 0.9 |" in text) == bool(results)
+    assert "None were recorded" not in text
+    assert f'packaged_student("{folder.name}")' in text
+    assert "\n\n\n" not in text.partition("## Results")[2]
 
 
 def test_licence_can_be_given(folder: Path) -> None:

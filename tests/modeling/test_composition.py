@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import torch
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from tests.support.fake_hub import FakeHub
+from tests.support.tiny_gguf import write_gguf
 from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
 from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel
 
@@ -234,46 +236,48 @@ def test_base_llm_from_a_gguf_file(tmp_path):
     assert torch.equal(logits(AuraForSpeechQA.from_pretrained(tmp_path / "student")), logits(student))
 
 
-def write_gguf(model, file):
-    """A GGUF file, in float32, of a tiny llama and a tokenizer of single bytes."""
-    config = model.config
-    writer = GGUFWriter(str(file), "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_vocab_size(config.vocab_size)
-    words = ["a", "b", "ab", *(f"<{i}>" for i in range(config.vocab_size - 3))]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(words)
-    writer.add_token_types([1] * len(words))
-    writer.add_token_merges(["a b"])
-    writer.add_eos_token_id(2)
-    names = {
-        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-    }  # fmt: skip
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    for key, tensor in model.state_dict().items():
-        if key.startswith("model.layers."):
-            _, _, layer, rest = key.split(".", 3)
-            short = names[rest.removesuffix(".weight")]
-            if short in heads:  # llama.cpp keeps the two halves of a rotary pair side by side
-                count = heads[short]
-                tensor = tensor.view(count, 2, -1, tensor.shape[-1]).transpose(1, 2).reshape(tensor.shape)
-            name = f"blk.{layer}.{short}.weight"
-        else:
-            name = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-                    "lm_head.weight": "output.weight"}[key]  # fmt: skip
-        writer.add_tensor(name, tensor.contiguous().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
+@pytest.fixture
+def quantised(tmp_path):
+    """A tiny llama: the original, a GGUF file of it in 4 bits, that file dequantised into a folder, a student of the folder."""
+    original = save_tiny_language_model(
+        tmp_path / "original", "llama", tie_word_embeddings=False, vocab_size=64, intermediate_size=64
+    )
+    (tmp_path / "gguf").mkdir()
+    model = AutoModelForCausalLM.from_pretrained(original)
+    file = write_gguf(model, tmp_path / "gguf" / "base.Q4_1.gguf", GGMLQuantizationType.Q4_1)
+    dequantised = AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=1, dtype=torch.float32)
+    weights = dequantised.model.language_model.state_dict()
+    model.model.load_state_dict({name: weights[name.replace("proj.weight", "proj.base_layer.weight")]
+                                 if name.replace("proj.weight", "proj.base_layer.weight") in weights else weights[name]
+                                 for name in model.model.state_dict()})  # fmt: skip
+    model.lm_head.load_state_dict(dequantised.lm_head.state_dict())
+    folder = shutil.copytree(original, tmp_path / "dequantised")
+    model.save_pretrained(folder)
+    student = tiny_student(folder)
+    student.save_pretrained(tmp_path / "student")
+    return original, file, folder, student
+
+
+def test_a_gguf_file_and_its_dequantised_copy_are_the_same_base(quantised, tmp_path, fake_hub: FakeHub):
+    """A student trained on a converted copy names the GGUF file on the Hub, and takes it from wherever it is."""
+    original, file, folder, student = quantised
+    commit = fake_hub.add_folder("org/tiny-gguf", file.parent)
+    config = AuraConfig.from_pretrained(tmp_path / "student")
+    config.base_model, config.base_revision, config.base_gguf_file = "org/tiny-gguf", commit, file.name
+    config.save_pretrained(tmp_path / "student")
+    for elsewhere in (None, folder, file, file.parent, "org/tiny-gguf"):
+        loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=elsewhere)
+        torch.testing.assert_close(logits(loaded), logits(student), atol=1e-5, rtol=1e-5)
+        assert (loaded.config.base_model, loaded.config.base_gguf_file) == ("org/tiny-gguf", file.name)
+    with pytest.raises(
+        AdapterMismatchError, match=r"org/tiny-gguf base.Q4_1.gguf .* a quantised LLM .* is another base"
+    ):
+        AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=original)
+
+
+def test_a_base_that_the_hub_does_not_give_says_what_to_pass(saved):
+    config = AuraConfig.from_pretrained(saved[1])
+    config.base_model = "org/nobody"
+    config.save_pretrained(saved[1])
+    with pytest.raises(FileNotFoundError, match=r"from org/nobody: .* `base_model_name_or_path=`, or --base-model"):
+        AuraForSpeechQA.from_pretrained(saved[1])

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, TextIteratorStreamer
+from transformers import AutoModelForCausalLM, DynamicCache, TextIteratorStreamer
 
 from tests.support.tiny import tiny_tokenizer
 from tests.support.tiny_models import FAMILIES, randomise_adapter, save_tiny_language_model, tiny_student
 from transformers_aura.modeling.adapter import lora_gate
+from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
 from transformers_aura.modeling.modeling_aura import audio_block_ids, clips_of_rows
 
 
@@ -295,16 +296,36 @@ def test_no_two_clips_share_a_block():
     assert audio_block_ids(mask, None).tolist() == [0] * 5 + [1] * 3
 
 
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
 @torch.no_grad()
-def test_audio_in_a_later_turn_uses_the_cache(student):
+def test_audio_in_a_later_turn_uses_the_cache(student, name):
     """A second clip that arrives when the first turn is already cached is heard as in one whole pass."""
     first, second = [text(5, 1), clip(6, 1), text(4, 2)], [text(3, 3), clip(5, 2), text(2, 4)]
     whole = student(**batch([prompt(student, *first, *second)])).logits
     cached = student(**batch([prompt(student, *first)]), use_cache=True)
     later = batch([prompt(student, *second)])
     later.pop("attention_mask")
-    logits = student(**later, past_key_values=cached.past_key_values).logits
+    logits = student(**later, **{name: cached[CACHE_ARGUMENT]}).logits
     torch.testing.assert_close(logits, whole[:, -logits.shape[1] :], atol=2e-4, rtol=1e-3)
+
+
+def test_generation_goes_on_from_a_cache(student):
+    first, second = prompt(student, text(5, 1), clip(6, 1)), text(4, 2)
+    greedy = {"max_new_tokens": 6, "do_sample": False}
+    whole = batch([(torch.cat([first[0], second]), first[1])])
+    expected = student.generate(**whole, **greedy)
+    with torch.no_grad():
+        cached = student(**batch([first]), use_cache=True)[CACHE_ARGUMENT]
+    tokens = student.generate(
+        input_ids=whole["input_ids"], audio_rows=torch.tensor([True]), **greedy, **{CACHE_ARGUMENT: cached}
+    )
+    assert torch.equal(tokens, expected)
+
+
+def test_one_cache_under_two_names_is_refused(student):
+    cache = DynamicCache(config=student.config.text_config)
+    with pytest.raises(ValueError, match="two names of one argument"):
+        student(input_ids=text(3).unsqueeze(0), cache=cache, past_key_values=cache)
 
 
 @torch.no_grad()

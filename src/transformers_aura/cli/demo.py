@@ -1,16 +1,23 @@
-"""`aura demo`: the whole loop on real models, from a checkout."""
+"""`aura demo`: a student on real models and real speech, from a checkout."""
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
-def demo(context: typer.Context) -> None:
-    """Distil a small student on spoken orders, save it, load it back and ask it. Needs a checkout of the repository."""
+def demo(
+    context: typer.Context,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="Distil a small student on spoken orders first, and ask that one (20 minutes)."),
+    ] = False,
+) -> None:
+    """Ask the student that comes with the package recordings of real people. Needs a checkout of the repository."""
     checkout = Path(__file__).parents[3]
-    script = checkout / "demo" / "run_demo.py"
+    script = checkout / "demo" / ("train_student.py" if train else "ask_student.py")
     if not script.is_file():
         raise FileNotFoundError(
             "The demo is no part of the installed package. Clone the repository and run `make demo` in it."

@@ -5,26 +5,35 @@ from typing import Annotated
 
 import typer
 
+from .base_model import copy_of_base_model
 from .console import print_status, quiet_libraries
 
 
 def merge(
-    model: Annotated[str, typer.Argument(help="Hub id or folder of the student.")],
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     dtype: Annotated[
         str, typer.Option(help="Save in auto (as the base model is stored), float32, bfloat16, float16.")
     ] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model lies, if not where the student says.")
+        str | None,
+        typer.Option(
+            help="Where the base model lies: folder, Hub id or .gguf file. Without it, a copy by `make real-models`, or where the student says."
+        ),
     ] = None,
 ) -> None:
     """Merge a student's LoRA into its base model: a full checkpoint that needs neither PEFT nor the base's repo."""
     from ..hub import merge_to_folder
+    from ..modeling.configuration_aura import AuraConfig
+    from ..package_data import resolve_student
     from ..registration import register
 
     register()
     quiet_libraries()
+    model = resolve_student(model)
+    if base_model is None:
+        base_model = copy_of_base_model(AuraConfig.get_config_dict(model, revision=revision)[0])
     merge_to_folder(model, out, revision=revision, dtype=dtype, base_model_name_or_path=base_model)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights")

@@ -36,6 +36,13 @@ import yaml
 from ..package_data import package_data_folder
 
 
+RENAMED_ARGUMENTS = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Training arguments that transformers 5.24 renamed; a recipe with the older name runs on every release."""
+
+
 class RecipeError(ValueError):
     """A recipe, or a `--set` on top of it, is wrong. The message names the key."""
 
@@ -49,7 +56,8 @@ class ModelSection:
         base_model (`str`): Hub id or folder of the base LLM.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
-        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does. Its own settings hold;
+        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does; of a training checkpoint
+            (`checkpoint-N`) the heads are taken over too. Its own settings hold;
             of this section only `base_model` (where its base LLM is found), `dtype` and `attn_implementation` apply.
 
     Settings that are `None` keep the library's default.
@@ -244,18 +252,30 @@ def training_arguments(recipe: Recipe) -> Any:
     from .training_args import AuraTrainingArguments
 
     known = [argument.name for argument in dataclasses.fields(AuraTrainingArguments) if argument.init]
-    for section, settings in (("losses", recipe.losses), ("training", recipe.training)):
+    losses, training = _as_installed(recipe.losses, known), _as_installed(recipe.training, known)
+    for section, settings in (("losses", losses), ("training", training)):
         for key in settings:
             _check_key(key, known, section)
-    if twice := sorted(recipe.losses.keys() & recipe.training.keys()):
+    if twice := sorted(losses.keys() & training.keys()):
         raise RecipeError(f"{twice[0]} stands in both the 'losses' and the 'training' section; keep one.")
-    settings = {**recipe.training, **recipe.losses}
+    settings = {**training, **losses}
     settings.setdefault("output_dir", f"outputs/{recipe.name}")
     settings.setdefault("run_name", recipe.name)
     try:
         return AuraTrainingArguments(**settings)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"The 'training' and 'losses' sections: {error}") from error
+
+
+def _as_installed(settings: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """`settings` under the names that the installed transformers prefers."""
+    installed = dict(settings)
+    for old, new in RENAMED_ARGUMENTS.items():
+        if old in settings and new in known:
+            if new in settings:
+                raise RecipeError(f"'{old}' is the older name of '{new}'; keep one.")
+            installed[new] = installed.pop(old)
+    return installed
 
 
 # Reading

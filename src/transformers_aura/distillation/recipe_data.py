@@ -35,8 +35,10 @@ class MixedRows(Dataset):
     @property
     def seconds(self) -> list[float] | None:
         """Length of each row's clip; `None` where a source does not know it."""
-        known = [getattr(rows, "seconds", None) for rows in self._rows]
-        return None if None in known else [known[number][row] for number, row in self._order]
+        known: list[Any] = [getattr(rows, "seconds", None) for rows in self._rows]
+        if any(seconds is None for seconds in known):
+            return None
+        return [known[number][row] for number, row in self._order]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
@@ -43,7 +45,7 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
         teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
     student, processor = build_student(recipe, teacher)
-    return AuraTrainer(
+    trainer = AuraTrainer(
         model=student,
         teacher=teacher if arguments.uses_distillation else None,
         args=arguments,
@@ -54,6 +56,9 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
         augmentation=augmentation,
         **kwargs,
     )
+    if recipe.model.student is not None and Path(recipe.model.student).name.startswith(PREFIX_CHECKPOINT_DIR):
+        trainer.load_heads(recipe.model.student)
+    return trainer
 
 
 def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[AuraForSpeechQA, AuraProcessor]:

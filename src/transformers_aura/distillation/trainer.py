@@ -526,10 +526,18 @@ class AuraTrainer(Trainer):
                 "from an earlier `checkpoint-N` folder, or with `resume_from_checkpoint=True` from the last complete one."
             )
         load_adapter_weights(self.model, folder / SAFE_WEIGHTS_NAME)
+        self.load_heads(folder)
+
+    def load_heads(self, checkpoint: str | Path) -> None:
+        """Take over the heads of a training checkpoint, as a further stage of training does that goes on from its student.
+
+        Raises:
+            FileNotFoundError, ValueError: the checkpoint has no heads, or those of other layers or another teacher.
+        """
         if self.heads is not None:
-            self.heads.load_from(folder / HEADS_FILE_NAME)
+            self.heads.load_from(Path(checkpoint) / HEADS_FILE_NAME)
         if self.transcript_heads is not None:
-            self.transcript_heads.load_from(folder / TRANSCRIPT_HEADS_FILE_NAME)
+            self.transcript_heads.load_from(Path(checkpoint) / TRANSCRIPT_HEADS_FILE_NAME)
 
     def _load_best_model(self) -> None:
         logger.info(f"Loading the best model from {self.state.best_model_checkpoint} ({self.state.best_metric}).")

@@ -74,6 +74,7 @@ class TrainingSummary:
         duration_seconds (`float`): wall-clock time of training.
         recipe (`str`): the recipe, as YAML.
         results (`Sequence[Result]`): evaluations.
+        results_text (`str`): Markdown below the table of results: how they were measured, what the numbers do not say.
         limits (`Sequence[str]`): what this student cannot do, beyond what no student can.
         languages (`Sequence[str]`): codes of the languages it was trained on (`"en"`).
     """
@@ -87,6 +88,7 @@ class TrainingSummary:
     duration_seconds: float | None = None
     recipe: str | None = None
     results: Sequence[Result] = ()
+    results_text: str | None = None
     limits: Sequence[str] = ()
     languages: Sequence[str] = ()
 
@@ -163,6 +165,7 @@ def save_model_card(
     repo_id: str | None = None,
     base_model: str | None = None,
     license: str | None = None,
+    packaged: bool = False,
 ) -> Path:
     """
     Write the README.md of a student's folder, from the files in it and from what is known of its training.
@@ -175,6 +178,7 @@ def save_model_card(
         repo_id (`str`, *optional*): where the student will live; the card's examples name it. The folder's name without it.
         base_model (`str`, *optional*): the base model of a merged checkpoint, whose own config no longer names it.
         license (`str`, *optional*): the Hub's name of a licence. Without it, the base model's own is inherited where it can be read.
+        packaged (`bool`): the student comes with this package; the card's examples load it by its name.
 
     Returns:
         `Path`: the README.md.
@@ -194,6 +198,7 @@ def save_model_card(
         config=repo.config,
         audio=repo.config.audio_config,
         base_model=None if base_model is None else model_reference(base_model),
+        packaged=packaged,
         is_merged=repo.config.base_model is None,
         num_base_parameters=num_language_model_parameters(repo.config),
         num_parameters=repo.num_parameters,

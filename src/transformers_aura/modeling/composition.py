@@ -127,15 +127,40 @@ def load_compact_student(
     base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
     base_config = copy.deepcopy(config)
     if base_model_name_or_path is not None:
-        base_config.base_model, base_config.base_revision = os.fspath(base_model_name_or_path), None
+        _find_base_elsewhere(base_config, os.fspath(base_model_name_or_path), base_hub_kwargs)
     base_hub_kwargs["revision"] = base_config.base_revision
-    student, loading_info = _load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
+    try:
+        student, loading_info = _load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The base LLM of {name_or_path} could not be loaded from {base_config.base_model}: {_first_line(error)} {_NAME_A_COPY}"
+        ) from error
     _check_base(student, config, base_config.base_model)
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter_file)
     if student.can_generate():
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return (student, loading_info) if wants_loading_info else student
+
+
+_NAME_A_COPY = "Name another place that has this LLM, a folder or a hub id: `base_model_name_or_path=`, or --base-model of the `aura` command."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _find_base_elsewhere(base_config: AuraConfig, source: str, hub_kwargs: dict[str, Any]) -> None:
+    """Lets `base_config` name the base LLM in `source`: a `.gguf` file, or a repo or folder with the student's GGUF file or weights."""
+    gguf_file = base_config.base_gguf_file
+    if source.endswith(".gguf"):
+        source, gguf_file = os.path.split(os.path.abspath(source))
+    elif gguf_file is not None:
+        found = cached_file(source, gguf_file, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
+        gguf_file = None if found is None else gguf_file
+    base_config.base_model, base_config.base_revision, base_config.base_gguf_file = source, None, gguf_file
 
 
 def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | None) -> None:
@@ -145,7 +170,8 @@ def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | 
         revision = f" at revision {config.base_revision}" if config.base_revision else ""
         raise AdapterMismatchError(
             f"The base LLM in {source} is not the one that this adapter was trained on "
-            f"({config.base_model}{revision}): their weights differ. An adapter works on its own base only."
+            f"({' '.join(filter(None, (config.base_model, config.base_gguf_file)))}{revision}): their weights differ. An adapter works on "
+            "its own base only, and a quantised LLM (a GGUF file, say) is another base than the LLM that it was made from."
         )
 
 
@@ -241,8 +267,7 @@ def _load_base(
         raise ValueError("The config names no `base_model`.")
     if os.path.isabs(source) and not os.path.isdir(source):
         raise FileNotFoundError(
-            f"The student's base LLM is the folder {source}, which is not on this machine. "
-            "Pass `base_model_name_or_path=` with a hub id or folder of the same LLM."
+            f"The student's base LLM is the folder {source}, which is not on this machine. {_NAME_A_COPY}"
         )
     if config.base_gguf_file is not None:
         return _load_gguf_base(cls, without_lora, hub_kwargs, loader_kwargs), {}

@@ -17,9 +17,11 @@ from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
+from ..package_data import resolve_student
 from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock
+from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 
 
@@ -49,7 +51,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = False
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache", "past_key_values"]
     _no_split_modules = ["AuraAudioEmbedding"]
 
     @torch.no_grad()
@@ -127,16 +129,20 @@ class AuraPreTrainedModel(PreTrainedModel):
         `quantization_config`, `attn_implementation`, `token`, ...).
 
         Args:
-            pretrained_model_name_or_path: hub id or folder of the student (compact or merged).
-            base_model_name_or_path: where to find the base LLM instead of the place that the config names (a local copy, say).
-                It must be the same LLM: its weights are compared with the fingerprint that the student carries.
+            pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
+                comes with the package.
+            base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
+                or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
+                that the student carries.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
+            FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
         from .composition import load_compact_student, load_full_student
 
+        pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -200,29 +206,35 @@ class AuraModel(AuraPreTrainedModel):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         num_hidden_layers: int | None = None,
+        *,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """
         Args:
             input_ids (`(batch, seq)`): tokens, with `config.audio_token_id` at every audio position.
             attention_mask (`(batch, seq)`): 1 = a real token; or masks that `create_masks_for_generate` made.
+            cache ([`Cache`]): keys and values of earlier tokens. Also taken as `past_key_values`, its name before
+                transformers 5.24, whichever release is installed.
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips of the whole batch,
                 in reading order, padded on the right.
             input_features_mask (`(num_audios, num_frames)`): `True` = a real frame.
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
-                when not given; needed when the audio is in `past_key_values` already (`generate` passes it).
+                when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
                 (a training step that needs no more).
 
         Raises:
-            ValueError: audio positions and audio embeddings differ in number, or one is there without the other.
+            ValueError: audio positions and audio embeddings differ in number, or one is there without the other; or the
+                cache was passed under both names.
         """
+        cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
         if input_ids is None:
@@ -230,7 +242,7 @@ class AuraModel(AuraPreTrainedModel):
                 raise ValueError("`input_features` need `input_ids` (they mark the audio positions), not embeddings.")
             inputs_embeds_with_audio, is_audio = inputs_embeds, None
         elif input_features is None:
-            self._check_no_audio_position(input_ids, past_key_values)
+            self._check_no_audio_position(input_ids, cache)
             inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
         else:
             is_audio = input_ids == self.config.audio_token_id
@@ -244,7 +256,7 @@ class AuraModel(AuraPreTrainedModel):
                 pass  # made by the caller, blocks included
             elif self.config.audio_config.tokens_per_block != 1:
                 attention_mask = self._block_masks(
-                    inputs_embeds_with_audio, is_audio, features, attention_mask, position_ids, past_key_values
+                    inputs_embeds_with_audio, is_audio, features, attention_mask, position_ids, cache
                 )
         language_model = self.language_model
         if num_hidden_layers is not None and num_hidden_layers < self.config.text_config.num_hidden_layers:
@@ -254,7 +266,7 @@ class AuraModel(AuraPreTrainedModel):
                 inputs_embeds=inputs_embeds_with_audio,
                 attention_mask=attention_mask,
                 position_ids=position_ids,
-                past_key_values=past_key_values,
+                **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
 
@@ -272,8 +284,8 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows = is_audio.any(-1)
         return audio_rows.view(-1, 1, 1)
 
-    def _check_no_audio_position(self, input_ids: torch.Tensor, past_key_values: Cache | None) -> None:
-        prefill = past_key_values is None or past_key_values.get_seq_length() == 0
+    def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
+        prefill = cache is None or cache.get_seq_length() == 0
         if prefill and not torch.compiler.is_compiling():
             positions = int((input_ids == self.config.audio_token_id).sum())
             if positions:
@@ -299,7 +311,7 @@ class AuraModel(AuraPreTrainedModel):
         features: AuraAudioFeatures,
         attention_mask: torch.Tensor | None,
         position_ids: torch.Tensor | None,
-        past_key_values: Cache | None,
+        cache: Cache | None,
     ) -> torch.Tensor | dict[str, torch.Tensor] | None:
         """Attention masks in which audio tokens of one block see each other in both directions."""
         implementation = self.language_model.config._attn_implementation
@@ -310,16 +322,15 @@ class AuraModel(AuraPreTrainedModel):
             )
         block_ids = audio_block_ids(features.audio_token_mask, self.config.audio_config.tokens_per_block)
         sequence_ids = torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
-        if past_key_values is not None:  # the overlay indexes absolute positions
-            sequence_ids = nn.functional.pad(sequence_ids, (int(past_key_values.get_seq_length()), 0), value=-1)
-        # By position: transformers 5.24 renamed `past_key_values` to `cache`.
+        if cache is not None:  # the overlay indexes absolute positions
+            sequence_ids = nn.functional.pad(sequence_ids, (int(cache.get_seq_length()), 0), value=-1)
         return create_masks_for_generate(
-            self.language_model.config,
-            inputs_embeds,
-            attention_mask,
-            past_key_values,
+            config=self.language_model.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
             position_ids=position_ids,
             block_sequence_ids=sequence_ids,
+            **{CACHE_ARGUMENT: cache},
         )
 
     def _first_layers(self, num_hidden_layers: int) -> PreTrainedModel:
@@ -433,7 +444,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
@@ -441,6 +452,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        *,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """
@@ -464,6 +477,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
+            cache=cache,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             input_features=input_features,
@@ -482,9 +496,9 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{CACHE_ARGUMENT: getattr(outputs, CACHE_ARGUMENT)},
         )
 
     def _expand_inputs_for_generation(
@@ -516,7 +530,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.LongTensor,
-        past_key_values: Cache | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
@@ -531,7 +544,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
             audio_rows = (input_ids == self.config.audio_token_id).any(-1)
         model_inputs = super().prepare_inputs_for_generation(
             input_ids,
-            past_key_values=past_key_values,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             audio_rows=audio_rows,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
+from ..package_data import resolve_student
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
@@ -58,6 +59,11 @@ class AuraProcessor(ProcessorMixin):
                     "The tokenizer has neither a padding nor an end-of-sequence token: set its `pad_token`."
                 )
             tokenizer.pad_token = tokenizer.eos_token
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+        """As in [`ProcessorMixin`]; a student that comes with the package is found by its name, too."""
+        return super().from_pretrained(resolve_student(pretrained_model_name_or_path), *args, **kwargs)
 
     @classmethod
     def from_language_model_pretrained(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    GenerationConfig,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -151,7 +152,8 @@ def whisper(tmp_path_factory):
         eos_token_id=0, pad_token_id=0, max_target_positions=160,
     )  # fmt: skip
     model = WhisperForConditionalGeneration(config)
-    model.generation_config.is_multilingual = False
+    ends = {"eos_token_id": 0, "pad_token_id": 0, "bos_token_id": 0, "decoder_start_token_id": 1}
+    model.generation_config = GenerationConfig(**ends, is_multilingual=False, no_timestamps_token_id=2, max_length=160)
     model.save_pretrained(folder)
     WhisperProcessor(WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)
     return folder

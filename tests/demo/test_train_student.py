@@ -1,8 +1,13 @@
-"""The demo's picture."""
+"""What the demos print, and the picture of the training one."""
 
 import pytest
 
 from demo.figure import draw
+from demo.report import share_right
+
+
+def test_a_share_is_printed_with_its_interval():
+    assert share_right(15, 148) == "15 of 148 = 10% (6% to 16%)"
 
 
 def test_picture_is_drawn(tmp_path):

@@ -1,6 +1,6 @@
-"""The whole loop on real models, in at most 20 minutes on two CPU cores: what `make demo` runs.
+"""The whole loop on real models, in at most 20 minutes on two CPU cores: what `make demo-train` runs.
 
-    python demo/run_demo.py [--controls] [--out outputs/demo] [--set training.max_steps=600]
+    python demo/train_student.py [--controls] [--out outputs/demo] [--set training.max_steps=600]
 
 Makes SmolLM2-135M-Instruct and Whisper tiny.en from PyPI packages; lets offline voices speak coffee orders; distils a student from them; saves
 its compact repo; loads that in a new process by `AutoModel.from_pretrained`; and asks it recordings it has not heard, those of real people in
@@ -11,24 +11,22 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 
-# So that `python demo/run_demo.py` finds `demo` and `tools`.
+# So that `python demo/train_student.py` finds `demo` and `tools`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
+from demo.report import console, first_words, run, share_right, show_latency
 from demo.voices import install_engines
 from student.measure.intervals import wilson_interval
 from tools.packages import PackageError, cache_folder
@@ -38,9 +36,6 @@ from tools.real_models import make_real_model
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPE = Path(__file__).with_name("recipe.yaml")
 REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
-console = Console(width=None if sys.stdout.isatty() else 130)
-# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
-QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERBOSITY": "error"}
 
 
 def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
@@ -64,16 +59,6 @@ def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
 
 def heard_voices(corpus: Path) -> set[str]:
     return {row["voice"] for row in read_rows(corpus / "train.jsonl")}
-
-
-def run(*command: str | Path, **environment: str) -> None:
-    """Runs a Python program of its own to its end; raises `SystemExit` with its status if it fails."""
-    result = subprocess.run([sys.executable, *map(str, command)], env=QUIET | os.environ | environment, check=False)
-    if result.returncode != 0:
-        console.print(
-            f"[red]error: {command[0]} {command[1]} ended with status {result.returncode}; its reason stands above."
-        )
-        raise SystemExit(1)
 
 
 def distil(out: Path, settings: list[str], processes: int) -> float | None:
@@ -123,12 +108,6 @@ def answers_of(student: Path, clips: list[dict[str, Any]], out: Path) -> dict[st
     return json.loads(answered.read_text())
 
 
-def first_words(answer: str, length: int = 40) -> str:
-    """The beginning of an answer, on one line."""
-    words = " ".join(answer.split())
-    return words if len(words) <= length else f"{words[: length - 3]}..."
-
-
 def show_answers(clips: list[dict[str, Any]], answers: list[str], per_speaker: int) -> None:
     table = Table(title="What was said, what the student answered, what is true")
     for column in ("who", "said", "answered", "true", ""):
@@ -162,9 +141,7 @@ def show_accuracy(counts: dict[str, dict[str, tuple[int, int]]]) -> None:
     for speaker in next(iter(counts.values())):
         cells = []
         for of_student in counts.values():
-            right, total = of_student[speaker]
-            low, high = wilson_interval(right, total)
-            cells.append(f"{right} of {total} = {right / total:.0%} ({low:.0%} to {high:.0%})")
+            cells.append(share_right(*of_student[speaker]))
         table.add_row(speaker, *cells)
     console.print(table)
 
@@ -175,7 +152,12 @@ def write_into_card(student: Path, counts: dict[str, tuple[int, int]]) -> None:
 
     results = [
         Result(
-            "accuracy", right / total, f"held-out orders, {speaker}", total, wilson_interval(right, total), "make demo"
+            "accuracy",
+            right / total,
+            f"held-out orders, {speaker}",
+            total,
+            wilson_interval(right, total),
+            "make demo-train",
         )
         for speaker, (right, total) in counts.items()
         if speaker != "all"
@@ -193,21 +175,6 @@ def show_cosines(history: list[dict[str, Any]]) -> None:
             _, student, _, teacher = name.split("_")
             table.add_row(student, teacher, f"{first[name]:.3f}", f"{last[name]:.3f}")
     table.add_row("mean", "", f"{first['cosine']:.3f}", f"{last['cosine']:.3f}")
-    console.print(table)
-
-
-def show_latency(seconds: dict[str, list[float]]) -> None:
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    cascade = list(seconds)[-1]
-    table = Table(
-        title=f"Seconds to the first answer token: median of {len(seconds[cascade])} clips of real people, in turns, batch 1"
-    )
-    for column in ("system", "median", f"{cascade} takes"):
-        table.add_column(column)
-    for name, median in medians.items():
-        table.add_row(
-            name, f"{median:.3f}", "" if name == cascade else f"{medians[cascade] / median:.1f} times as long"
-        )
     console.print(table)
 
 

@@ -1,0 +1,55 @@
+"""What both demos print: shares with their intervals, beginnings of answers, times to the first token."""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from student.measure.intervals import wilson_interval
+
+
+console = Console(width=None if sys.stdout.isatty() else 130)
+# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
+QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERBOSITY": "error"}
+
+
+def share_right(right: int, total: int) -> str:
+    """`8 of 12 = 67% (39% to 86%)`."""
+    low, high = wilson_interval(right, total)
+    return f"{right} of {total} = {right / total:.0%} ({low:.0%} to {high:.0%})"
+
+
+def first_words(answer: str, length: int = 40) -> str:
+    """The beginning of an answer, on one line."""
+    words = " ".join(answer.split())
+    return words if len(words) <= length else f"{words[: length - 3]}..."
+
+
+def run(*command: str | Path, **environment: str) -> None:
+    """Runs a Python program of its own to its end; raises `SystemExit` with its status if it fails."""
+    result = subprocess.run([sys.executable, *map(str, command)], env=QUIET | os.environ | environment, check=False)
+    if result.returncode != 0:
+        console.print(
+            f"[red]error: {command[0]} {command[1]} ended with status {result.returncode}; its reason stands above."
+        )
+        raise SystemExit(1)
+
+
+def show_latency(seconds: dict[str, list[float]]) -> None:
+    """The median time to the first answer token of each system that `latency.py` measured; the last one is the cascade."""
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    cascade = list(seconds)[-1]
+    table = Table(
+        title=f"Seconds to the first answer token: median of {len(seconds[cascade])} clips of real people, in turns, batch 1"
+    )
+    for column in ("system", "median", f"{cascade} takes"):
+        table.add_column(column)
+    for name, median in medians.items():
+        table.add_row(
+            name, f"{median:.3f}", "" if name == cascade else f"{medians[cascade] / median:.1f} times as long"
+        )
+    console.print(table)

@@ -1,0 +1,26 @@
+"""The name under which the installed `transformers` hands over a cache: `cache` since 5.24, `past_key_values` before."""
+
+from __future__ import annotations
+
+import inspect
+
+from transformers import Cache, GenerationMixin
+
+
+CACHE_ARGUMENT = (
+    "cache"
+    if "cache" in inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+    else "past_key_values"
+)
+"""The keyword of every `forward`, of `generate`, and the field of every output."""
+
+
+def one_cache(cache: Cache | None, past_key_values: Cache | None) -> Cache | None:
+    """The cache that the caller passed, under either name.
+
+    Raises:
+        ValueError: both were passed.
+    """
+    if cache is not None and past_key_values is not None:
+        raise ValueError("`cache` and `past_key_values` are two names of one argument: pass one.")
+    return past_key_values if cache is None else cache

@@ -1,0 +1,82 @@
+"""General sentences: how they are cut, which are plain, and what the stored file promises."""
+
+import random
+
+import pytest
+
+from student.reserved import ReservedTexts, normalise
+from student.texts.sentences import (
+    MAX_SAME_OPENING,
+    SENTENCES,
+    choose_sentences,
+    is_plain,
+    read_word_list,
+    split_sentences,
+    template_sentences,
+)
+
+
+WORDS = frozenset(["the", "a", "dog", "sees", "can't", "Paris", "in", "is", "it", "well", "old", "judge"])
+
+
+def test_passages_are_cut_into_sentences():
+    passage = 'Mr. Gray said, "It rains."\nHe left—at once; she stayed.\n\n- A list item\n2. Another.'
+    assert split_sentences(passage) == [
+        "Mister Gray said, It rains.",
+        "He left, at once, she stayed.",
+        "- A list item",
+        "2.",
+        "Another.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "plain"),
+    [
+        ("The old dog sees Paris.", True),
+        ("Well, the dog can't see.", False),
+        ("Well, it can't, is it?", True),
+        ("The dog is.", False),
+        ("the old dog sees Paris.", False),
+        ("The dog sees 4 judge.", False),
+        ("The dog sees the PARIS.", False),
+        ("The old dog sees Paris", False),
+        ("The dog sees B it.", False),
+    ],
+)
+def test_plain_sentences(sentence, plain):
+    assert is_plain(sentence, WORDS) is plain
+
+
+def test_rare_words_come_first_and_openings_are_not_repeated_often():
+    pool = [f"The old man saw {word} again." for word in "abcdefghijklmnop"] + [
+        "Quartz vexes nymphs.",
+        "quartz vexes nymphs",
+    ]
+    chosen = choose_sentences(pool, 100)
+    assert normalise(chosen[0]) == "quartz vexes nymphs"
+    assert len(chosen) == 1 + MAX_SAME_OPENING
+    assert choose_sentences(pool, 3) == chosen[:3]
+
+
+def test_templates_are_filled():
+    sentences = template_sentences(random.Random(0), 300)
+    assert all("{" not in sentence and sentence[0].isupper() and sentence[-1] in ".?" for sentence in sentences)
+    assert not any(" a o" in sentence for sentence in sentences)
+
+
+def test_a_missing_word_list_names_its_package(tmp_path):
+    with pytest.raises(FileNotFoundError, match="wamerican"):
+        read_word_list(tmp_path / "none")
+
+
+def test_the_stored_sentences_hold_what_they_promise():
+    sentences = SENTENCES.read_text().splitlines()
+    assert len(sentences) >= 6000
+    assert len({normalise(sentence) for sentence in sentences}) == len(sentences)
+    reserved = ReservedTexts.from_repository()
+    letters = frozenset(" ',.?!")
+    for sentence in sentences:
+        assert 4 <= len(sentence.split()) <= 16
+        assert all((letter.isascii() and letter.isalpha()) or letter in letters for letter in sentence)
+        assert not reserved.holds(sentence)

@@ -1,0 +1,58 @@
+"""What must be true of every student that ships with the package, and a tiny one of which it is."""
+
+import json
+import re
+from pathlib import Path
+
+from huggingface_hub.repocard import metadata_load
+
+from tests.support.published import BASE_ID, save_student
+from transformers_aura.hub import TrainingSummary
+from transformers_aura.hub.repo_folder import RepoFolder, is_hub_id
+from transformers_aura.modeling.modeling_aura import is_adapter_key
+
+
+LARGEST_WEIGHTS = 32_000_000  # bytes
+NAME = "aura-tiny"
+BASE = {"base_model": BASE_ID, "base_revision": None, "base_gguf_file": None}
+
+
+def problems_of(folder: Path) -> list[str]:
+    """What is wrong with a packaged student, as sentences; empty if nothing is."""
+    repo = RepoFolder.read(folder)
+    problems = []
+    if repo.num_bytes > LARGEST_WEIGHTS:
+        problems.append(f"its weights take {repo.num_bytes} bytes, more than {LARGEST_WEIGHTS}")
+    if base_weights := [name for name in repo.tensor_shapes if not is_adapter_key(name)]:
+        problems.append(f"it holds weights of its base: {base_weights[0]}")
+    if repo.config.base_model is None or not is_hub_id(repo.config.base_model):
+        problems.append(f"its base is no hub id: {repo.config.base_model}")
+    files = {path.name for path in folder.rglob("*")}
+    if missing := {"config.json", "model.safetensors", "README.md", "processor_config.json", "tokenizer.json"} - files:
+        problems.append(f"it lacks {sorted(missing)}")
+    allowed = {".json", ".safetensors", ".md", ".jinja", ".png", ".model", ".txt"}
+    if others := sorted(name for name in files if Path(name).suffix not in allowed):
+        problems.append(f"it holds what is no part of a student: {others}")
+    for name in sorted(files - {"tokenizer.json", "vocab.json", "merges.txt"}):
+        if Path(name).suffix in (".json", ".md") and (path := local_path_in((folder / name).read_text("utf-8"))):
+            problems.append(f"{name} names a path of some machine: {path}")
+    if "README.md" in files and metadata_load(folder / "README.md").get("pipeline_tag") != "audio-text-to-text":
+        problems.append("its card's pipeline_tag is not audio-text-to-text")
+    return problems
+
+
+def local_path_in(text: str) -> str | None:
+    """The first absolute path in `text` that starts at a usual root of a file system."""
+    found = re.search(r"(?<![\w.~/:])/(?:home|root|Users|tmp|var|work|mnt|opt|srv|data|workspace)/[^\s\"']*", text)
+    return found and found[0]
+
+
+def save_trained_student(folder: Path, data: Path) -> Path:
+    """A tiny student of `BASE_ID`, with the summary that a training run on `data` leaves."""
+    save_student(folder)
+    recipe = f"name: tiny\ndata:\n  train:\n    - source: {data}\n"
+    TrainingSummary(teacher="[org/whisper](https://huggingface.co/org/whisper)", recipe=recipe).save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(data.parent)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
