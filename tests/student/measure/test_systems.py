@@ -150,12 +150,13 @@ def whisper(tmp_path_factory):
         vocab_size=len(words), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=1, bos_token_id=0,
         eos_token_id=0, pad_token_id=0, max_target_positions=160,
+        max_source_positions=50,
     )  # fmt: skip
     model = WhisperForConditionalGeneration(config)
     ends = {"eos_token_id": 0, "pad_token_id": 0, "bos_token_id": 0, "decoder_start_token_id": 1}
     model.generation_config = GenerationConfig(**ends, is_multilingual=False, no_timestamps_token_id=2, max_length=160)
     model.save_pretrained(folder)
-    WhisperProcessor(WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)
+    WhisperProcessor(WhisperFeatureExtractor(chunk_length=1), tokenizer).save_pretrained(folder)
     return folder
 
 
