@@ -7,6 +7,7 @@ from typing import Any
 from student.measure.cases import Case
 from student.measure.intervals import bootstrap_interval, wilson_interval
 from student.measure.scores import Normalizer, contains_answer, score_order, word_errors
+from student.texts.questions import first_sentence
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _score(case: Case, answer: str, normalizer: Normalizer) -> dict[str, int]:
         order = score_order(answer, case.truth)
         return {"labelled": int(order.labelled), "strict": int(order.strict)}
     if case.kind == "answer":
-        return {"right": int(contains_answer(answer, case.truth, case.needed, normalizer))}
+        return {"right": int(contains_answer(first_sentence(answer), case.truth, case.needed, normalizer))}
     errors, words = word_errors(answer, case.truth, normalizer)
     return {"errors": errors, "words": words}
 
@@ -76,18 +77,7 @@ def order_figures(scored: Sequence[Scored], seed: int = 0) -> list[Figure]:
             marks = [item.scores[key] for item in scored if item.case.group == group]
             figures.append(_share(f"{group}: {name}", marks))
         if len(groups) > 1:
-            right, trials = _by_source(scored, key)
-            interval = bootstrap_interval(right, trials, seed=seed)
-            method = f"bootstrap over {len(right)} recordings"
-            figures.append(
-                Figure(
-                    f"mean of {groups[0]} to {groups[-1]}: {name}",
-                    sum(right) / sum(trials),
-                    sum(trials),
-                    interval,
-                    method,
-                )
-            )
+            figures.append(_mean_over_groups(f"mean of {groups[0]} to {groups[-1]}: {name}", scored, key, seed))
     return figures
 
 
@@ -127,14 +117,18 @@ def _share(name: str, marks: Sequence[int]) -> Figure:
     return Figure(name, right / total, total, wilson_interval(right, total), "Wilson")
 
 
-def _by_source(scored: Sequence[Scored], key: str) -> tuple[list[int], list[int]]:
-    """Right answers and trials of every source: what it was heard in, at several SNRs, is not independent."""
-    right: dict[str, int] = {}
-    trials: dict[str, int] = {}
+def _mean_over_groups(name: str, scored: Sequence[Scored], key: str, seed: int) -> Figure:
+    """The share of all groups together. What is made of one recording is not independent, so recordings are resampled, not cases."""
+    marks_of: dict[str, list[int]] = {}
     for item in scored:
-        right[item.case.source] = right.get(item.case.source, 0) + item.scores[key]
-        trials[item.case.source] = trials.get(item.case.source, 0) + 1
-    return list(right.values()), list(trials.values())
+        marks_of.setdefault(item.case.source, []).append(item.scores[key])
+    right, trials = [sum(marks) for marks in marks_of.values()], [len(marks) for marks in marks_of.values()]
+    share = sum(right) / sum(trials)
+    if 0 < share < 1:
+        interval, method = bootstrap_interval(right, trials, seed=seed), "bootstrap"
+    else:  # resampling cannot tell how sure that is
+        interval, method = wilson_interval(round(share * len(right)), len(right)), "Wilson"
+    return Figure(name, share, sum(trials), interval, f"{method} over {len(right)} recordings")
 
 
 def as_row(item: Scored) -> dict[str, Any]:

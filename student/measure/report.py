@@ -21,8 +21,8 @@ CASE_SETS = {
         "where somebody speaks to the noise's."
     ),
     "questions": (
-        "Questions on US civics by six synthetic voices that training did not have. An answer is right if it contains an accepted one, after "
-        "normalisation. Only questions that the same LLM answers right from the true text count: hearing cannot add knowledge."
+        "Questions on US civics by six synthetic voices that training did not have. An answer is right if its first sentence contains an accepted "
+        "one, after normalisation: training's answers have one sentence. Only questions that the same LLM answers right from the true text count: hearing cannot add knowledge."
     ),
     "reading": "Read English by people of no corpus of ours: sentences of an audio book and playing cards.",
 }

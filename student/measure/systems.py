@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -15,13 +16,16 @@ import torch
 from student.measure.generations import GenerationFile, input_hash
 from student.measure.interface import Kind, Request
 from student.recordings import SAMPLING_RATE
-from student.texts.orders import OrderGrammar
+from student.texts import orders
 from tools.packages import sha256_of
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
 MAX_NEW_TOKENS = 128
 """Of every generation: six slots as JSON take about 100 tokens."""
+
+SPELLED = {"8": "eight", "12": "twelve", "16": "sixteen", "20": "twenty"}
+"""The numbers that an order may hold."""
 
 # What a model's generations depend on, besides its code.
 _IDENTITY_FILES = ("model.safetensors", "config.json", "processor_config.json", "preprocessor_config.json",
@@ -215,25 +219,34 @@ class Cascade:
 
 @dataclass
 class Parser:
-    """Whisper, then the strict grammar of orders. What is not an order of the grammar stays the transcript, and counts as wrong."""
+    """Whisper, then the strict grammar of orders. What is not an order of the grammar stays the transcript, and counts as wrong.
+
+    Sizes that Whisper writes in digits are spelled out first, as the grammar has them: `"12-ounce"` is no mishearing.
+    """
 
     transcriber: Transcriber
     name: str = field(default="parser", init=False)
     kinds: frozenset[Kind] = field(default=frozenset(["order"]), init=False)
 
     @cached_property
-    def _grammar(self) -> OrderGrammar:
-        return OrderGrammar()
+    def _grammar(self) -> orders.OrderGrammar:
+        return orders.OrderGrammar()
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"whisper": self.transcriber.identity}
+        sources = [Path(orders.__file__), orders.GRAMMAR]
+        return {
+            "whisper": self.transcriber.identity,
+            "grammar": [sha256_of(path) for path in sources],
+            "spelled": SPELLED,
+        }
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
         return [self._parse(text) for text in self.transcriber.transcribe([request.samples for request in requests])]
 
     def _parse(self, transcript: str) -> str:
-        slots = self._grammar.parse(transcript)
+        spelled_out = re.sub(r"\d+", lambda match: SPELLED.get(match[0], match[0]), transcript)
+        slots = self._grammar.parse(spelled_out)
         return transcript if slots is None else json.dumps(slots)
 
 

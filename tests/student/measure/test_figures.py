@@ -40,10 +40,17 @@ def test_noise_has_a_figure_a_ratio_and_their_mean():
     assert mean.interval == (0.5, 1.0)
 
 
+def test_a_mean_of_nothing_right_is_not_sure():
+    cases = [case(f"{name} {db}", "order", {"size": "small"}, f"{db} dB", name) for db in (6, 9) for name in "ab"]
+    figures = set_figures("noise", score(cases, {item.name: WRONG for item in cases}, Normalizer()), None)
+    mean = next(figure for figure in figures if figure.name.startswith("mean"))
+    assert (mean.value, mean.interval, mean.method) == (0.0, wilson_interval(0, 2), "Wilson over 2 recordings")
+
+
 def test_only_questions_that_the_llm_knows_count():
     cases = [case("1 answer", "answer", ["Paris"]), case("2 answer", "answer", ["Rome"])]
     cases.append(case("1 transcript", "transcript", "what is it"))
-    answers = {"1 answer": "Paris.", "2 answer": "Oslo.", "1 transcript": "what was it"}
+    answers = {"1 answer": "Paris.", "2 answer": "Oslo it is. Or Rome.", "1 transcript": "what was it"}
     scored = score(cases, answers, Normalizer())
     right, errors = set_figures("questions", scored, frozenset(["1 answer"]))
     assert (right.value, right.n) == (1.0, 1)

@@ -80,10 +80,15 @@ def test_cascade_puts_the_transcript_in_the_place_of_the_audio():
 
 
 def test_parser_answers_with_slots_or_the_transcript():
-    heard = {1: "Can I get a small mocha, with soy milk?", 2: "Can I get a small mocker?"}
-    answers = Parser(FakeTranscriber(heard)).answer([request(1, ORDER_QUESTION), request(2, ORDER_QUESTION)])
+    heard = {
+        1: "Can I get a small mocha, with soy milk?",
+        2: "Can I get a small mocker?",
+        3: "Get me an 8-ounce latte.",
+    }
+    answers = Parser(FakeTranscriber(heard)).answer([request(length, ORDER_QUESTION) for length in heard])
     assert json.loads(answers[0]) == {"coffeeDrink": "mocha", "size": "small", "milkAmount": "soy milk"}
     assert answers[1] == heard[2]
+    assert json.loads(answers[2]) == {"coffeeDrink": "latte", "size": "eight ounce"}
 
 
 def test_gold_reads_the_truth_alone():
