@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def order_cases(barista: Path = BARISTA, limit: int | None = None) -> list[Case]
             question=ORDER_QUESTION,
             text=None,
             truth=recording.slots,
-            load=lambda path=recording.path: read_speech(path),
+            load=partial(read_speech, recording.path),
         )
         for recording in _validation_recordings(barista)[:limit]
     ]
@@ -97,17 +98,16 @@ def noise_cases(barista: Path = BARISTA, limit: int | None = None, seed: int = 0
             question=case.question,
             text=None,
             truth=case.truth,
-            load=lambda case=case, snr_db=snr_db: mix_with_piece(
-                case.load(), noise, snr_db, _generator(seed, case.name, snr_db)
-            ),
+            load=partial(_with_noise, case, noise, snr_db, seed),
         )
         for case in order_cases(barista, limit)
         for snr_db in SNR_DB
     ]
 
 
-def _generator(seed: int, name: str, snr_db: int) -> np.random.Generator:
-    return np.random.default_rng(random.Random(f"{seed} {name} {snr_db}").getrandbits(64))
+def _with_noise(case: Case, noise: np.ndarray, snr_db: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(random.Random(f"{seed} {case.name} {snr_db}").getrandbits(64))
+    return mix_with_piece(case.load(), noise, snr_db, generator)
 
 
 def _validation_recordings(barista: Path) -> list[Recording]:
@@ -139,7 +139,7 @@ def reading_cases(folder: Path = TRANSCRIPTS, limit: int | None = None) -> list[
                     question=TRANSCRIPTION_INSTRUCTION,
                     text=text,
                     truth=text,
-                    load=lambda path=path: read_speech(path),
+                    load=partial(read_speech, path),
                 )
             )
     return cases

@@ -30,6 +30,10 @@ class GenerationFile:
     def __contains__(self, name: str) -> bool:
         return name in self._rows
 
+    def __getitem__(self, name: str) -> str:
+        """The last answer to `name`, whatever went in."""
+        return self._rows[name][1]
+
     def answer(self, name: str, input_: str) -> str | None:
         """What came out for `name`, or `None` if nothing did, or something else went in."""
         known = self._rows.get(name)

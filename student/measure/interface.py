@@ -39,5 +39,5 @@ class System(Protocol):
     def identity(self) -> dict[str, Any]: ...
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
-        """One text a request. The requests run as one batch."""
+        """One text a request. The requests run as one batch and ask one question."""
         ...

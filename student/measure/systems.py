@@ -22,7 +22,10 @@ from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
 MAX_NEW_TOKENS = 128
-"""Of every generation: six slots as JSON take about 100 tokens."""
+"""Of transcripts and of answers to written questions: six slots as JSON take about 100 tokens."""
+
+MAX_NEW_ANSWER_TOKENS = 48
+"""Of answers to spoken questions, whose first sentence counts."""
 
 SPELLED = {"8": "eight", "12": "twelve", "16": "sixteen", "20": "twenty"}
 """The numbers that an order may hold."""
@@ -46,7 +49,7 @@ def folder_identity(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
         "weights": files["model.safetensors"],
         "files": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
         "dtype": str(dtype).removeprefix("torch."),
-        "max_new_tokens": MAX_NEW_TOKENS,
+        "max_new_tokens": [MAX_NEW_TOKENS, MAX_NEW_ANSWER_TOKENS],
         "software": {name: version(name) for name in ("torch", "transformers")},
     }
 
@@ -54,6 +57,22 @@ def folder_identity(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
 def identity_hash(identity: dict[str, Any]) -> str:
     """The first 12 hexadecimal digits of an identity's sha256."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _shared_question(requests: Sequence[Request]) -> str | None:
+    """What all of `requests` ask; an answer must not depend on what else is in its batch.
+
+    Raises:
+        ValueError: they ask different things.
+    """
+    questions = {request.question for request in requests}
+    if len(questions) != 1:
+        raise ValueError(f"The requests of a batch ask one question, got {len(questions)}: {questions}.")
+    return questions.pop()
+
+
+def _max_new_tokens(question: str | None) -> int:
+    return MAX_NEW_ANSWER_TOKENS if question is None else MAX_NEW_TOKENS
 
 
 @dataclass
@@ -94,13 +113,12 @@ class Student:
         return pipeline("audio-question-answering", model=self.model, processor=self.processor)
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
-        inputs = [
-            {"audio": {"array": request.samples, "sampling_rate": SAMPLING_RATE}, "question": request.question}
-            for request in requests
-        ]
+        question = _shared_question(requests)
+        inputs = [{"array": request.samples, "sampling_rate": SAMPLING_RATE} for request in requests]
         outputs = self._pipeline(
-            inputs, batch_size=len(inputs), max_new_tokens=MAX_NEW_TOKENS, do_sample=False, num_beams=1
-        )
+            inputs, question=question, batch_size=len(inputs), max_new_tokens=_max_new_tokens(question),
+            do_sample=False, num_beams=1,
+        )  # fmt: skip
         return [output[0]["answer"] for output in outputs]
 
 
@@ -128,12 +146,12 @@ class LanguageModel:
         return AutoTokenizer.from_pretrained(self.folder, padding_side="left")
 
     @torch.inference_mode()
-    def reply(self, messages: Sequence[str]) -> list[str]:
+    def reply(self, messages: Sequence[str], max_new_tokens: int) -> list[str]:
         chats = [[{"role": "user", "content": message}] for message in messages]
         inputs = self.tokenizer.apply_chat_template(
             chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
         )
-        tokens = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, num_beams=1)
+        tokens = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
         replies = self.tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [reply.strip() for reply in replies]
 
@@ -177,7 +195,7 @@ class Transcriber:
         if new:
             for name, text in zip(new, self._transcribe(list(new.values())), strict=True):
                 self._file.append(name, name, text)
-        return [self._file.answer(name, name) for name in names]
+        return [self._file[name] for name in names]
 
     @torch.inference_mode()
     def _transcribe(self, recordings: list[np.ndarray]) -> list[str]:
@@ -207,14 +225,17 @@ class Cascade:
         return {"whisper": self.transcriber.identity, "language_model": self.language_model.identity}
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
-        answers = self.transcriber.transcribe([request.samples for request in requests])
-        asked = [index for index, item in enumerate(requests) if item.question != TRANSCRIPTION_INSTRUCTION]
-        if asked:
-            # As in the student's chat: what is heard, a new line, the question.
-            messages = ["\n".join(filter(None, (answers[index], requests[index].question))) for index in asked]
-            for index, reply in zip(asked, self.language_model.reply(messages), strict=True):
-                answers[index] = reply
-        return answers
+        question = _shared_question(requests)
+        transcripts = self.transcriber.transcribe([request.samples for request in requests])
+        if question == TRANSCRIPTION_INSTRUCTION:
+            return transcripts
+        messages = [_message(transcript, question) for transcript in transcripts]
+        return self.language_model.reply(messages, _max_new_tokens(question))
+
+
+def _message(said: str, question: str | None) -> str:
+    """As in the student's chat: what is heard, a new line, the question."""
+    return "\n".join(part for part in (said, question) if part)
 
 
 @dataclass
@@ -263,9 +284,10 @@ class GoldText:
         return {"language_model": self.language_model.identity}
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
-        unknown = [number for number, request in enumerate(requests) if request.text is None]
-        if unknown:
-            raise ValueError(f"The true texts of requests {unknown} are not known, so they cannot be read.")
-        return self.language_model.reply(
-            ["\n".join(filter(None, (request.text, request.question))) for request in requests]
-        )
+        question = _shared_question(requests)
+        texts = [request.text for request in requests if request.text is not None]
+        if len(texts) < len(requests):
+            raise ValueError(
+                f"What is said is not known of {len(requests) - len(texts)} requests, so it cannot be read."
+            )
+        return self.language_model.reply([_message(text, question) for text in texts], _max_new_tokens(question))

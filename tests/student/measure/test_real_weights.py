@@ -43,7 +43,7 @@ def test_whisper_and_the_parser_understand_orders(folders, tmp_path):
 
 
 def test_the_llm_reads_a_question(folders, monkeypatch):
-    monkeypatch.setattr(systems, "MAX_NEW_TOKENS", 12)
+    monkeypatch.setattr(systems, "MAX_NEW_ANSWER_TOKENS", 12)
     model = LanguageModel(folders[0])
     (answer,) = GoldText(model).answer(
         [Request(read_speech(SPEECH / CLIPS[0]["audio"]), None, "What is the capital of France?")]
