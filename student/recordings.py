@@ -17,6 +17,10 @@ TRAINING_NOISE_SECONDS = 40
 """Training may use so much of the noise, from its start; measurements use the rest."""
 
 
+LONGEST_PROMPT_SECONDS = 10
+"""A batch of eight clips of half a minute takes 15 GB to train on."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """A recording of a person: file, what is said (`None` where nobody wrote it down), and the order's slots if it is one."""
@@ -43,7 +47,7 @@ def order_recordings(folder: Path) -> list[Recording]:
 
 
 def prompt_recordings(transcripts: Path, sounds: Path = ASTERISK_SOUNDS) -> list[Recording]:
-    """Studio prompts of Debian's `asterisk-core-sounds-en-wav` with at least two words; an empty list, said aloud, without them.
+    """Studio prompts of Debian's `asterisk-core-sounds-en-wav` of at least two words and at most ten seconds; an empty list, said aloud, without them.
 
     Args:
         transcripts: file of lines `name: text`; `;` begins a comment, `[...]` describes a sound that is not speech.
@@ -56,7 +60,8 @@ def prompt_recordings(transcripts: Path, sounds: Path = ASTERISK_SOUNDS) -> list
         name, colon, text = line.partition(":")
         path = sounds / f"{name.strip()}.wav"
         text = re.sub(r"\s+", " ", text).strip()
-        if colon and not line.startswith(";") and "[" not in text and len(text.split()) >= 2 and path.is_file():
+        is_speech = colon and not line.startswith(";") and "[" not in text and len(text.split()) >= 2
+        if is_speech and path.is_file() and soundfile.info(path).duration <= LONGEST_PROMPT_SECONDS:
             recordings.append(Recording(path, text, None))
     return recordings
 

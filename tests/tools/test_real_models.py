@@ -173,15 +173,11 @@ def test_cache_is_reused_and_damage_is_mended(fake_package, tmp_path):
 
 
 def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake_package, monkeypatch):
-    from transformers_aura.cli.base_model import copy_of_base_model
+    from transformers_aura import AuraConfig
+    from transformers_aura.modeling.base_copy import copy_of_base_model
 
     folder = real_models.make_real_model("tiny")
-    student = {
-        "base_model": "org/gguf",
-        "base_revision": "1234",
-        "base_gguf_file": "tiny.Q4_1.gguf",
-        "model_type": "aura",
-    }
+    student = AuraConfig(base_model="org/gguf", base_revision="1234", base_gguf_file="tiny.Q4_1.gguf")
     assert copy_of_base_model(student) is None
     published = real_models.HubFile("org/gguf", "1234", "tiny.Q4_1.gguf")
     model = dataclasses.replace(real_models.REAL_MODELS["tiny"], copy_of=published)
@@ -190,7 +186,7 @@ def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake
     real_models.make_real_model("tiny")
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert copy_of_base_model(student) == str(folder)
-    assert copy_of_base_model(student | {"base_revision": "5678"}) is None
+    assert copy_of_base_model(AuraConfig(base_model="org/gguf", base_revision="5678")) is None
 
 
 def test_wrong_hash_and_missing_network_say_what_to_do(fake_package):

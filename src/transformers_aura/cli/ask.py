@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from .base_model import copy_of_base_model
 from .console import quiet_libraries
 
 
@@ -59,7 +58,7 @@ def ask(
             model,
             revision=revision,
             dtype=dtype,
-            base_model_name_or_path=base_model or copy_of_base_model(config.to_dict()),
+            base_model_name_or_path=base_model,
         ),
         processor=AuraProcessor.from_pretrained(model, revision=revision),
         device=device,

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from .base_model import copy_of_base_model
 from .console import print_status, quiet_libraries
 
 
@@ -25,15 +24,12 @@ def merge(
 ) -> None:
     """Merge a student's LoRA into its base model: a full checkpoint that needs neither PEFT nor the base's repo."""
     from ..hub import merge_to_folder
-    from ..modeling.configuration_aura import AuraConfig
     from ..package_data import resolve_student
     from ..registration import register
 
     register()
     quiet_libraries()
     model = resolve_student(model)
-    if base_model is None:
-        base_model = copy_of_base_model(AuraConfig.get_config_dict(model, revision=revision)[0])
     merge_to_folder(model, out, revision=revision, dtype=dtype, base_model_name_or_path=base_model)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights")

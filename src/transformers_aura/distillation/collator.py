@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from transformers.utils import logging
 
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
@@ -72,6 +73,7 @@ class AuraDataCollator:
         context_probability: share of the rows with audio that get a context.
         context_max_words: a context has 1 to this many words.
         augmentation: what the student hears in place of the clean clip, before the random gain. The teacher hears the clean clip.
+        pad_to_multiple_of: pad sequences, and clips in audio tokens, to a multiple of this.
         return_transcript_symbols: add the characters of each clip's transcript, for the CTC loss.
 
     A call returns a dict with
@@ -101,6 +103,7 @@ class AuraDataCollator:
     context_probability: float = 0.0
     context_max_words: int = 50
     augmentation: WaveformAugmentation | None = None
+    pad_to_multiple_of: int | None = None
     return_transcript_symbols: bool = False
 
     def __post_init__(self) -> None:
@@ -216,6 +219,12 @@ class AuraDataCollator:
             for name in ("input_features", "input_features_mask")
             if name in inputs
         }
+        if features:
+            missing = -features["input_features"].shape[1] % (
+                self.processor.frames_per_token * (self.pad_to_multiple_of or 1)
+            )
+            features["input_features"] = F.pad(features["input_features"], (0, 0, 0, missing))
+            features["input_features_mask"] = F.pad(features["input_features_mask"], (0, missing))
         return inputs["input_ids"], features
 
     def _completion(self, chat: Conversation, answer: str | None) -> list[int]:
@@ -244,6 +253,7 @@ class AuraDataCollator:
 
     def _pad(self, prompts: list[list[int]], completions: list[list[int]]) -> dict[str, torch.Tensor]:
         longest = max((len(p) + len(c) for p, c in zip(prompts, completions, strict=True)), default=0)
+        longest += -longest % (self.pad_to_multiple_of or 1)
         shape = (len(prompts), longest)
         input_ids = torch.full(shape, self.processor.tokenizer.pad_token_id, dtype=torch.long)
         attention_mask = torch.zeros(shape, dtype=torch.long)

@@ -36,6 +36,7 @@ class StudentLosses(nn.Module):
         heads: `None` if there is no distillation.
         answer_kl_temperature: of the answer KL.
         transcript_heads: `None` if there is no CTC loss.
+        pad_to_multiple_of: rows that the heads and the LLM's head compute are padded to a multiple of 4 times this.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class StudentLosses(nn.Module):
         heads: DistillationHeads | None,
         answer_kl_temperature: float = 1.0,
         transcript_heads: TranscriptHeads | None = None,
+        pad_to_multiple_of: int | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.heads = heads
         self.transcript_heads = transcript_heads
+        self.row_multiple = 4 * (pad_to_multiple_of or 0)
         self.cosine_loss = CosineLoss()
         self.mse_loss = MSELoss()
         self.language_modeling_loss = LanguageModelingLoss()
@@ -143,14 +146,16 @@ class StudentLosses(nn.Module):
             )
         targets = self.heads.normalize_targets(targets)
         slots = {layer: slot for slot, layer in enumerate(self.heads.teacher_layers)}
+        padded = padded_positions(audio_positions, self.row_multiple)
         states = [
             # hidden_states[0] is the input of the first layer.
-            hidden_states[student + 1].flatten(0, 1).index_select(0, audio_positions)
+            hidden_states[student + 1].flatten(0, 1).index_select(0, padded)
             for student, _ in self.heads.pairs
         ]
         cosine_sums, mse_sums = [], []
         for (_, teacher), prediction in zip(self.heads.pairs, self.heads(states), strict=True):
             target = targets[slots[teacher]]
+            prediction = prediction[: len(target)]
             cosine_sums.append(self.cosine_loss(prediction, target).sum())
             mse_sums.append(self.mse_loss(prediction, target).sum())
         return torch.stack(cosine_sums).mean(), torch.stack(mse_sums).mean(), [s.detach() for s in cosine_sums]
@@ -182,7 +187,8 @@ class StudentLosses(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy and answer KL, both from one run of the head over the labelled positions alone."""
         positions = predicting_positions(labels)
-        logits = self.student.compute_logits(hidden.flatten(0, 1).index_select(0, positions))
+        padded = padded_positions(positions, self.row_multiple)
+        logits = self.student.compute_logits(hidden.flatten(0, 1).index_select(0, padded))[: len(positions)]
         cross_entropy = self.language_modeling_loss(logits, labels.flatten().index_select(0, positions + 1)).sum()
         if gold_input_ids is None or gold_labels is None or answer_kl_mask is None or not gold_input_ids.numel():
             return cross_entropy, torch.zeros_like(cross_entropy)
@@ -213,6 +219,13 @@ class StudentLosses(nn.Module):
         if self.transcript_heads is not None and not terms.ctc:
             return True
         return num_layers < self.student.config.lora_num_layers
+
+
+def padded_positions(positions: torch.Tensor, multiple: int) -> torch.Tensor:
+    """`positions` (`(n,)`), their number brought up to a multiple of `multiple` (0 = left alone) by repeating the first."""
+    if not multiple or not len(positions):
+        return positions
+    return torch.cat([positions, positions[:1].expand(-len(positions) % multiple)])
 
 
 def predicting_positions(labels: torch.Tensor) -> torch.Tensor:

@@ -146,6 +146,7 @@ class AuraTrainer(Trainer):
                 return_waveforms=args.uses_distillation,
                 return_gold_prompts=args.uses_answer_kl,
                 max_length=args.max_length,
+                pad_to_multiple_of=args.pad_to_multiple_of,
                 random_gain_db=args.random_gain_db,
                 context_texts=context_texts,
                 context_probability=args.context_probability,
@@ -208,9 +209,9 @@ class AuraTrainer(Trainer):
             self.transcript_heads = TranscriptHeads(
                 args.parsed_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
             ).to(args.device)
-        self.losses = StudentLosses(model, self.heads, args.answer_kl_temperature, self.transcript_heads).to(
-            args.device
-        )
+        self.losses = StudentLosses(
+            model, self.heads, args.answer_kl_temperature, self.transcript_heads, args.pad_to_multiple_of
+        ).to(args.device)
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.losses
         self._log = _LogAccumulator(len(_TERMS) + self.losses.num_pairs, args.device)

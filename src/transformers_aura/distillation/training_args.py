@@ -79,6 +79,9 @@ class AuraTrainingArguments(TrainingArguments):
 
         max_length (`int`, *optional*):
             Longest row in tokens; longer rows are an error, never cut.
+        pad_to_multiple_of (`int`, *optional*):
+            Pad rows, clips and what the losses see to a multiple of this. CPUs compile their matrix products for each shape: without
+            it, batches of ever new lengths cost a quarter more time, and memory that grows by gigabytes.
         random_gain_db (`float`, *optional*, defaults to `10.0`):
             The student hears each training clip louder or softer by up to so many decibels.
         context_probability (`float`, *optional*, defaults to `0.0`):
@@ -142,6 +145,9 @@ class AuraTrainingArguments(TrainingArguments):
 
     # Parameters that control the data
     max_length: int | None = field(default=None, metadata={"help": "Longest row in tokens; longer rows are an error."})
+    pad_to_multiple_of: int | None = field(
+        default=None, metadata={"help": "Pad batches to a multiple of this, so that few shapes occur."}
+    )
     random_gain_db: float = field(
         default=10.0, metadata={"help": "Training clips are heard louder or softer by up to so many decibels."}
     )
@@ -166,6 +172,9 @@ class AuraTrainingArguments(TrainingArguments):
         for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
             value = getattr(self, name)
             self._check(name, value is None or value >= 0, "at least 0")
+        self._check(
+            "pad_to_multiple_of", self.pad_to_multiple_of is None or self.pad_to_multiple_of >= 1, "at least 1"
+        )
         self._check("max_length", self.max_length is None or self.max_length >= 1, "at least 1")
         if self.distillation_warmup_steps and self.supervision != "both":
             raise ValueError(

@@ -21,6 +21,7 @@ from ..package_data import resolve_student
 from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock
+from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 
@@ -133,7 +134,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                 comes with the package.
             base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
                 or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
-                that the student carries.
+                that the student carries. Without it, a copy of `make real-models` goes before that place.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
@@ -157,6 +158,8 @@ class AuraPreTrainedModel(PreTrainedModel):
                     "checkpoint that holds its base LLM."
                 )
             return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
+        if base_model_name_or_path is None:
+            base_model_name_or_path = copy_of_base_model(config)
         return load_compact_student(
             cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
         )

@@ -1,28 +1,26 @@
-"""Where the commands find a student's base LLM: a copy that `make real-models` left on this machine goes before the Hub."""
+"""A student's base LLM on this machine: a copy that `make real-models` left goes before the Hub, so that a student answers offline."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+
+from .configuration_aura import AuraConfig
 
 
 MANIFEST = "real_model.json"
 
 
-def copy_of_base_model(student_config: dict[str, Any]) -> str | None:
+def copy_of_base_model(config: AuraConfig) -> str | None:
     """
     Folder of a local copy of a student's base LLM, `None` where there is none.
 
     Looked for in `AURA_CACHE` (default `~/.cache/transformers-aura`), where each folder's manifest says of which commit and file of
     which repo it is a copy. Loading compares its weights with the student's fingerprint all the same.
-
-    Args:
-        student_config (`dict`): content of the student's `config.json`.
     """
     cache = Path(os.environ.get("AURA_CACHE") or Path.home() / ".cache" / "transformers-aura")
-    wanted = {name: student_config.get(name) for name in ("base_model", "base_revision", "base_gguf_file")}
+    wanted = {name: getattr(config, name) for name in ("base_model", "base_revision", "base_gguf_file")}
     for manifest in sorted((cache / "models").glob(f"*/{MANIFEST}")):
         if json.loads(manifest.read_text(encoding="utf-8")).get("copy_of") == wanted:
             return str(manifest.parent)
