@@ -30,9 +30,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from student.noise import write_training_noise
 from student.recordings import (
     NOISE_FILE,
-    TRAINING_NOISE_SECONDS,
     order_recordings,
     order_transcripts,
     prompt_recordings,
@@ -240,9 +240,7 @@ def write_noise(folder: Path, shared_data: Path = SHARED_DATA) -> None:
             flush=True,
         )
         return
-    path = folder / "noise" / NOISE_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, read_speech(recording)[: TRAINING_NOISE_SECONDS * SAMPLING_RATE], SAMPLING_RATE)
+    write_training_noise(recording, folder / "noise" / NOISE_FILE)
 
 
 def plan_shards(

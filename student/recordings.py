@@ -13,8 +13,6 @@ import soxr
 SAMPLING_RATE = 16000
 ASTERISK_SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 NOISE_FILE = "kitchen.flac"
-TRAINING_NOISE_SECONDS = 40
-"""Training may use so much of the noise, from its start; measurements use the rest."""
 
 
 LONGEST_PROMPT_SECONDS = 10
