@@ -27,7 +27,9 @@ import soxr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `python demo/corpus.py` finds `demo`
 
 from demo.orders import OrderGrammar
-from demo.voices import VOICES, Voice, available_voices, speak
+from demo.voices import VOICES, available_voices
+from student.speech_shaping import trim_silence
+from student.voices import Voice, speak
 
 
 SAMPLING_RATE = 16000
@@ -49,10 +51,6 @@ class Clip:
     seed: int
 
 
-def voice_name(voice: Voice) -> str:
-    return f"{voice.engine} {voice.name}"
-
-
 def plan_corpus(
     voices: Sequence[Voice],
     num_train: int,
@@ -66,7 +64,7 @@ def plan_corpus(
     training never hears, when `voices` has it and another one.
     """
     grammar = OrderGrammar()
-    training_voices = [voice for voice in voices if voice_name(voice) != HELD_OUT_VOICE] or list(voices)
+    training_voices = [voice for voice in voices if str(voice) != HELD_OUT_VOICE] or list(voices)
     unheard_voices = [voice for voice in voices if voice not in training_voices]
 
     def plan(split: str, index: int, forbidden: set[str]) -> Clip:
@@ -79,7 +77,7 @@ def plan_corpus(
         tract = round(generator.uniform(*voice.tract), 3)
         rate = round(generator.uniform(0.9, 1.2), 3)
         name = f"{split}_{index:05d}.flac"
-        return Clip(name, split, order.text, order.slots, voice_name(voice), rate, tract, generator.getrandbits(32))
+        return Clip(name, split, order.text, order.slots, str(voice), rate, tract, generator.getrandbits(32))
 
     held_out = [plan("held_out", index, set()) for index in range(num_held_out)]
     forbidden = {clip.transcript for clip in held_out} | set(reserved_texts)
@@ -88,23 +86,12 @@ def plan_corpus(
 
 def make_clip(clip: Clip) -> np.ndarray:
     """The samples of `clip`: float32 `(n_samples,)` at 16 kHz within [-1, 1]."""
-    voice = next(voice for voice in VOICES if voice_name(voice) == clip.voice)
+    voice = next(voice for voice in VOICES if str(voice) == clip.voice)
     generator = np.random.default_rng(clip.seed)
     samples, sampling_rate = speak(voice, clip.transcript, clip.rate / clip.tract, clip.seed)
     # Played at `tract` times its own rate: pitch and formants move together, as between people of different size.
     samples = soxr.resample(samples, sampling_rate * clip.tract, SAMPLING_RATE)
     return place(trim_silence(samples, margin_seconds=0.04), generator)
-
-
-def trim_silence(samples: np.ndarray, margin_seconds: float = 0.0) -> np.ndarray:
-    """`samples` (16 kHz) from the first to the last 10 ms that is within 30 dB of the loudest and well above the background, plus a margin."""
-    hop = SAMPLING_RATE // 100
-    energy = np.convolve(samples.astype(np.float32) ** 2, np.ones(400, np.float32) / 400, "same")[::hop]
-    speech = np.flatnonzero(energy > max(20 * np.percentile(energy, 10), 1e-3 * energy.max()))
-    if len(speech) == 0:
-        return samples
-    margin = int(margin_seconds * SAMPLING_RATE)
-    return samples[max(0, speech[0] * hop - margin) : speech[-1] * hop + hop + margin]
 
 
 def place(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:

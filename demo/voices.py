@@ -1,4 +1,4 @@
-"""Offline English voices that speak 50 to 100 times faster than real time.
+"""The demo's choice of the offline voices of `student/voices.py`: those that speak 50 to 100 times faster than real time.
 
 | engine | voices | from |
 |---|---|---|
@@ -14,30 +14,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
-import soundfile
+from student.voices import Voice
 
 
 HIBARI = ("hibari-tts==0.2.1", "onnxruntime", "scipy")
 PICO = "ttspico==0.3.2"
-
-
-@dataclass(frozen=True)
-class Voice:
-    """A voice and how far it may be bent.
-
-    `tract` is the range of factors by which its recording is played faster (above 1: a shorter vocal tract and a higher pitch, as of a
-    smaller person) at an unchanged speaking rate.
-    """
-
-    engine: str
-    name: str
-    tract: tuple[float, float]
 
 
 VOICES = (
@@ -100,43 +82,6 @@ def available_voices() -> list[Voice]:
         "pico": importlib.util.find_spec("ttspico") is not None,
     }
     return [voice for voice in VOICES if present[voice.engine]]
-
-
-def speak(voice: Voice, text: str, rate: float, seed: int) -> tuple[np.ndarray, int]:
-    """`text` in `voice`, `rate` times as fast as the engine's own pace.
-
-    Returns mono float32 samples `(n_samples,)` and their sampling rate in Hz. The same arguments give the same samples.
-    """
-    if voice.engine == "hibari":
-        return _hibari()(text, speed=rate, seed=seed), 24000
-    if voice.engine == "pico":
-        engine = _pico(voice.name)
-        engine.volume = 50  # at its default, loud parts clip
-        engine.rate = round(100 * rate)
-        return np.frombuffer(engine.speak(text), dtype="<i2").astype(np.float32) / 32768, 16000
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "speech.wav")
-        pace = f"duration_stretch={1 / rate:.3f}"
-        subprocess.run(
-            ["flite", "-voice", voice.name, "--setf", pace, "-t", text, "-o", str(path)],
-            check=True,
-            capture_output=True,
-        )
-        return soundfile.read(path, dtype="float32")
-
-
-@lru_cache
-def _hibari():
-    from hibari import Hibari
-
-    return Hibari()
-
-
-@lru_cache
-def _pico(language: str):
-    from ttspico import TtsEngine
-
-    return TtsEngine(language)
 
 
 def _pip_install(*requirements: str) -> subprocess.CompletedProcess:
