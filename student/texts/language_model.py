@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tools.real_models import make_real_model
+from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
 
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class LanguageModel:
         with torch.inference_mode():
             prefix = DynamicCache(config=self.model.config)
             if shared:
-                self.model(torch.tensor([prompts[0][:shared]]), past_key_values=prefix, logits_to_keep=1)
+                self.model(torch.tensor([prompts[0][:shared]]), logits_to_keep=1, **{CACHE_ARGUMENT: prefix})
             for batch in self._batches(prompts, batch_size):
                 cache = copy.deepcopy(prefix)
                 if shared:
@@ -65,7 +66,7 @@ class LanguageModel:
                 replies: dict[int, list[int]] = {index: [] for index in batch}
                 tokens = torch.tensor([prompts[index][shared:] for index in batch])
                 while batch:
-                    logits = self.model(tokens, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+                    logits = self.model(tokens, logits_to_keep=1, **{CACHE_ARGUMENT: cache}).logits[:, -1]
                     tokens = logits.argmax(dim=-1, keepdim=True)
                     going_on = []
                     for row, index in enumerate(batch):
