@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo demo-train demo-control test test-quantization quality format clean
+.PHONY: help install real-models corpus student measure demo demo-train demo-control test test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,16 @@ demo-train: real-models  ## distil a student on spoken orders, save it, load it 
 
 demo-control: real-models  ## demo-train, and the same student taught by a teacher of random weights (another 15 minutes)
 	$(BIN)/python demo/train_student.py --controls
+
+corpus: real-models  ## what the packaged student is taught with, in outputs/corpus (about an hour; also needs Debian's flite)
+	$(BIN)/python -m pip install --quiet --editable '.[corpus]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m student.corpus outputs/corpus
+
+student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (about two hours; goes on where it was)
+	$(BIN)/python -m student.train outputs
+
+measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (also needs Debian's pocketsphinx-testdata)
+	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --out outputs/measure
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -1,0 +1,82 @@
+"""Trains the packaged student: both stages of its recipe, on two processes, without a hub.
+
+    python -m student.train outputs [--set training.max_steps=4 ...]
+
+Reads OUTPUTS/corpus (made by `python -m student.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
+checkpoint, a stage that is done is left alone.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tools.real_models import make_real_model
+from transformers_aura.package_data import package_data_folder
+
+
+STAGES = ("smollm2-135m-cpu", "smollm2-135m-cpu-stage2")
+PROCESSES = 2
+# OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
+
+def stage_settings(recipe: dict, outputs: Path) -> list[str]:
+    """What a stage's recipe must be told on this machine, as `key=value` settings: models from folders, everything else below `outputs`."""
+
+    def here(place: str) -> str:
+        return str(outputs / Path(place).relative_to("outputs"))
+
+    settings = {
+        "model.base_model": make_real_model("smollm2-135m-instruct"),
+        "teacher.model": make_real_model("whisper-tiny.en"),
+        "training.output_dir": outputs / recipe["name"],
+        "training.teacher_cache_dir": here(recipe["training"]["teacher_cache_dir"]),
+        "data.augmentation.noise_files": [
+            path for path in map(here, recipe["data"]["augmentation"]["noise_files"]) if Path(path).is_file()
+        ],
+    }
+    settings |= {
+        f"data.train.{index}.source": here(item["source"]) for index, item in enumerate(recipe["data"]["train"])
+    }
+    if "student" in recipe["model"]:
+        settings["model.student"] = here(recipe["model"]["student"])
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
+    """Runs one stage to its end, unless it is there already.
+
+    Raises:
+        SystemExit: the training failed; its reason stands above.
+    """
+    recipe = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    folder = outputs / recipe["name"]
+    if (folder / "README.md").is_file():  # written last
+        print(f"Trained already: {folder}", flush=True)
+        return
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(PROCESSES)]
+    command += ["-m", "transformers_aura.cli.main", "distill", "--config", name]
+    for setting in [*stage_settings(recipe, outputs), *more_settings]:
+        command += ["--set", setting]
+    if any(folder.glob("checkpoint-*")):
+        command.append("--resume")
+    status = subprocess.run(command, env=ENVIRONMENT | os.environ, check=False).returncode
+    if status != 0:
+        raise SystemExit(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("outputs", type=Path, help="folder that holds `corpus` and gets the students")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change both recipes")
+    arguments = parser.parse_args()
+    for name in STAGES:
+        train_stage(name, arguments.outputs, arguments.set)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What the stages of the packaged student are told; the training itself is tested elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from student import train
+from transformers_aura.distillation.recipe import load_recipe, training_arguments
+from transformers_aura.package_data import package_data_folder
+
+
+@pytest.fixture(autouse=True)
+def models(monkeypatch, tmp_path):
+    monkeypatch.setattr(train, "make_real_model", lambda name: tmp_path / "models" / name)
+
+
+@pytest.mark.parametrize("name", train.STAGES)
+def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
+    outputs = tmp_path / "out"
+    (outputs / "corpus" / "noise").mkdir(parents=True)
+    (outputs / "corpus" / "noise" / "kitchen.flac").touch()
+    content = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    recipe = load_recipe(name, train.stage_settings(content, outputs))
+    assert all(Path(source.source).parent == outputs / "corpus" for source in recipe.data.train)
+    assert recipe.data.augmentation.noise_files == [str(outputs / "corpus" / "noise" / "kitchen.flac")]
+    arguments = training_arguments(recipe)
+    assert Path(arguments.output_dir).parent == outputs
+    assert recipe.model.base_model == str(tmp_path / "models" / "smollm2-135m-instruct")
+
+
+def test_the_second_stage_goes_on_from_the_first(tmp_path):
+    first, second = (
+        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
+    )
+    last = f"checkpoint-{first['training']['max_steps']}"
+    assert second["model"]["student"] == f"outputs/{first['name']}/{last}"
+    assert second["losses"]["ctc_layers"] == first["losses"]["ctc_layers"]
+
+
+def test_without_the_noise_recording_there_is_none(tmp_path):
+    content = yaml.safe_load((package_data_folder("recipes") / f"{train.STAGES[0]}.yaml").read_text())
+    assert "data.augmentation.noise_files=[]" in train.stage_settings(content, tmp_path)
+
+
+def test_a_stage_that_is_done_is_left_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train.subprocess, "run", lambda *_, **__: pytest.fail("it was trained again"))
+    (tmp_path / "aura-smollm2-135m").mkdir()
+    (tmp_path / "aura-smollm2-135m" / "README.md").touch()
+    train.train_stage(train.STAGES[1], tmp_path, [])
+    assert "Trained already" in capsys.readouterr().out
