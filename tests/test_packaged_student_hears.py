@@ -1,0 +1,69 @@
+"""The student that ships with the package, on its real base: it hears people whose recordings no training had, and reads as its base does."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, pipeline
+
+from student.texts.orders import ORDER_QUESTION
+from tools.real_models import real_model_folder
+from transformers_aura import packaged_student, packaged_students
+from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("aura-smollm2-135m" not in packaged_students(), reason="no student comes with this checkout"),
+]
+
+SPEECH = Path(__file__).parent / "fixtures" / "speech"
+ROWS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
+# Orders of 27 with every slot right: what the packaged student must not fall below.
+ORDERS_RIGHT = 18
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    try:
+        return real_model_folder("smollm2-135m-instruct")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def answerer(base):
+    """By its name alone: the base is the copy that `make real-models` left, found without a hub."""
+    return pipeline("audio-question-answering", model=packaged_student("aura-smollm2-135m"))
+
+
+def test_orders_of_real_people_become_json(answerer):
+    requests = [{"audio": str(SPEECH / row["audio"]), "question": ORDER_QUESTION} for row in ROWS]
+    answers = [result[0]["answer"] for result in answerer(requests, batch_size=9, max_new_tokens=60)]
+    right = 0
+    for answer, row in zip(answers, ROWS, strict=True):
+        try:
+            right += json.loads(answer).items() >= row["slots"].items()
+        except (json.JSONDecodeError, AttributeError):
+            continue
+    assert right >= ORDERS_RIGHT, answers
+
+
+def test_the_instruction_decides_what_comes_back(answerer):
+    recording = str(SPEECH / ROWS[0]["audio"])
+    transcript = answerer({"audio": recording, "question": TRANSCRIPTION_INSTRUCTION}, max_new_tokens=40)[0]["answer"]
+    order = answerer({"audio": recording, "question": ORDER_QUESTION}, max_new_tokens=60)[0]["answer"]
+    assert isinstance(json.loads(order), dict)
+    assert not transcript.startswith("{")
+    assert len(set(transcript.lower().split()) & set(ROWS[0]["transcript"].split())) >= 3
+
+
+@torch.no_grad()
+def test_text_is_the_base_llm_bit_for_bit(answerer, base):
+    student = answerer.model
+    llm = AutoModelForCausalLM.from_pretrained(base, dtype=student.dtype)
+    inputs = answerer.processor.tokenizer(
+        ["What is the capital of France?", "Two and two"], return_tensors="pt", padding=True
+    )
+    assert torch.equal(student(**inputs).logits, llm(**inputs).logits)
