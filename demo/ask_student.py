@@ -26,7 +26,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from demo.corpus import read_rows
-from demo.report import console, first_words, run, share_right, show_latency, wilson_interval
+from demo.report import console, first_words, run, share_right, show_latency
+from student.measure.intervals import wilson_interval
 from student.texts.orders import ORDER_QUESTION
 from tools.packages import PackageError
 from tools.real_models import make_real_model

