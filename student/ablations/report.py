@@ -80,7 +80,7 @@ def _facts(results: Results) -> str:
     machines = sorted({run.machine for run in runs})
     share = statistics.fmean(run.core_share for run in runs)
     hours = sum(run.end("train_seconds") for run in runs) / 3600
-    lines = [f"{len(runs)} runs, {hours:.1f} hours of training on one core, two runs at once: {'; '.join(machines)}."]
+    lines = [f"{len(runs)} runs, {hours:.1f} hours of training, a core for each run: {'; '.join(machines)}."]
     lines.append(f"A run had its core for {share:.0%} of its time (processor time to wall time).")
     return " ".join(lines)
 

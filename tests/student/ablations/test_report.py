@@ -30,7 +30,7 @@ def results():
 
 def test_report_content(groups, results):
     text = as_markdown(groups, results, "pictures")
-    assert "4 runs, 0.1 hours of training on one core, two runs at once: a machine." in text
+    assert "4 runs, 0.1 hours of training, a core for each run: a machine." in text
     assert "its core for 90% of its time" in text
     assert "`python -m student.ablations CORPUS --only supervision --seeds 0 1 --steps 30`" in text
     assert (
