@@ -1,0 +1,89 @@
+"""Trains the student in many small variants and reports which settings matter.
+
+    python -m student.ablations outputs/corpus --only supervision --seeds 0 1 2
+    python -m student.ablations outputs/corpus --report-only      # docs/ablations.md from what is done
+
+`arms.yaml` lists groups and arms, `recipe.yaml` is what they change. Two runs at a time, each on a core of its own. A run that was killed goes
+on when the same command is given again, and a finished one is not run again.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from student.ablations.arms import ARMS, RECIPE, AblationError, load_groups, select_groups
+from student.ablations.plan import Budget, plan_runs, write_specs
+from student.ablations.report import write_report
+from student.ablations.results import load_results
+from student.ablations.runner import run_all
+from student.corpus import SHARED_DATA
+from transformers_aura.distillation.recipe import RecipeError
+
+
+REPORT = Path(__file__).resolve().parents[2] / "docs" / "ablations.md"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m student.ablations", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "corpus", type=Path, help="folder of `python -m student.corpus`; its orders and real_orders are used"
+    )
+    parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups to run; default: all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, help="of every run; default: the recipe's")
+    budget.add_argument("--minutes", type=float, help="of training of every run, instead of steps")
+    parser.add_argument("--at-once", type=int, default=2, help="runs at a time")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        default=SHARED_DATA / "barista",
+        help="recorded orders to score on, with manifest.jsonl",
+    )
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="what the arms change")
+    parser.add_argument("--arms", type=Path, default=ARMS, help="groups and arms")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; report what is done, into docs/")
+    parser.add_argument(
+        "--report", type=Path, help=f"default: OUT/ablations.md, or docs/{REPORT.name} with --report-only"
+    )
+    parsed = parser.parse_args(arguments)
+    if (parsed.steps is not None and parsed.steps < 1) or (parsed.minutes is not None and parsed.minutes <= 0):
+        parser.error("--steps and --minutes must be above 0.")
+    return parsed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs and reports. Returns 1 if a run failed or something is wrong with the settings."""
+    parsed = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the runs end with this process
+    failed = []
+    out = parsed.out.resolve()
+    try:
+        all_groups = load_groups(parsed.arms)
+        groups = select_groups(all_groups, parsed.only)
+        if not parsed.report_only:
+            budget = Budget(parsed.steps, parsed.minutes)
+            runs = plan_runs(
+                groups,
+                parsed.seeds,
+                parsed.corpus.resolve(),
+                parsed.recordings.resolve(),
+                budget,
+                parsed.recipe.resolve(),
+            )
+            write_specs(out, runs)
+            failed = run_all(out, runs, parsed.at_once)
+    except (AblationError, RecipeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    report = parsed.report or (REPORT if parsed.report_only else out / REPORT.name)
+    write_report(report, all_groups, load_results(out, (arm.run for group in all_groups for arm in group.arms)))
+    print(f"Report: {report}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

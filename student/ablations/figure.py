@@ -1,0 +1,86 @@
+"""One picture a group: how its arms learn, over steps and over seconds, and how well they end."""
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from student.ablations.clips import REAL, SYNTHETIC
+from student.ablations.results import COSINE, CROSS_ENTROPY, Axis, RunResult
+from student.measure.intervals import wilson_interval
+
+
+CURVES = ((CROSS_ENTROPY, "cross-entropy of validation answers (nats a token)"), (COSINE, "cosine to the teacher"))
+AXES: tuple[tuple[Axis, str], ...] = (("step", "step"), ("train_seconds", "seconds of training"))
+
+
+def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
+    """Writes a PNG of arm -> seed -> run, arms without runs left out: curves with their range over the seeds, bars with Wilson intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    arms = {name: runs for name, runs in arms.items() if runs}
+    figure, axes = pyplot.subplots(2, 3, figsize=(17, 9), layout="constrained")
+    for row, (key, label) in enumerate(CURVES):
+        for column, (axis, axis_label) in enumerate(AXES):
+            for name, runs in arms.items():
+                _plot_curve(axes[row][column], name, runs, key, axis)
+            axes[row][column].set(xlabel=axis_label, ylabel=label)
+        if key == CROSS_ENTROPY:
+            for column in range(len(AXES)):
+                axes[row][column].set_yscale("log")
+    axes[0][0].legend()
+    for row, kind in enumerate((SYNTHETIC, REAL)):
+        _plot_bars(axes[row][2], arms, kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
+def mean_curve(runs: Mapping[int, RunResult], key: str, axis: Axis) -> list[tuple[float, float, float, float]]:
+    """Place, mean, lowest and highest value over the seeds at every step that all of them logged; places in seconds are means too."""
+    by_seed = [{entry["step"]: entry for entry in run.curve(key)} for run in runs.values()]
+    steps = sorted(set.intersection(*(set(entries) for entries in by_seed))) if by_seed else []
+    points = []
+    for step in steps:
+        entries = [of_seed[step] for of_seed in by_seed]
+        values = [entry[key] for entry in entries]
+        points.append(
+            (
+                statistics.fmean(entry[axis] for entry in entries),
+                statistics.fmean(values),
+                min(values),
+                max(values),
+            )
+        )
+    return points
+
+
+def _plot_curve(axes: Any, name: str, runs: Mapping[int, RunResult], key: str, axis: Axis) -> None:
+    points = mean_curve(runs, key, axis)
+    if points:
+        places, means, lows, highs = zip(*points, strict=True)
+        line = axes.plot(places, means, label=name)[0]
+        axes.fill_between(places, lows, highs, color=line.get_color(), alpha=0.2)
+    else:  # keeps the colours of the arms alike in all panels
+        axes.plot([], [], label=name)
+
+
+def _plot_bars(axes: Any, arms: Mapping[str, Mapping[int, RunResult]], kind: str) -> None:
+    shares, errors, names = [], [], []
+    for name, runs in arms.items():
+        marks = [mark for run in runs.values() for mark in run.checks[-1]["marks"].get(kind, {}).values()]
+        if marks:
+            share = sum(marks) / len(marks)
+            low, high = wilson_interval(sum(marks), len(marks))
+            shares.append(100 * share)
+            errors.append((100 * (share - low), 100 * (high - share)))
+            names.append(name)
+    positions = range(len(names))
+    if names:
+        axes.barh(positions, shares, xerr=list(zip(*errors, strict=True)), capsize=3)
+    axes.set(title=f"orders right at the end, {kind} (%)", xlim=(0, 100))
+    axes.set_yticks(positions, names)
+    axes.invert_yaxis()

@@ -1,0 +1,169 @@
+"""Which runs there are, in which order, and what each is told: a `run.json` that its process reads."""
+
+import json
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from student.ablations.arms import RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
+from tools.real_models import REAL_MODELS, real_model_folder
+from transformers_aura.distillation.recipe import Recipe, load_recipe
+
+
+NUM_CHECKS = 3
+"""A student is scored after so many equal parts of its run."""
+
+NUM_EVALUATIONS = 12
+"""The validation cross-entropy is taken so many times; a multiple of [`NUM_CHECKS`]."""
+
+MANY_STEPS = 1_000_000
+ROW_COLUMNS = ["audio", "question", "answer", "transcript"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a run depends on.
+
+    Attributes:
+        recipe: YAML file.
+        arm_settings: what the arm changes.
+        settings: all that is set on top of the recipe.
+        minutes: of training, after which the run ends; `None` = after its `training.max_steps`.
+        orders: folder with `validation-*.parquet`, the synthetic clips to score on.
+        recordings: folder of recorded orders with `manifest.jsonl`, or where it would be.
+    """
+
+    name: str
+    seed: int
+    recipe: str
+    arm_settings: list[str]
+    settings: list[str]
+    minutes: float | None
+    orders: str
+    recordings: str
+
+    @property
+    def folder(self) -> str:
+        """Of the run, in the folder of all runs."""
+        return f"{self.name}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after `steps` (`None` = the recipe's), or after so many `minutes` of training."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+
+def plan_runs(
+    groups: Sequence[Group],
+    seeds: Sequence[int],
+    corpus: Path,
+    recordings: Path,
+    budget: Budget,
+    recipe: Path = RECIPE,
+) -> list[RunSpec]:
+    """All runs of the groups: one seed after the other, the arms of each in another order, so that what else the machine does hits all alike.
+
+    Raises:
+        AblationError: the corpus holds no orders.
+        RecipeError: a setting of an arm does not fit the recipe.
+    """
+    folders = training_folders(corpus)
+    data = data_settings(corpus, folders)
+    arms = list({arm.run: arm for group in groups for arm in group.arms}.values())
+    runs = []
+    for seed in seeds:
+        order = list(arms)
+        random.Random(seed).shuffle(order)
+        for arm in order:
+            settings = [*data, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe)]
+            settings += local_models(load_recipe(recipe, settings))
+            runs.append(
+                RunSpec(
+                    arm.run, seed, str(recipe), list(arm.settings), settings, budget.minutes,
+                    str(corpus / "orders"), str(recordings),
+                )
+            )  # fmt: skip
+    return runs
+
+
+def _arm_settings(arm: Arm, num_sources: int, budget: Budget, recipe: Path) -> list[str]:
+    """An arm's settings and those of the budget; what an arm says of a source of rows that is left out is left out too."""
+    steps = budget.steps or load_recipe(recipe).training["max_steps"]
+    settings = [f"training.max_steps={steps if budget.minutes is None else MANY_STEPS}"]
+    for setting in arm.settings:
+        source = re.match(r"data\.train\.(\d+)\.", setting)
+        if source is None or int(source[1]) < num_sources:
+            settings.append(setting.replace(THIRD_OF_STEPS, str(steps // 3)))
+    return settings
+
+
+def training_folders(corpus: Path) -> list[Path]:
+    """The folders of rows to train on. Recorded orders are left out, said aloud, where the corpus has none.
+
+    Raises:
+        AblationError: the corpus holds no synthetic orders, of training or of validation.
+    """
+    for split in ("train", "validation"):
+        if not any((corpus / "orders").glob(f"{split}-*.parquet")):
+            raise AblationError(
+                f"{corpus / 'orders'} holds no {split}-*.parquet; make them: python -m student.corpus {corpus} --only orders real_orders"
+            )
+    if any((corpus / "real_orders").glob("train-*.parquet")):
+        return [corpus / "orders", corpus / "real_orders"]
+    print(f"No recorded orders to train on: {corpus / 'real_orders'} holds none, so they are left out.", flush=True)
+    return [corpus / "orders"]
+
+
+def data_settings(corpus: Path, folders: Sequence[Path]) -> list[str]:
+    """The training rows of these folders and the evaluation rows of a corpus, as recipe settings."""
+    train = [{"source": str(folder), "use": ROW_COLUMNS} for folder in folders]
+    evaluation = [{"source": str(corpus / "orders"), "split": "validation", "use": ROW_COLUMNS}]
+    return [f"data.train={json.dumps(train)}", f"data.evaluation={json.dumps(evaluation)}"]
+
+
+def local_models(recipe: Recipe) -> list[str]:
+    """Settings that replace Hub ids by the copies that `tools/real_models.py` left on this machine, where there are some."""
+    settings = []
+    for key, model in (("model.base_model", recipe.model.base_model), ("teacher.model", recipe.teacher.model)):
+        for name in (name for name, known in REAL_MODELS.items() if known.hub_id == model):
+            try:
+                settings.append(f"{key}={json.dumps(str(real_model_folder(name)))}")
+            except FileNotFoundError:
+                print(
+                    f"{model} is read from the Hub; a copy on this machine: python tools/real_models.py --only {name}"
+                )
+    return settings
+
+
+def write_specs(out: Path, runs: Iterable[RunSpec]) -> None:
+    """Writes the `run.json` of every run.
+
+    Raises:
+        AblationError: a folder holds a run of other settings.
+    """
+    for spec in runs:
+        path = out / spec.folder / "run.json"
+        if path.is_file() and (earlier := read_spec(path)) != spec:
+            differ = [key for key, value in asdict(spec).items() if asdict(earlier)[key] != value]
+            raise AblationError(
+                f"{path.parent} holds a run of other settings ({', '.join(differ)}). Choose another --out, or remove that folder."
+            )
+        write_json(path, asdict(spec))
+
+
+def read_spec(path: Path) -> RunSpec:
+    """What [`write_specs`] wrote."""
+    return RunSpec(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes a JSON file that is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)

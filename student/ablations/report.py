@@ -1,0 +1,207 @@
+"""The report of the ablations as Markdown, from the results alone."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from student.ablations.arms import Arm, Group
+from student.ablations.clips import REAL, SYNTHETIC
+from student.ablations.comparison import KINDS, Comparison, Difference, compare
+from student.ablations.figure import draw_group
+from student.ablations.results import CROSS_ENTROPY, RunResult
+from student.ablations.statistics import t_interval
+from student.measure.intervals import bootstrap_interval, wilson_interval
+
+
+Results = Mapping[str, Mapping[int, RunResult]]
+
+HOW_READ = f"""\
+Every arm is trained from the same seeds, on the same clips in the same order, in a process of one thread. Seconds are those of training:
+reading clips and asking the teacher count, evaluations and writing checkpoints do not. The learning rate does not decay, so a curve can be read
+anywhere as if its run had ended there.
+
+- **Orders right**: every labelled slot is right in the JSON answer, greedily. *{SYNTHETIC}*: validation clips of the corpus; *{REAL}*: recordings
+  of real people that training did not have. In brackets the 95 % Wilson interval over clips and seeds together, which takes them for independent; then the
+  interval of a bootstrap over the seeds, where there are several.
+- **Cross-entropy**: of the answers to the synthetic validation clips, nats a token, mean over seeds with its 95 % t interval.
+- **Differences** are paired: the same seeds and clips. *Equal steps*: where the run of fewer steps ended. *Equal time*: where the faster of the two runs of
+  a seed ended; the other is interpolated between its scorings. Intervals of orders come from a bootstrap over seeds and clips, those of
+  cross-entropy from t over seeds. *Better* and *worse* are said only where the interval excludes 0.
+- Settings other than the arm's were chosen for the student that ships, and are not tuned again for each arm."""
+
+
+def write_report(path: Path, groups: Sequence[Group], results: Results) -> None:
+    """Writes the Markdown file `path`, and a picture of each group that has results into a folder beside it, of the same name.
+
+    Args:
+        results: run name -> seed -> result; see [`load_results`].
+    """
+    pictures = path.with_suffix("")
+    for group in groups:
+        arms = {arm.name: results[arm.run] for arm in group.arms}
+        if any(arms.values()):
+            draw_group(pictures / f"{group.name}.png", arms)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(as_markdown(groups, results, pictures.name) + "\n", encoding="utf-8")
+
+
+def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str:
+    """The report.
+
+    Args:
+        pictures: folder of the pictures, relative to the report.
+    """
+    comparisons = {group.name: group_comparisons(group, results) for group in groups}
+    parts = ["# Ablations", _facts(results), "## What is decided", _decided(groups, comparisons), HOW_READ]
+    for group in groups:
+        parts += [f"## {group.name.replace('_', ' ')}", group.question, _command(group, results)]
+        parts.append(_arms_table(group, results))
+        if comparisons[group.name]:
+            parts.append(_comparisons_table(comparisons[group.name]))
+        if any(results[arm.run] for arm in group.arms):
+            parts.append(f"![Curves and results of the arms]({pictures}/{group.name}.png)")
+    return "\n\n".join(parts)
+
+
+def group_comparisons(group: Group, results: Results) -> list[Comparison]:
+    """The comparisons of a group that can be made, each at equal steps and at equal time."""
+    made = [
+        compare(name, reference, results[group.arm(name).run], results[group.arm(reference).run], axis)
+        for name, reference in group.comparisons
+        for axis in ("step", "train_seconds")
+    ]
+    return [comparison for comparison in made if comparison is not None]
+
+
+def _facts(results: Results) -> str:
+    runs = [run for of_arm in results.values() for run in of_arm.values()]
+    if not runs:
+        return "No run has finished yet."
+    machines = sorted({run.machine for run in runs})
+    share = statistics.fmean(run.core_share for run in runs)
+    hours = sum(run.end("train_seconds") for run in runs) / 3600
+    lines = [f"{len(runs)} runs, {hours:.1f} hours of training, a core for each run: {'; '.join(machines)}."]
+    lines.append(f"A run had its core for {share:.0%} of its time (processor time to wall time).")
+    return " ".join(lines)
+
+
+def _decided(groups: Sequence[Group], comparisons: Mapping[str, list[Comparison]]) -> str:
+    lines, total = [], 0
+    for group in groups:
+        for comparison in comparisons[group.name]:
+            for label, difference, unit in _differences(comparison):
+                total += 1
+                if difference.verdict != "undecided":
+                    at = _where(comparison)
+                    value = _difference_cell(difference, unit)
+                    lines.append(
+                        f"- {group.name}: **{comparison.arm}** is {difference.verdict} than {comparison.reference} {at}, {label}: {value}"
+                    )
+    if not total:
+        return "Nothing: no two arms were run from the same seed."
+    lines.append(
+        f"\n{total} differences were looked at; with 95 % intervals one in 20 would be decided by chance alone. All of them are below."
+    )
+    return "\n".join(lines)
+
+
+def _command(group: Group, results: Results) -> str:
+    runs = [run for arm in group.arms for run in results[arm.run].values()]
+    seeds = sorted({run.seed for run in runs})
+    command = f"python -m student.ablations CORPUS --only {group.name}"
+    if runs:
+        budgets = sorted({_budget(run) for run in runs})
+        command += f" --seeds {' '.join(map(str, seeds))} {budgets[0]}"
+    return f"`{command}`"
+
+
+def _budget(run: RunResult) -> str:
+    return f"--steps {run.end('step')}" if run.minutes is None else f"--minutes {run.minutes:g}"
+
+
+def _arms_table(group: Group, results: Results) -> str:
+    lines = [
+        f"| arm | settings | seeds | orders right, {SYNTHETIC} | orders right, {REAL} | cross-entropy | steps | minutes | ms a step |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm in group.arms:
+        runs = list(results[arm.run].values())
+        if not runs:
+            lines.append(f"| {arm.name} | {_settings(arm)} | not run | | | | | | |")
+            continue
+        steps = statistics.fmean(run.end("step") for run in runs)
+        seconds = statistics.fmean(run.end("train_seconds") for run in runs)
+        cells = [
+            arm.name, _settings(arm), ", ".join(str(run.seed) for run in runs),
+            *(_acceptance_cell(runs, kind) for kind in KINDS), _cross_entropy_cell(runs),
+            f"{steps:.0f}", f"{seconds / 60:.1f}", f"{1000 * seconds / steps:.0f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _settings(arm: Arm) -> str:
+    return "<br>".join(f"`{setting}`" for setting in arm.settings) or "as the recipe"
+
+
+def _acceptance_cell(runs: Sequence[RunResult], kind: str) -> str:
+    marks = [list(run.checks[-1]["marks"].get(kind, {}).values()) for run in runs]
+    right, clips = [sum(of_run) for of_run in marks], [len(of_run) for of_run in marks]
+    if not all(clips):
+        return "no clips"
+    low, high = wilson_interval(sum(right), sum(clips))
+    cell = f"{sum(right) / sum(clips):.1%} ({low:.1%} to {high:.1%}), {sum(right)} of {sum(clips)}"
+    if len(runs) > 1:
+        low, high = bootstrap_interval(right, clips)
+        cell += f"; seeds {low:.1%} to {high:.1%}"
+    return cell
+
+
+def _cross_entropy_cell(runs: Sequence[RunResult]) -> str:
+    values = [value for run in runs if (value := run.value_at(CROSS_ENTROPY, "step", run.end("step"))) is not None]
+    if not values:
+        return "not taken"
+    interval = t_interval(values)
+    cell = f"{statistics.fmean(values):.4f}"
+    return cell if interval is None else f"{cell} ({interval[0]:.4f} to {interval[1]:.4f})"
+
+
+def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
+    lines = [
+        "| arm | beside | read at | of | difference (95 % interval) | seeds | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for comparison in comparisons:
+        for label, difference, unit in _differences(comparison):
+            lines.append(
+                f"| {comparison.arm} | {comparison.reference} | {_where(comparison)} | {label} | {_difference_cell(difference, unit)} "
+                f"| {difference.num_seeds} | {difference.verdict} |"
+            )
+        if SYNTHETIC not in comparison.acceptance:
+            lines.append(
+                f"| {comparison.arm} | {comparison.reference} | {_where(comparison)} | orders right | not read: the slower run was not scored by then | | undecided |"
+            )
+    return "\n".join(lines)
+
+
+def _differences(comparison: Comparison) -> list[tuple[str, Difference, str]]:
+    """Name, difference and unit of every figure of a comparison."""
+    found = [(f"orders right, {kind}", difference, "points") for kind, difference in comparison.acceptance.items()]
+    if comparison.cross_entropy is not None:
+        found.append(("cross-entropy", comparison.cross_entropy, "nats"))
+    return found
+
+
+def _where(comparison: Comparison) -> str:
+    if comparison.axis == "step":
+        return f"at equal steps ({comparison.at:.0f})"
+    return f"at equal time ({comparison.at / 60:.1f} min)"
+
+
+def _difference_cell(difference: Difference, unit: str) -> str:
+    scale, digits = (100, 1) if unit == "points" else (1, 4)
+    value = f"{scale * difference.value:+.{digits}f} {unit}"
+    if difference.interval is None:
+        return f"{value} (one seed: no interval)"
+    low, high = difference.interval
+    return f"{value} ({scale * low:+.{digits}f} to {scale * high:+.{digits}f})"

@@ -1,0 +1,144 @@
+"""One run, in a process of its own: trains an arm with a seed, scores it at several points, and writes `result.json`.
+
+    python -m student.ablations.worker outputs/ablations/supervision-ce/seed-0 [--core 0]
+
+A run that was killed goes on from its last checkpoint, and with the answers that it has; a finished one stays as it is.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from student.ablations.plan import NUM_CHECKS, NUM_EVALUATIONS, RunSpec, read_spec, write_json
+
+
+RESULT = "result.json"
+TRAINED = "trained.json"
+
+
+def run_arm(folder: Path) -> None:
+    """Does what the `run.json` of `folder` says, unless it is done already.
+
+    Raises:
+        RecipeError: a setting does not fit, or rows are not there.
+    """
+    if (folder / RESULT).is_file():
+        return
+    spec = read_spec(folder / "run.json")
+    if not (folder / TRAINED).is_file():
+        write_json(folder / TRAINED, train(folder, spec))
+    log = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+    result = {
+        "name": spec.name,
+        "seed": spec.seed,
+        "settings": spec.arm_settings,
+        "minutes": spec.minutes,
+        "log": log,
+        "checks": score_checks(folder, spec, log),
+        "machine": describe_machine(),
+    }
+    write_json(folder / RESULT, result)
+    shutil.rmtree(folder / "training", ignore_errors=True)  # three checkpoints are half a gigabyte
+
+
+def train(folder: Path, spec: RunSpec) -> list[dict[str, Any]]:
+    """Trains into `folder/training`. Returns all logs of the run, each with `step` and `train_seconds`."""
+    from student.ablations.clock import TrainingClock
+    from transformers_aura.distillation.recipe import load_recipe, training_arguments
+    from transformers_aura.distillation.recipe_run import build_trainer
+    from transformers_aura.distillation.trainer import last_complete_checkpoint
+    from transformers_aura.registration import register
+
+    register()
+    out = folder / "training"
+    own = [f"training.output_dir={json.dumps(str(out))}", "training.save_strategy='no'", "training.eval_strategy='no'",
+           "training.report_to=none", "training.disable_tqdm=true"]  # fmt: skip
+    recipe = load_recipe(spec.recipe, [*spec.settings, *own])
+    clock = TrainingClock(NUM_CHECKS, NUM_EVALUATIONS, spec.minutes)
+    trainer = build_trainer(recipe, training_arguments(recipe), callbacks=[clock])
+    checkpoint = last_complete_checkpoint(out)
+    for path in checkpoints(out):
+        if checkpoint is None or _step(path) > _step(Path(checkpoint)):
+            shutil.rmtree(path)  # its writing was interrupted
+    clock.start()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer.state.log_history
+
+
+def score_checks(folder: Path, spec: RunSpec, log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Asks the student of every checkpoint for all orders, greedily.
+
+    Returns:
+        of each checkpoint its `step`, `train_seconds` and `marks`: kind of clip -> name -> whether every labelled slot is right.
+    """
+    import torch
+
+    from student.ablations.clips import scored_clips
+    from student.measure.generations import generate
+    from student.measure.scores import score_order
+    from student.measure.systems import Student
+    from transformers_aura.distillation.recipe import load_recipe
+
+    model = load_recipe(spec.recipe, spec.settings).model
+    clips = scored_clips(Path(spec.orders), Path(spec.recordings))
+    seconds = {entry["step"]: entry["train_seconds"] for entry in log}
+    checks = []
+    for checkpoint in checkpoints(folder / "training"):
+        student = Student(checkpoint, Path(model.base_model), getattr(torch, model.dtype or "float32"))
+        answers = generate(student, clips, folder / f"answers-{_step(checkpoint)}.jsonl")
+        marks: dict[str, dict[str, bool]] = {}
+        for clip in clips:
+            marks.setdefault(clip.group, {})[clip.name] = score_order(answers[clip.name], clip.truth).labelled
+        step = _step(checkpoint)
+        checks.append({"step": step, "train_seconds": seconds[step], "marks": marks})
+    return checks
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """The checkpoints of a training run, first to last."""
+    return sorted(out.glob("checkpoint-*"), key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def describe_machine() -> str:
+    """What the seconds depend on, in one line."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in (cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [])
+        if line.startswith("model name")
+    ]
+    processor = names[0] if names else platform.machine()
+    software = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    return f"{processor}, {os.cpu_count()} cores, one thread a run; {software}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--core", type=int, help="the processor core to stay on, where the system can do that")
+    arguments = parser.parse_args()
+    if arguments.core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {arguments.core})
+    with (arguments.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"error: another process is at {arguments.folder}.", file=sys.stderr)
+            return 1
+        run_arm(arguments.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

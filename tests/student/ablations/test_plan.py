@@ -1,0 +1,57 @@
+"""The plan: order of the runs, what they are told, and folders of other runs."""
+
+import pytest
+
+from student.ablations.arms import AblationError, load_groups
+from student.ablations.plan import Budget, plan_runs, write_specs
+from tests.student.ablations.support import write_arms, write_corpus, write_recipe
+from transformers_aura.distillation.recipe import load_recipe, training_arguments
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    write_corpus(folder / "corpus")
+    write_recipe(folder)
+    write_arms(folder / "arms.yaml")
+    return folder
+
+
+def plan(folder, **budget):
+    groups = load_groups(folder / "arms.yaml")
+    return plan_runs(
+        groups, [0, 1, 2], folder / "corpus", folder / "none", Budget(**budget), folder / "recipe.yaml"
+    )  # fmt: skip
+
+
+def test_all_arms_of_a_seed_come_before_the_next_seed_and_in_another_order(folder, capsys):
+    runs = plan(folder, steps=9)
+    assert "so they are left out" in capsys.readouterr().out
+    assert [run.seed for run in runs] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    orders = [[run.name for run in runs[start : start + 3]] for start in (0, 3, 6)]
+    assert all(sorted(order) == ["scope-audio", "supervision-both", "supervision-ce"] for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_settings_reach_the_recipe(folder):
+    run = next(run for run in plan(folder, steps=9) if run.name == "supervision-ce" and run.seed == 2)
+    recipe = load_recipe(run.recipe, run.settings)
+    arguments = training_arguments(recipe)
+    assert (arguments.max_steps, arguments.seed, arguments.supervision) == (9, 2, "transcript")
+    assert [source.split for source in recipe.data.evaluation] == ["validation"]
+    assert run.minutes is None
+    timed = plan(folder, minutes=2.5)[0]
+    assert timed.minutes == 2.5
+    assert training_arguments(load_recipe(timed.recipe, timed.settings)).max_steps > 10_000
+
+
+def test_a_folder_of_another_run_is_refused(folder, tmp_path):
+    write_specs(tmp_path, plan(folder, steps=9))
+    write_specs(tmp_path, plan(folder, steps=9))
+    with pytest.raises(AblationError, match=r"holds a run of other settings \(settings\). Choose another --out"):
+        write_specs(tmp_path, plan(folder, steps=12))
+
+
+def test_a_corpus_without_orders_is_refused(folder, tmp_path):
+    with pytest.raises(AblationError, match=r"python -m student\.corpus"):
+        plan_runs([], [0], tmp_path, tmp_path, Budget(), folder / "recipe.yaml")
