@@ -99,6 +99,8 @@ def _decided(groups: Sequence[Group], comparisons: Mapping[str, list[Comparison]
                     )
     if not total:
         return "Nothing: no two arms were run from the same seed."
+    if not lines:
+        lines.append("Nothing: every interval holds 0, or there is none.")
     lines.append(
         f"\n{total} differences were looked at; with 95 % intervals one in 20 would be decided by chance alone. All of them are below."
     )

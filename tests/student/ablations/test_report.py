@@ -57,6 +57,12 @@ def test_nothing_is_claimed_without_runs(groups):
     assert ".png" not in text
 
 
+def test_what_no_interval_settles_is_not_claimed(groups):
+    same = {0: made_up_run("a", 0, [RIGHT])}
+    text = as_markdown(groups, {"supervision-ce": same, "supervision-both": same, "scope-audio": {}}, "pictures")
+    assert "Nothing: every interval holds 0, or there is none." in text
+
+
 def test_report_and_pictures_are_written(groups, results, tmp_path):
     pytest.importorskip("matplotlib")
     write_report(tmp_path / "docs" / "ablations.md", groups, results)
