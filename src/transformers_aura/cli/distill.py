@@ -56,7 +56,8 @@ def distill(
     if arguments.should_save:
         from ..hub import TrainingSummary, save_model_card
 
-        summary = TrainingSummary.of_run(recipe, trainer, result.metrics["train_runtime"])
+        seconds = result.metrics["train_runtime"] if checkpoint is None else None
+        summary = TrainingSummary.of_run(recipe, trainer, seconds)
         summary.save(out)
         save_model_card(out, summary, license=recipe.card.license)
         size = sum(path.stat().st_size for path in out.glob("*.safetensors"))

@@ -94,7 +94,7 @@ class TrainingSummary:
 
     @classmethod
     def of_run(
-        cls, recipe: Recipe, trainer: AuraTrainer, duration_seconds: float, results: Sequence[Result] = ()
+        cls, recipe: Recipe, trainer: AuraTrainer, duration_seconds: float | None, results: Sequence[Result] = ()
     ) -> TrainingSummary:
         """
         What a finished run by a recipe knows of itself.
@@ -102,7 +102,8 @@ class TrainingSummary:
         Args:
             recipe (`Recipe`): the recipe.
             trainer (`AuraTrainer`): after training.
-            duration_seconds (`float`): `train_runtime` of the trainer's metrics.
+            duration_seconds (`float`, *optional*): `train_runtime` of the trainer's metrics; `None` for a run that was resumed, which
+                knows only its last part.
             results (`Sequence[Result]`): evaluations of the student.
         """
         weights = {name: weight for name, weight in trainer.loss_weights.items() if weight}
