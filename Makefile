@@ -45,8 +45,8 @@ corpus: real-models  ## what the packaged student is taught with, in outputs/cor
 student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (about two hours; goes on where it was)
 	$(BIN)/python -m student.train outputs
 
-measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (also needs Debian's pocketsphinx-testdata)
-	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --out outputs/measure
+measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (15 minutes on 2 cores; also needs Debian's pocketsphinx-testdata)
+	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/measure
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
