@@ -38,14 +38,14 @@ demo-train: real-models  ## distil a student on spoken orders, save it, load it 
 demo-control: real-models  ## demo-train, and the same student taught by a teacher of random weights (another 15 minutes)
 	$(BIN)/python demo/train_student.py --controls
 
-corpus: real-models  ## what the packaged student is taught with, in outputs/corpus (about an hour; also needs Debian's flite)
+corpus: real-models  ## what the packaged student is taught with, in outputs/corpus (also needs Debian's flite)
 	$(BIN)/python -m pip install --quiet --editable '.[corpus]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m student.corpus outputs/corpus
 
-student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (about two hours; goes on where it was)
+student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (hours; goes on where it was)
 	$(BIN)/python -m student.train outputs
 
-measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (15 minutes on 2 cores; also needs Debian's pocketsphinx-testdata)
+measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (also needs Debian's pocketsphinx-testdata)
 	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/measure
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)

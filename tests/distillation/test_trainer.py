@@ -186,6 +186,46 @@ def test_ctc_loss_is_that_of_each_clip_alone(tmp_path):
     assert float(loss) == pytest.approx(2.0 * sums / characters, rel=1e-4)
 
 
+@pytest.mark.parametrize("ctc_layers", [[0], [0, 2]])
+def test_padding_to_few_shapes_changes_no_loss(tmp_path, ctc_layers):
+    settings = {"random_gain_db": 0.0, "answer_kl_weight": 0.5, "ctc_weight": 0.5, "ctc_layers": ctc_layers}
+    plain = tiny_trainer(tmp_path, **settings)
+    padded = tiny_trainer(tmp_path, pad_to_multiple_of=16, **settings)
+    padded.losses.load_state_dict(plain.losses.state_dict())
+    sums = []
+    for trainer in (plain, padded):
+        trainer._ensure_statistics()
+        trainer.losses.eval().requires_grad_(False)
+        batch = trainer.data_collator(tiny_rows(5))
+        sums.append(trainer.compute_loss(trainer.losses, batch, return_outputs=True)[1].sums)
+    assert batch["input_ids"].shape[1] % 16 == 0
+    torch.testing.assert_close(sums[1], sums[0], rtol=1e-4, atol=1e-4)
+
+
+def test_ctc_of_the_patch_embedding_alone(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, teacher=None, supervision="transcript", lm_weight=0.0, ctc_weight=1.0, ctc_layers=[0], max_steps=1
+    )
+    before = trainer.model.model.embed_audio.proj.weight.detach().clone()
+    trainer.train()
+    assert not torch.equal(before, trainer.model.model.embed_audio.proj.weight)
+
+
+def test_a_later_stage_takes_over_the_heads(tmp_path):
+    settings = {"ctc_weight": 0.5, "ctc_layers": [0, 1]}
+    first = tiny_trainer(tmp_path, "first", max_steps=2, save_strategy="steps", save_steps=2, **settings)
+    first.train()
+    second = tiny_trainer(tmp_path, "second", **settings)
+    second.load_heads(tmp_path / "first" / "checkpoint-2")
+    for own, others in ((first.heads, second.heads), (first.transcript_heads, second.transcript_heads)):
+        assert all(
+            torch.equal(a, b) for a, b in zip(own.state_dict().values(), others.state_dict().values(), strict=True)
+        )
+    assert not second.heads.needs_statistics
+    with pytest.raises(FileNotFoundError):
+        second.load_heads(tmp_path)
+
+
 class StopAfter(TrainerCallback):
     def __init__(self, step):
         self.step = step

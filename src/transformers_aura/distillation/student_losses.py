@@ -98,7 +98,7 @@ class StudentLosses(nn.Module):
         uses_head = terms.language_modeling or terms.answer_kl
         audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
         if not uses_head and (self.heads is not None or self.transcript_heads is not None):
-            num_layers = 0 if self.heads is None else self.heads.deepest_student_layer + 1
+            num_layers = 1 if self.heads is None else self.heads.deepest_student_layer + 1
             if self.transcript_heads is not None:
                 num_layers = max(num_layers, *self.transcript_heads.layers)
             # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.

@@ -81,7 +81,7 @@ class AuraTrainingArguments(TrainingArguments):
             Longest row in tokens; longer rows are an error, never cut.
         pad_to_multiple_of (`int`, *optional*):
             Pad rows, clips and what the losses see to a multiple of this. CPUs compile their matrix products for each shape: without
-            it, batches of ever new lengths cost a quarter more time, and memory that grows by gigabytes.
+            it, batches of ever new lengths cost time, and memory that grows.
         random_gain_db (`float`, *optional*, defaults to `10.0`):
             The student hears each training clip louder or softer by up to so many decibels.
         context_probability (`float`, *optional*, defaults to `0.0`):
