@@ -54,7 +54,7 @@ CLIPS_PER_SHARD = 100
 NUM_CLIPS = {
     "orders": {"hibari": 2000, "flite": 1500, "pico": 1000, "kokoro": 800},
     "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
-    "sentences": {"hibari": 4000, "flite": 2500, "pico": 1500, "kokoro": 900},
+    "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
 }
 NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4}

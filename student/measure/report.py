@@ -1,12 +1,16 @@
-"""What a measurement found, as `results.json` with every raw generation and as `results.md` to read."""
+"""What a measurement found: `results.json` with every raw generation, `results.md` to read, and the first failures to listen to."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import soundfile
+
 from student.measure.figures import Figure, Scored, as_row
+from student.recordings import SAMPLING_RATE
 
 
 MAX_FAILURES = 10
@@ -57,8 +61,13 @@ class Results:
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Writes `results.json` and `results.md` into `folder`."""
+    """Writes `results.json`, `results.md` and the recordings of the failures that it shows into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    for scored in results.scored.values():
+        for item in _shown_failures(scored):
+            path = folder / recording_of_failure(item)
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, item.case.load(), SAMPLING_RATE, format="FLAC")
     content = {
         **results.facts,
         "systems": results.systems,
@@ -125,11 +134,23 @@ def _failures(case_set: str, system: str, scored: Sequence[Scored]) -> str:
     failures = [item for item in scored if not item.is_right]
     if not failures:
         return ""
-    shown = failures[:MAX_FAILURES]
     lines = [f"### {case_set}, {system}: {len(failures)} of {len(scored)} not entirely right", ""]
     lines += ["| case | true | answered |", "|---|---|---|"]
-    lines += [f"| {item.case.name} | {_short(_truth(item))} | {_short(item.answer)} |" for item in shown]
+    lines += [
+        f"| [{item.case.name}]({recording_of_failure(item)}) | {_short(_truth(item))} | {_short(item.answer)} |"
+        for item in _shown_failures(scored)
+    ]
     return "\n".join(lines)
+
+
+def _shown_failures(scored: Sequence[Scored]) -> list[Scored]:
+    return [item for item in scored if not item.is_right][:MAX_FAILURES]
+
+
+def recording_of_failure(item: Scored) -> str:
+    """Where the recording of a failure lies, relative to the results."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", item.case.name).removesuffix(".flac")
+    return f"failures/{name}.flac"
 
 
 def _truth(item: Scored) -> str:

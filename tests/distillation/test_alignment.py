@@ -26,6 +26,7 @@ def test_shallow_last_and_explicit():
     assert mapped("last", student=2) == [(0, 2), (1, 3)]
     # Explicit pairs may reach above the LoRA layers, in any order, as lists (YAML has no tuples).
     assert mapped([[25, 3], [1, 0]], num_decoder_layers=30) == [(1, 0), (25, 3)]
+    assert mapped([[0, 1], [-1, 0]]) == [(-1, 0), (0, 1)]  # -1: the patch embedding
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_shallow_last_and_explicit():
         ([], "empty"),
         ([(0, 4)], "encoder layers 0 to 3"),
         ([(20, 0)], "decoder layers 0 to 19"),
-        ([(-1, 0)], "decoder layers 0 to 19"),
+        ([(-2, 0)], "decoder layers 0 to 19"),
         ([(0, 0), (0, 0)], "twice"),
         ([(0, 1.5)], "integers"),
         ([(0, 1, 2)], "pair of integers"),

@@ -211,6 +211,31 @@ def test_ctc_of_the_patch_embedding_alone(tmp_path):
     assert not torch.equal(before, trainer.model.model.embed_audio.proj.weight)
 
 
+def test_the_patch_embedding_alone_learns_without_the_llm(tmp_path):
+    settings = {"lm_weight": 0.0, "ctc_weight": 1.0, "ctc_layers": [0], "layer_mapping": [[-1, 0], [-1, 1]]}
+    whole = tiny_trainer(tmp_path, "whole", learning_rate=1e-3, max_steps=2, **settings)
+    alone = tiny_trainer(
+        tmp_path,
+        "alone",
+        learning_rate=0.0,
+        audio_embedding_learning_rate=1e-3,
+        heads_learning_rate=1e-3,
+        max_steps=2,
+        **settings,
+    )
+    before = trained_weights(alone)
+    for layer in alone.model.model.language_model.layers:
+        layer.register_forward_hook(lambda *_: pytest.fail("a layer of the LLM ran"))
+    for trainer in (whole, alone):
+        trainer.train()
+    # LoRA has no part in these losses: at rest or not, the patch embedding learns the same.
+    terms = ("cosine_loss", "mse_loss", "ctc_loss")
+    assert step_logs(alone, *terms) == step_logs(whole, *terms)
+    for name, weight in trained_weights(alone).items():
+        assert torch.equal(weight, trained_weights(whole)[name]), name
+        assert torch.equal(weight, before[name]) == ("lora_" in name), name
+
+
 def test_a_later_stage_takes_over_the_heads(tmp_path):
     settings = {"ctc_weight": 0.5, "ctc_layers": [0, 1]}
     first = tiny_trainer(tmp_path, "first", max_steps=2, save_strategy="steps", save_steps=2, **settings)

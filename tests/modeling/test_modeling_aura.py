@@ -335,6 +335,8 @@ def test_first_layers_only(student):
     part = student.model(**inputs, output_hidden_states=True, num_hidden_layers=2)
     assert len(part.hidden_states) == 3
     assert all(torch.equal(a, b) for a, b in zip(part.hidden_states, full.hidden_states, strict=False))
+    (embedded,) = student.model(**inputs, num_hidden_layers=0).hidden_states
+    assert torch.equal(embedded, full.hidden_states[0])
     assert torch.equal(student(**inputs, output_hidden_states=True).hidden_states[-1], full.hidden_states[-1])
 
 

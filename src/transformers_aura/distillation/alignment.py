@@ -49,7 +49,7 @@ def map_layers(
               teacher layers give (4, 0), (9, 1), (14, 2), (19, 3).
             - `"shallow"`: layer `i` learns from layer `i` (VoRA's choice, arXiv 2503.20680).
             - `"last"`: the last layers of the student learn from the last layers of the teacher, one to one.
-            - a sequence of (student, teacher) pairs, for anything else.
+            - a sequence of (student, teacher) pairs, for anything else. Student layer -1 is the audio patch embedding.
         num_student_layers: decoder layers that carry a LoRA: the layers the named mappings spread over.
         num_teacher_layers: encoder layers of the teacher.
         num_decoder_layers: all decoder layers of the student, the limit for explicit pairs. Defaults to
@@ -92,9 +92,10 @@ def map_layers(
                 f"`layer_mapping` holds {pair!r}; each entry is a pair of integers (student layer, teacher layer)."
             )
         student, teacher = pair
-        if not 0 <= student < limit:
+        if not -1 <= student < limit:
             raise ValueError(
-                f"`layer_mapping` holds the pair {(student, teacher)}, but the student has decoder layers 0 to {limit - 1}."
+                f"`layer_mapping` holds the pair {(student, teacher)}, but the student has decoder layers 0 to {limit - 1} "
+                "(and -1, the audio patch embedding)."
             )
         if not 0 <= teacher < num_teacher_layers:
             raise ValueError(

@@ -57,6 +57,14 @@ class StudentLosses(nn.Module):
         self.language_modeling_loss = LanguageModelingLoss()
         self.answer_kl_loss = AnswerKLLoss(answer_kl_temperature)
         self.ctc_loss = CTCLoss()
+        self.num_trained_layers = max(
+            (
+                index + 1
+                for index, layer in enumerate(student.model.language_model.layers)
+                if any(parameter.requires_grad for parameter in layer.parameters())
+            ),
+            default=0,
+        )
 
     @property
     def num_pairs(self) -> int:
@@ -98,7 +106,7 @@ class StudentLosses(nn.Module):
         uses_head = terms.language_modeling or terms.answer_kl
         audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
         if not uses_head and (self.heads is not None or self.transcript_heads is not None):
-            num_layers = 1 if self.heads is None else self.heads.deepest_student_layer + 1
+            num_layers = 0 if self.heads is None else self.heads.deepest_student_layer + 1
             if self.transcript_heads is not None:
                 num_layers = max(num_layers, *self.transcript_heads.layers)
             # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.
@@ -148,7 +156,7 @@ class StudentLosses(nn.Module):
         slots = {layer: slot for slot, layer in enumerate(self.heads.teacher_layers)}
         padded = padded_positions(audio_positions, self.row_multiple)
         states = [
-            # hidden_states[0] is the input of the first layer.
+            # hidden_states[0] is the input of the first layer: layer -1 is the patch embedding.
             hidden_states[student + 1].flatten(0, 1).index_select(0, padded)
             for student, _ in self.heads.pairs
         ]
@@ -218,7 +226,7 @@ class StudentLosses(nn.Module):
             return True
         if self.transcript_heads is not None and not terms.ctc:
             return True
-        return num_layers < self.student.config.lora_num_layers
+        return num_layers < self.num_trained_layers
 
 
 def padded_positions(positions: torch.Tensor, multiple: int) -> torch.Tensor:

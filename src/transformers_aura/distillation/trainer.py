@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -73,7 +73,9 @@ class AuraTrainer(Trainer):
       device and fetched once per log. `training_history.jsonl` in `output_dir` keeps every log.
     - **Half-precision students** (bfloat16, float16): the trained weights are kept in float32 during training, where small
       updates would be rounded away; checkpoints hold them so, `save_model` and `push_to_hub` write the student's own dtype.
-    - **Distillation-only steps** run the student only as deep as its deepest pair and only up to the last audio position.
+    - **Distillation-only steps** run the student only as deep as its deepest pair and only up to the last audio position: not at all
+      where layer -1, the patch embedding, is all that learns.
+    - **A learning rate of 0** freezes its part (LoRA or patch embedding), which then takes no time.
 
     Args:
         model ([`AuraForSpeechQA`]): the student.
@@ -157,7 +159,9 @@ class AuraTrainer(Trainer):
         if not keep_text_only_rows:
             train_dataset = _without_text_only_rows(train_dataset)
         self._student_dtype = model.dtype
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and _learning_rates(args)[_part(name)] == 0:
+                parameter.requires_grad_(False)
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         super().__init__(
@@ -298,18 +302,12 @@ class AuraTrainer(Trainer):
             raise ValueError(
                 f"`optim={self.args.optim!s}` builds its own parameter groups, which AuraTrainer cannot use."
             )
-        rates = {
-            "lora": self.args.learning_rate,
-            "audio_embedding": _either(self.args.audio_embedding_learning_rate, self.args.learning_rate),
-            "heads": _either(self.args.heads_learning_rate, self.args.learning_rate),
-        }
+        rates = _learning_rates(self.args)
         groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
         for name, parameter in self.losses.named_parameters():
             if parameter.requires_grad:
-                is_head = name.startswith(("heads.", "transcript_heads."))
-                part = "heads" if is_head else "audio_embedding" if ".embed_audio." in name else "lora"
                 # Norm gains and biases are vectors, which weight decay should not pull to zero.
-                groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
+                groups.setdefault((_part(name), parameter.ndim > 1), []).append(parameter)
         self.optimizer = optimizer_class(
             [
                 {"params": parameters, "lr": rates[part], "weight_decay": self.args.weight_decay if has_decay else 0.0}
@@ -626,8 +624,27 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
     return None
 
 
-def _either(value: float | None, default: float) -> float:
-    return default if value is None else value
+Part: TypeAlias = Literal["lora", "audio_embedding", "heads"]
+
+
+def _part(name: str) -> Part:
+    """Whose learning rate a parameter of [`StudentLosses`] or of the student has."""
+    if name.startswith(("heads.", "transcript_heads.")):
+        return "heads"
+    return "audio_embedding" if ".embed_audio." in name else "lora"
+
+
+def _learning_rates(args: AuraTrainingArguments) -> dict[Part, float]:
+    """The learning rate of each part."""
+
+    def either(value: float | None) -> float:
+        return args.learning_rate if value is None else value
+
+    return {
+        "lora": args.learning_rate,
+        "audio_embedding": either(args.audio_embedding_learning_rate),
+        "heads": either(args.heads_learning_rate),
+    }
 
 
 def _without_text_only_rows(dataset: Any) -> Any:
@@ -649,8 +666,11 @@ def _check_fit(
 ) -> None:
     """Raise where student, processor, teacher and arguments do not belong together."""
     audio_config = model.config.audio_config
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError("The student has no trainable parameters: it is frozen, or a merged checkpoint without LoRA.")
+    rates = _learning_rates(args)
+    if not any(parameter.requires_grad and rates[_part(name)] > 0 for name, parameter in model.named_parameters()):
+        raise ValueError(
+            "The student has no trainable parameters: it is frozen, a merged checkpoint without LoRA, or its learning rates are 0."
+        )
     if processor.frames_per_token != audio_config.frames_per_token:
         raise ValueError(
             f"The processor makes one audio token of {processor.frames_per_token} frames, the student of "

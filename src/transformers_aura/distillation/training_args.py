@@ -69,9 +69,9 @@ class AuraTrainingArguments(TrainingArguments):
         > Parameters that control the optimisation
 
         learning_rate (`float`, *optional*, defaults to `2e-4`):
-            Of the LoRA (VoRA's, arXiv 2503.20680).
+            Of the LoRA (VoRA's, arXiv 2503.20680). 0 = the LoRA stays as it is.
         audio_embedding_learning_rate (`float`, *optional*):
-            Of the audio patch embedding. Defaults to `learning_rate`.
+            Of the audio patch embedding. Defaults to `learning_rate`; 0 = it stays as it is.
         heads_learning_rate (`float`, *optional*):
             Of the distillation heads. Defaults to `learning_rate`.
 

@@ -231,7 +231,7 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
-                (a training step that needs no more).
+                (a training step that needs no more). 0: what the first layer would read.
 
         Raises:
             ValueError: audio positions and audio embeddings differ in number, or one is there without the other; or the
@@ -255,12 +255,18 @@ class AuraModel(AuraPreTrainedModel):
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
                 is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
             )
-            if isinstance(attention_mask, dict) or (attention_mask is not None and attention_mask.ndim == 4):
+            if num_hidden_layers == 0:
+                pass  # nothing attends
+            elif isinstance(attention_mask, dict) or (attention_mask is not None and attention_mask.ndim == 4):
                 pass  # made by the caller, blocks included
             elif self.config.audio_config.tokens_per_block != 1:
                 attention_mask = self._block_masks(
                     inputs_embeds_with_audio, is_audio, features, attention_mask, position_ids, cache
                 )
+        if num_hidden_layers == 0:
+            return BaseModelOutputWithPast(
+                last_hidden_state=inputs_embeds_with_audio, hidden_states=(inputs_embeds_with_audio,)
+            )
         language_model = self.language_model
         if num_hidden_layers is not None and num_hidden_layers < self.config.text_config.num_hidden_layers:
             language_model = self._first_layers(num_hidden_layers)

@@ -1,8 +1,9 @@
-"""The two files of a report."""
+"""The files of a report."""
 
 import json
 
 import numpy as np
+import soundfile
 
 from student.measure.cases import Case
 from student.measure.figures import score, set_figures
@@ -14,7 +15,7 @@ def test_report_holds_figures_answers_and_failures(tmp_path):
     cases = [
         Case(
             name=f"clip {number}", kind="order", group="clean", source=str(number), seconds=1.0, question="What?",
-            text=None, truth={"size": "small"}, load=lambda: np.zeros(1, np.float32),
+            text=None, truth={"size": "small"}, load=lambda number=number: np.full(16, number / 16, np.float32),
         )
         for number in range(14)
     ]  # fmt: skip
@@ -41,3 +42,7 @@ def test_report_holds_figures_answers_and_failures(tmp_path):
     assert text.count("a \\| b c") == min(8, MAX_FAILURES)
     assert "orders, gold:" not in text  # nothing failed
     assert "- seed: 3" in text
+    # What failed can be listened to.
+    assert "| [clip 2](failures/clip_2.flac) |" in text
+    samples, sampling_rate = soundfile.read(tmp_path / "failures" / "clip_2.flac")
+    assert (samples.tolist(), sampling_rate) == ([2 / 16] * 16, 16000)
