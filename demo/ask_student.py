@@ -26,8 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from demo.corpus import read_rows
-from demo.report import console, first_words, run, share_right, show_latency
-from student.measure.intervals import wilson_interval
+from demo.report import console, first_words, run, share_right, show_latency, write_into_card
 from student.texts.orders import ORDER_QUESTION
 from tools.packages import PackageError
 from tools.real_models import make_real_model
@@ -104,24 +103,6 @@ def show_answers(way: Way, rows: list[dict[str, Any]], answers: list[str], marks
     console.print(table)
 
 
-def write_into_card(student: Path, counts: dict[str, tuple[int, int]]) -> None:
-    """The share right of each way, into the student's own model card."""
-    from transformers_aura.hub import Result, add_results
-
-    results = [
-        Result(
-            "accuracy",
-            right / total,
-            f"orders of real people, {way}",
-            total,
-            wilson_interval(right, total),
-            "make demo",
-        )
-        for way, (right, total) in counts.items()
-    ]
-    add_results(student, results)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -177,7 +158,9 @@ def main() -> int:
         table.add_row(name, share_right(right, total))
     console.print(table)
     if arguments.write_card:
-        write_into_card(student, counts)
+        write_into_card(
+            student, {f"orders of real people, {way}": count for way, count in counts.items()}, "make demo"
+        )
 
     with tempfile.TemporaryDirectory(prefix="aura-demo-") as temporary:
         clips, measured = Path(temporary, "clips.json"), Path(temporary, "latency.json")

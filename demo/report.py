@@ -1,4 +1,4 @@
-"""What both demos print: shares with their intervals, beginnings of answers, times to the first token."""
+"""What both demos print and write down: shares with their intervals, beginnings of answers, times to the first token."""
 
 import os
 import statistics
@@ -53,3 +53,14 @@ def show_latency(seconds: dict[str, list[float]]) -> None:
             name, f"{median:.3f}", "" if name == cascade else f"{medians[cascade] / median:.1f} times as long"
         )
     console.print(table)
+
+
+def write_into_card(student: Path, counts: dict[str, tuple[int, int]], command: str) -> None:
+    """Shares right, `description -> (right, total)`, into the student's own model card; `command` gives them again."""
+    from transformers_aura.hub import Result, add_results
+
+    results = [
+        Result("accuracy", right / total, description, total, wilson_interval(right, total), command)
+        for description, (right, total) in counts.items()
+    ]
+    add_results(student, results)

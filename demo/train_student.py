@@ -26,9 +26,8 @@ from rich.table import Table
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
-from demo.report import console, first_words, run, share_right, show_latency
+from demo.report import console, first_words, run, share_right, show_latency, write_into_card
 from demo.voices import install_engines
-from student.measure.intervals import wilson_interval
 from tools.packages import PackageError, cache_folder
 from tools.real_models import make_real_model
 
@@ -146,25 +145,6 @@ def show_accuracy(counts: dict[str, dict[str, tuple[int, int]]]) -> None:
     console.print(table)
 
 
-def write_into_card(student: Path, counts: dict[str, tuple[int, int]]) -> None:
-    """The accuracy on each group of speakers, into the student's own model card."""
-    from transformers_aura.hub import Result, add_results
-
-    results = [
-        Result(
-            "accuracy",
-            right / total,
-            f"held-out orders, {speaker}",
-            total,
-            wilson_interval(right, total),
-            "make demo-train",
-        )
-        for speaker, (right, total) in counts.items()
-        if speaker != "all"
-    ]
-    add_results(student, results)
-
-
 def show_cosines(history: list[dict[str, Any]]) -> None:
     first, last = history[0], history[-1]
     table = Table(title="Cosine between student and teacher states, through the heads")
@@ -248,7 +228,8 @@ def main() -> int:
     show_answers(clips, answers["student"], per_speaker=8)
     counts = {name: count_right(clips, of_student) for name, of_student in answers.items()}
     show_accuracy(counts)
-    write_into_card(student, counts["student"])
+    by_speaker = {f"held-out orders, {who}": count for who, count in counts["student"].items() if who != "all"}
+    write_into_card(student, by_speaker, "make demo-train")
 
     console.rule("6. Time to the first token, and one picture")
     real_clips = out / "real_clips.json"

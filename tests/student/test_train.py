@@ -1,6 +1,7 @@
 """What the stages of the packaged student are told; the training itself is tested elsewhere."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -29,13 +30,15 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     assert recipe.model.base_model == str(tmp_path / "models" / "smollm2-135m-instruct")
 
 
-def test_the_second_stage_goes_on_from_the_first(tmp_path):
-    first, second = (
+def test_every_stage_goes_on_from_the_one_before():
+    first, second, third, fourth = (
         yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
     )
     last = f"checkpoint-{first['training']['max_steps']}"
     assert second["model"]["student"] == f"outputs/{first['name']}/{last}"
     assert second["losses"]["ctc_layers"] == first["losses"]["ctc_layers"]
+    assert fourth["model"]["student"] == f"outputs/{third['name']}"
+    assert fourth["name"] == "aura-smollm2-135m"
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):
@@ -45,7 +48,20 @@ def test_without_the_noise_recording_there_is_none(tmp_path):
 
 def test_a_stage_that_is_done_is_left_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train.subprocess, "run", lambda *_, **__: pytest.fail("it was trained again"))
-    (tmp_path / "aura-smollm2-135m").mkdir()
-    (tmp_path / "aura-smollm2-135m" / "README.md").touch()
+    (tmp_path / "aura-smollm2-135m-stage2").mkdir()
+    (tmp_path / "aura-smollm2-135m-stage2" / "README.md").touch()
     train.train_stage(train.STAGES[1], tmp_path, [])
     assert "Trained already" in capsys.readouterr().out
+
+
+def test_the_third_stage_starts_from_the_second_in_another_shape(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(train, "reshape_student", lambda *folders, **shape: asked.append((folders, shape)))
+    monkeypatch.setattr(
+        train.subprocess, "run", lambda command, **_: asked.append(command) or SimpleNamespace(returncode=0)
+    )
+    train.train_stage(train.STAGES[2], tmp_path, [])
+    (folders, shape), command = asked
+    assert folders == (tmp_path / "aura-smollm2-135m-stage2", tmp_path / "aura-smollm2-135m-reshaped")
+    assert shape == train.SHAPE
+    assert f"model.student={tmp_path / 'aura-smollm2-135m-reshaped'}" in command
