@@ -1,4 +1,4 @@
-"""Trains the packaged student: the four stages of its recipe, on two processes, without a hub.
+"""Trains the packaged student: the five stages of its recipe, on two processes, without a hub.
 
     python -m student.train outputs [--set training.max_steps=4 ...]
 
@@ -19,7 +19,7 @@ from tools.real_models import make_real_model
 from transformers_aura.package_data import package_data_folder
 
 
-STAGES = ("smollm2-135m-cpu", "smollm2-135m-cpu-stage2", "smollm2-135m-cpu-stage3", "smollm2-135m-cpu-stage4")
+STAGES = ("smollm2-135m-cpu", *(f"smollm2-135m-cpu-stage{number}" for number in range(2, 6)))
 SHAPE = {"conv_blocks": 8, "lora_rank": 48}
 """Of the student from the third stage on: more of its 32 MB for the ears."""
 PROCESSES = 2

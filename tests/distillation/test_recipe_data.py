@@ -81,6 +81,23 @@ def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
         load_rows([DataSource(str(tmp_path), split="test")], "data.train")
 
 
+def test_only_short_clips(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    values = {"audio": [{"bytes": b"RIFF", "path": None}] * 3, "transcript": ["a", "b", "c"]}
+    dataset = datasets.Dataset.from_dict(values | {"seconds": [1.5, 4.0, 2.0]})
+    dataset.to_parquet(tmp_path / "train-0.parquet")
+    source = DataSource(str(tmp_path), use=["audio", "transcript"], max_seconds=2)
+    rows = load_rows([source], "data.train")
+    assert [rows[index]["transcript"] for index in range(len(rows))] == ["a", "c"]
+    assert rows.seconds == [1.5, 2.0]
+    dataset.remove_columns("seconds").to_parquet(tmp_path / "train-0.parquet")
+    with pytest.raises(RecipeError, match="no column 'seconds'"):
+        load_rows([source], "data.train")
+    (tmp_path / "manifest.jsonl").write_text("{}")
+    with pytest.raises(RecipeError, match="is a manifest"):
+        load_rows([source], "data.train")
+
+
 def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_dict({"clip": ["a.wav", "b.wav"], "sentence": ["a", "b"], "age": [1, 2]})

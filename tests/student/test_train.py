@@ -31,14 +31,15 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
 
 
 def test_every_stage_goes_on_from_the_one_before():
-    first, second, third, fourth = (
+    first, second, third, fourth, fifth = (
         yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
     )
-    last = f"checkpoint-{first['training']['max_steps']}"
-    assert second["model"]["student"] == f"outputs/{first['name']}/{last}"
-    assert second["losses"]["ctc_layers"] == first["losses"]["ctc_layers"]
+    for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
+        last = f"checkpoint-{stage['training']['max_steps']}"
+        assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
+        assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
     assert fourth["model"]["student"] == f"outputs/{third['name']}"
-    assert fourth["name"] == "aura-smollm2-135m"
+    assert fifth["name"] == "aura-smollm2-135m"
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):

@@ -134,6 +134,7 @@ class DataSource:
             its own name without this.
         use (`list[str]`, *optional*): which of these four to use: leaving `answer` out makes spoken questions a transcription task.
         max_rows (`int`, *optional*): the first so many rows.
+        max_seconds (`float`, *optional*): only clips of at most so many seconds, as the source's column `seconds` says.
         repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows.
         note (`str`, *optional*): one line for the model card.
     """
@@ -145,6 +146,7 @@ class DataSource:
     columns: dict[str, str] = field(default_factory=dict)
     use: list[str] | None = None
     max_rows: int | None = None
+    max_seconds: float | None = None
     repeat: float = 1.0
     note: str | None = None
 

@@ -109,6 +109,10 @@ def load_source(source: DataSource, where: str) -> Any:
     path = Path(source.source)
     manifest = path / "manifest.jsonl" if path.is_dir() else path
     if manifest.is_file():
+        if source.max_seconds is not None:
+            raise RecipeError(
+                f"'{where}.max_seconds' is for Parquet files and Hub datasets; {manifest} is a manifest."
+            )
         rows: Any = _read_manifest(manifest, source, wanted, where)
     elif path.is_dir() and (shards := sorted(path.glob(f"{source.split}-*.parquet"))):
         rows = _load_dataset(
@@ -178,6 +182,13 @@ def _load_dataset(
         raise RecipeError(
             f"'{where}': {source.source} has the columns {', '.join(dataset.column_names)}; say which is which: columns: {{audio: ..., transcript: ...}}."
         )
+    if source.max_seconds is not None:
+        if "seconds" not in dataset.column_names:
+            raise RecipeError(
+                f"'{where}.max_seconds': {source.source} has no column 'seconds' that says how long its clips are."
+            )
+        short = [index for index, seconds in enumerate(dataset["seconds"]) if seconds <= source.max_seconds]
+        dataset = dataset.select(short)
     seconds = dataset["seconds"][: source.max_rows] if "seconds" in dataset.column_names else None
     dataset = dataset.select_columns(sorted(set(columns.values())))
     if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
