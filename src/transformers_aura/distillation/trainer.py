@@ -303,7 +303,7 @@ class AuraTrainer(Trainer):
                 f"`optim={self.args.optim!s}` builds its own parameter groups, which AuraTrainer cannot use."
             )
         rates = _learning_rates(self.args)
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[Part, bool], list[nn.Parameter]] = {}
         for name, parameter in self.losses.named_parameters():
             if parameter.requires_grad:
                 # Norm gains and biases are vectors, which weight decay should not pull to zero.
