@@ -16,7 +16,10 @@ def models(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "make_real_model", lambda name: tmp_path / "models" / name)
 
 
-@pytest.mark.parametrize("name", train.STAGES)
+ALL_STAGES = (*train.STAGES, *train.OPEN_SPEECH_STAGES)
+
+
+@pytest.mark.parametrize("name", ALL_STAGES)
 def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     outputs = tmp_path / "out"
     (outputs / "corpus" / "noise").mkdir(parents=True)
@@ -32,14 +35,14 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
 
 def test_every_stage_goes_on_from_the_one_before():
     first, second, third, fourth, fifth = (
-        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
+        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in ALL_STAGES
     )
     for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
         assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
         assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
     assert fourth["model"]["student"] == f"outputs/{third['name']}"
-    assert fifth["name"] == "aura-smollm2-135m"
+    assert second["name"] == "aura-smollm2-135m"  # the one that ships
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):
@@ -49,20 +52,20 @@ def test_without_the_noise_recording_there_is_none(tmp_path):
 
 def test_a_stage_that_is_done_is_left_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train.subprocess, "run", lambda *_, **__: pytest.fail("it was trained again"))
-    (tmp_path / "aura-smollm2-135m-stage2").mkdir()
-    (tmp_path / "aura-smollm2-135m-stage2" / "README.md").touch()
+    (tmp_path / "aura-smollm2-135m").mkdir()
+    (tmp_path / "aura-smollm2-135m" / "README.md").touch()
     train.train_stage(train.STAGES[1], tmp_path, [])
     assert "Trained already" in capsys.readouterr().out
 
 
-def test_the_third_stage_starts_from_the_second_in_another_shape(tmp_path, monkeypatch):
+def test_the_further_stages_start_from_the_second_in_another_shape(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(train, "reshape_student", lambda *folders, **shape: asked.append((folders, shape)))
     monkeypatch.setattr(
         train.subprocess, "run", lambda command, **_: asked.append(command) or SimpleNamespace(returncode=0)
     )
-    train.train_stage(train.STAGES[2], tmp_path, [])
+    train.train_stage(train.OPEN_SPEECH_STAGES[0], tmp_path, [])
     (folders, shape), command = asked
-    assert folders == (tmp_path / "aura-smollm2-135m-stage2", tmp_path / "aura-smollm2-135m-reshaped")
+    assert folders == (tmp_path / "aura-smollm2-135m", tmp_path / "aura-smollm2-135m-reshaped")
     assert shape == train.SHAPE
     assert f"model.student={tmp_path / 'aura-smollm2-135m-reshaped'}" in command

@@ -39,6 +39,9 @@ logger = logging.get_logger(__name__)
 
 HISTORY_FILE_NAME = "training_history.jsonl"
 
+Part: TypeAlias = Literal["lora", "audio_embedding", "heads"]
+"""What has a learning rate of its own."""
+
 _TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss")
 
 
@@ -622,9 +625,6 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
             return str(folder)
         logger.warning(f"{folder} is incomplete (its writing was interrupted), so an earlier checkpoint is used.")
     return None
-
-
-Part: TypeAlias = Literal["lora", "audio_embedding", "heads"]
 
 
 def _part(name: str) -> Part:
