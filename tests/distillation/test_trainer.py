@@ -573,6 +573,17 @@ def test_evaluation_reports_the_same_terms_whatever_the_batch_size(tmp_path):
     assert {"eval_a_cosine", "eval_b_cosine"} <= several.keys()
 
 
+def test_mixed_precision_does_not_reach_the_teacher(tmp_path):
+    whole = tiny_trainer(tmp_path, "whole", eval_dataset=tiny_rows(3)).evaluate()
+    mixed = tiny_trainer(tmp_path, "mixed", eval_dataset=tiny_rows(3), bf16=True).evaluate()
+    assert mixed["eval_cosine"] == pytest.approx(whole["eval_cosine"], abs=0.02)
+    trainer = tiny_trainer(tmp_path)
+    waveforms = trainer.data_collator(tiny_rows(3))["waveforms"]
+    alone = trainer.targets(waveforms)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(trainer.targets(waveforms), alone)
+
+
 def test_logged_terms_add_up_to_the_loss(tmp_path):
     trainer = tiny_trainer(
         tmp_path, max_steps=4, logging_steps=2, answer_kl_weight=0.5, gradient_accumulation_steps=2, mse_weight=0.1

@@ -298,8 +298,12 @@ class AuraTeacher:
         """States `(windows, states, width)` of each layer for windows padded to `num_samples`.
 
         This is `WhisperEncoder.forward` in evaluation mode, for windows of any length up to its own and only as deep as
-        needed.
+        needed. Autocast does not reach it: the teacher has a dtype of its own, and Whisper's features are float32.
         """
+        with torch.autocast(self.device.type, enabled=False):
+            return self._encode_in_own_dtype(audio, num_samples, layers)
+
+    def _encode_in_own_dtype(self, audio: list[np.ndarray], num_samples: int, layers: list[int]) -> list[torch.Tensor]:
         encoder = self.encoder
         features = self.feature_extractor(
             audio,
