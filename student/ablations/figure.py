@@ -28,6 +28,8 @@ def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
             for name, runs in arms.items():
                 _plot_curve(axes[row][column], name, runs, key, axis)
             axes[row][column].set(xlabel=axis_label, ylabel=label)
+            # No arm of a group may have a teacher to be like.
+            axes[row][column].set_visible(any(len(line.get_xdata()) for line in axes[row][column].lines))
         if key == CROSS_ENTROPY:
             for column in range(len(AXES)):
                 axes[row][column].set_yscale("log")

@@ -274,7 +274,10 @@ class AuraTeacher:
             for first in range(0, len(windows), self.windows_per_forward):
                 chunk = windows[first : first + self.windows_per_forward]
                 audio = [clips[w.clip][w.start * SAMPLES_PER_STATE :][:samples] for w in chunk]
-                for output, states in zip(outputs, self._encode(audio, samples, layers), strict=True):
+                # The teacher has a dtype of its own, and Whisper's features are float32.
+                with torch.autocast(self.device.type, enabled=False):
+                    encoded = self._encode(audio, samples, layers)
+                for output, states in zip(outputs, encoded, strict=True):
                     for row, w in enumerate(chunk):
                         kept = states[row, w.keep_from - w.start : w.keep_to - w.start]
                         output[w.clip, w.keep_from : w.keep_to] = kept
@@ -298,12 +301,8 @@ class AuraTeacher:
         """States `(windows, states, width)` of each layer for windows padded to `num_samples`.
 
         This is `WhisperEncoder.forward` in evaluation mode, for windows of any length up to its own and only as deep as
-        needed. Autocast does not reach it: the teacher has a dtype of its own, and Whisper's features are float32.
+        needed.
         """
-        with torch.autocast(self.device.type, enabled=False):
-            return self._encode_in_own_dtype(audio, num_samples, layers)
-
-    def _encode_in_own_dtype(self, audio: list[np.ndarray], num_samples: int, layers: list[int]) -> list[torch.Tensor]:
         encoder = self.encoder
         features = self.feature_extractor(
             audio,
