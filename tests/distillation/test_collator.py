@@ -193,3 +193,16 @@ def test_a_batch_is_its_rows(processor):
         length = alone["input_ids"].shape[1]
         assert torch.equal(batch["input_ids"][index, :length], alone["input_ids"][0])
         assert torch.equal(batch["labels"][index, :length], alone["labels"][0])
+
+
+def test_transcript_tokens_stand_where_the_audio_stood(processor):
+    collator = AuraDataCollator(processor, return_transcript_tokens=True, labels_required=False)
+    batch = collator([TRANSCRIPTION, SPOKEN, {"audio": audio(0.3)}, {"audio": audio(0.3), "answer": "me"}])
+    lengths = batch["transcript_token_lengths"].tolist()
+    assert lengths[2:] == [0, 0]
+    for row, example in enumerate((TRANSCRIPTION, SPOKEN)):
+        tokens = batch["transcript_tokens"][row, : lengths[row]].tolist()
+        assert tokens == processor.tokenizer(example["transcript"], add_special_tokens=False)["input_ids"]
+        heard = batch["input_ids"][row].tolist()
+        read = batch["text_input_ids"][row, : batch["text_attention_mask"][row].sum()].tolist()
+        assert read == heard[: heard.index(processor.audio_token_id)] + tokens

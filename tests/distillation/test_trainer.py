@@ -14,6 +14,7 @@ from tests.support.tiny_models import FAMILIES
 from transformers_aura.distillation.alignment import pool_teacher_states
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.student_losses import Terms
+from transformers_aura.distillation.text_alignment import align_ctc
 from transformers_aura.distillation.trainer import HISTORY_FILE_NAME, last_complete_checkpoint
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
@@ -186,9 +187,70 @@ def test_ctc_loss_is_that_of_each_clip_alone(tmp_path):
     assert float(loss) == pytest.approx(2.0 * sums / characters, rel=1e-4)
 
 
+def test_token_losses_equal_a_computation_by_hand(tmp_path):
+    settings = {"supervision": "transcript", "lm_weight": 0.0, "token_ctc_weight": 0.5, "token_ctc_layer": 1}
+    trainer = tiny_trainer(tmp_path, teacher=None, text_state_weight=2.0, text_state_layers=[1, 2], **settings)
+    rows = [row | {"audio": audio(2.0 + 0.1 * index)} for index, row in enumerate(tiny_rows(5))]
+    rows.append({"audio": audio(0.5), "answer": "yes"})  # no transcript
+    batch = trainer.data_collator(rows)
+    trainer.losses.eval().requires_grad_(False)
+    loss = trainer.compute_loss(trainer.losses, dict(batch))
+
+    student, head = trainer.model, trainer.token_head
+    embeddings = student.get_input_embeddings().weight
+    inputs = ("input_ids", "attention_mask", "input_features", "input_features_mask")
+    heard = student(**{name: batch[name] for name in inputs}, output_hidden_states=True).hidden_states
+    ctc, distances, num_tokens = [], [], 0
+    for row, length in enumerate(batch["transcript_token_lengths"].tolist()):
+        if not length:
+            continue
+        positions = (batch["input_ids"][row] == student.config.audio_token_id).nonzero().flatten()
+        state = head.norm(heard[1][row, positions])
+        logits = torch.cat([head.blank(state), head.projection(state) @ embeddings.T], dim=-1)[None]
+        tokens = batch["transcript_tokens"][row, :length]
+        symbols = tokens[None] + 1
+        lengths = torch.tensor([len(positions)]), torch.tensor([length])
+        ctc.append(trainer.losses.ctc_loss(logits, lengths[0], symbols, lengths[1]))
+        at = align_ctc(logits, lengths[0], symbols, lengths[1])[0]
+        assert (at >= 0).all()
+        beginning = batch["input_ids"][row, : positions[0]]
+        read = student(torch.cat([beginning, tokens])[None], output_hidden_states=True).hidden_states
+        for layer in (1, 2):
+            target = read[layer][0, len(beginning) :]
+            prediction = heard[layer][row, positions[at]]
+            distances.append(((prediction - target).square().sum(-1) / target.square().sum(-1)).sum() / 2)
+        num_tokens += length
+    expected = (0.5 * sum(ctc) + 2.0 * sum(distances)) / num_tokens
+    torch.testing.assert_close(loss, expected.squeeze(), rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_are_learnt_by_the_layers_below_alone(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path,
+        teacher=None,
+        supervision="transcript",
+        lm_weight=0.0,
+        token_ctc_weight=1.0,
+        token_ctc_layer=1,
+        text_state_weight=0.5,
+        max_steps=40,
+        learning_rate=1e-2,
+    )
+    for layer in trainer.model.model.language_model.layers[1:]:
+        layer.register_forward_hook(
+            lambda _, args, output: output if not torch.is_grad_enabled() else pytest.fail("ran")
+        )
+    trainer.train()
+    losses = step_logs(trainer, "token_ctc_loss", "text_state_loss")
+    for term in (1, 2):
+        assert losses[-1][term] < 0.7 * losses[0][term]
+    assert trainer.evaluate(tiny_rows(5))["eval_token_ctc_loss"] < losses[0][1]
+
+
 @pytest.mark.parametrize("ctc_layers", [[0], [0, 2]])
 def test_padding_to_few_shapes_changes_no_loss(tmp_path, ctc_layers):
     settings = {"random_gain_db": 0.0, "answer_kl_weight": 0.5, "ctc_weight": 0.5, "ctc_layers": ctc_layers}
+    settings |= {"token_ctc_weight": 0.5, "text_state_weight": 0.5}
     plain = tiny_trainer(tmp_path, **settings)
     padded = tiny_trainer(tmp_path, pad_to_multiple_of=16, **settings)
     padded.losses.load_state_dict(plain.losses.state_dict())
@@ -240,8 +302,10 @@ def test_a_later_stage_takes_over_the_heads(tmp_path):
     settings = {"ctc_weight": 0.5, "ctc_layers": [0, 1]}
     first = tiny_trainer(tmp_path, "first", max_steps=2, save_strategy="steps", save_steps=2, **settings)
     first.train()
-    second = tiny_trainer(tmp_path, "second", **settings)
+    second = tiny_trainer(tmp_path, "second", token_ctc_weight=0.5, **settings)
+    untrained = second.token_head.projection.weight.detach().clone()
     second.load_heads(tmp_path / "first" / "checkpoint-2")
+    assert torch.equal(second.token_head.projection.weight, untrained)  # the first stage had none
     for own, others in ((first.heads, second.heads), (first.transcript_heads, second.transcript_heads)):
         assert all(
             torch.equal(a, b) for a, b in zip(own.state_dict().values(), others.state_dict().values(), strict=True)
@@ -273,6 +337,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
         "distillation_warmup_steps": 2,
         "ctc_weight": 0.5,
         "ctc_layers": [0, 1],
+        "token_ctc_weight": 0.5,
+        "text_state_weight": 0.5,
         "lr_scheduler_type": "cosine",
     }
     uninterrupted = tiny_trainer(tmp_path, "whole", **settings)
@@ -283,7 +349,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
     resumed = tiny_trainer(tmp_path, "killed", **settings)
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == 7
-    names = ("cosine_loss", "mse_loss", "ctc_loss", "cosine", "grad_norm")
+    names = ("cosine_loss", "mse_loss", "ctc_loss", "token_ctc_loss", "text_state_loss", "cosine", "grad_norm")
     assert step_logs(resumed, *names) == step_logs(uninterrupted, *names)
     assert_same_weights(trained_weights(resumed), trained_weights(uninterrupted))
     history = (tmp_path / "killed" / HISTORY_FILE_NAME).read_text().splitlines()

@@ -75,6 +75,7 @@ class AuraDataCollator:
         augmentation: what the student hears in place of the clean clip, before the random gain. The teacher hears the clean clip.
         pad_to_multiple_of: pad sequences, and clips in audio tokens, to a multiple of this.
         return_transcript_symbols: add the characters of each clip's transcript, for the CTC loss.
+        return_transcript_tokens: add the LLM's tokens of each clip's transcript, and the prompt with them in the place of the audio.
 
     A call returns a dict with
         - `input_ids`, `attention_mask`, `labels` (`torch.LongTensor` of shape `(batch, sequence)`);
@@ -85,7 +86,10 @@ class AuraDataCollator:
           `answer_kl_mask` (`torch.BoolTensor` of shape `(batch, sequence)`), `True` at the labels of those rows: the labels
           there and those in `gold_labels` are the same tokens in the same order;
         - if asked for, `transcript_symbols` (`torch.LongTensor` of shape `(batch, characters)`, right padded) and
-          `transcript_lengths` (`(batch,)`; 0 = no transcript, or one that cannot be spelled), see `transcript_symbols`.
+          `transcript_lengths` (`(batch,)`; 0 = no transcript, or one that cannot be spelled), see `transcript_symbols`;
+        - if asked for, `transcript_tokens` (`torch.LongTensor` of shape `(batch, tokens)`, right padded), `transcript_token_lengths`
+          (`(batch,)`; 0 = no transcript), and `text_input_ids`, `text_attention_mask` (`(batch, sequence)`): what stands before the
+          audio, then these tokens.
 
     Raises:
         ValueError: for a row that fits none of the forms above or is longer than `max_length`.
@@ -105,6 +109,7 @@ class AuraDataCollator:
     augmentation: WaveformAugmentation | None = None
     pad_to_multiple_of: int | None = None
     return_transcript_symbols: bool = False
+    return_transcript_tokens: bool = False
 
     def __post_init__(self) -> None:
         if self.random_gain_db < 0:
@@ -136,6 +141,8 @@ class AuraDataCollator:
             symbols = [torch.tensor(transcript_symbols(example.transcript or "")) for example in examples]
             batch["transcript_lengths"] = torch.tensor([len(row) for row in symbols], dtype=torch.long)
             batch["transcript_symbols"] = torch.nn.utils.rnn.pad_sequence(symbols, batch_first=True).long()
+        if self.return_transcript_tokens:
+            batch |= self._transcript_tokens(examples, prompts)
         if self.return_gold_prompts:
             gold = [index for index, example in enumerate(examples) if example.gold_chat is not None]
             gold_prompts, _ = self._prompts([examples[index].gold_chat or [] for index in gold])
@@ -264,6 +271,27 @@ class AuraDataCollator:
             attention_mask[row, :length] = 1
             labels[row, len(prompt) : length] = torch.tensor(completion, dtype=torch.long)
         return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+    def _transcript_tokens(self, examples: list[_Example], prompts: list[list[int]]) -> dict[str, torch.Tensor]:
+        """The tokens of the transcripts, alone and after what stands before the audio."""
+        audio_token_id = self.processor.audio_token_id
+        tokens: list[list[int]] = []
+        beginnings = []
+        for example, prompt in zip(examples, prompts, strict=True):
+            is_heard = example.transcript is not None and audio_token_id in prompt
+            beginnings.append(prompt[: prompt.index(audio_token_id)] if is_heard else prompt[:1])
+            text = example.transcript or "" if is_heard else ""
+            tokens.append(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] if text else [])
+        padded = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True
+        )
+        text = self._pad(beginnings, tokens)
+        return {
+            "transcript_tokens": padded,
+            "transcript_token_lengths": torch.tensor([len(row) for row in tokens], dtype=torch.long),
+            "text_input_ids": text["input_ids"],
+            "text_attention_mask": text["attention_mask"],
+        }
 
     def _check_length(self, example: _Example, length: int) -> None:
         if self.max_length is not None and length > self.max_length:

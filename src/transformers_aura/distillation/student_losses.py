@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,10 @@ from torch import nn
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
-from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss
-from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads
+from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss, TextStateLoss
+from .text_alignment import align_ctc
+from .token_head import TokenHead
+from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads, audio_states
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,12 @@ class Terms:
     language_modeling: bool
     answer_kl: bool
     ctc: bool = False
+    token_ctc: bool = False
+    text_states: bool = False
+
+
+NUM_TERMS = 7
+"""Loss terms that [`StudentLosses`] sums."""
 
 
 class StudentLosses(nn.Module):
@@ -36,6 +45,9 @@ class StudentLosses(nn.Module):
         heads: `None` if there is no distillation.
         answer_kl_temperature: of the answer KL.
         transcript_heads: `None` if there is no CTC loss.
+        token_head: `None` if the LLM's tokens are not read off.
+        token_layer: the depth that `token_head` reads: 0 = the patch embedding, `n` = the first `n` decoder layers.
+        text_state_layers: depths whose states are compared with the base LLM's that reads the transcript.
         pad_to_multiple_of: rows that the heads and the LLM's head compute are padded to a multiple of 4 times this.
     """
 
@@ -46,17 +58,24 @@ class StudentLosses(nn.Module):
         answer_kl_temperature: float = 1.0,
         transcript_heads: TranscriptHeads | None = None,
         pad_to_multiple_of: int | None = None,
+        token_head: TokenHead | None = None,
+        token_layer: int = 0,
+        text_state_layers: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.student = student
         self.heads = heads
         self.transcript_heads = transcript_heads
+        self.token_head = token_head
+        self.token_layer = token_layer
+        self.text_state_layers = list(text_state_layers)
         self.row_multiple = 4 * (pad_to_multiple_of or 0)
         self.cosine_loss = CosineLoss()
         self.mse_loss = MSELoss()
         self.language_modeling_loss = LanguageModelingLoss()
         self.answer_kl_loss = AnswerKLLoss(answer_kl_temperature)
         self.ctc_loss = CTCLoss()
+        self.text_state_loss = TextStateLoss()
         self.num_trained_layers = max(
             (
                 index + 1
@@ -86,6 +105,10 @@ class StudentLosses(nn.Module):
         answer_kl_mask: torch.Tensor | None = None,
         transcript_symbols: torch.Tensor | None = None,
         transcript_lengths: torch.Tensor | None = None,
+        transcript_tokens: torch.Tensor | None = None,
+        transcript_token_lengths: torch.Tensor | None = None,
+        text_input_ids: torch.Tensor | None = None,
+        text_attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Sums over tokens, to be divided by the tokens of the whole optimisation step.
 
@@ -96,19 +119,18 @@ class StudentLosses(nn.Module):
             others: what [`AuraDataCollator`] returns.
 
         Returns:
-            `torch.FloatTensor` of shape `(5 + num_pairs,)`: cosine and MSE (each the mean over pairs, summed over audio
-            tokens), cross-entropy, answer KL (summed over their tokens), CTC (the mean over its layers, summed over clips); then
-            the cosine distance of each pair.
+            `torch.FloatTensor` of shape `(NUM_TERMS + num_pairs,)`: cosine and MSE (each the mean over pairs, summed over audio
+            tokens), cross-entropy, answer KL (summed over their tokens), CTC (the mean over its layers, summed over clips), CTC
+            on tokens (summed over clips), text states (the mean over their layers, summed over tokens); then the cosine distance
+            of each pair.
         """
-        sums = [torch.zeros((), device=input_ids.device)] * 5
+        sums = [torch.zeros((), device=input_ids.device)] * NUM_TERMS
         pair_sums = [torch.zeros((), device=input_ids.device)] * self.num_pairs
         num_layers = self.student.config.text_config.num_hidden_layers
         uses_head = terms.language_modeling or terms.answer_kl
         audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
-        if not uses_head and (self.heads is not None or self.transcript_heads is not None):
-            num_layers = 0 if self.heads is None else self.heads.deepest_student_layer + 1
-            if self.transcript_heads is not None:
-                num_layers = max(num_layers, *self.transcript_heads.layers)
+        if not uses_head:
+            num_layers = self._deepest_layer_in_use()
             # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.
             columns = int((audio_positions % max(input_ids.shape[1], 1)).max()) + 1 if len(audio_positions) else 0
             audio_positions = (
@@ -123,13 +145,18 @@ class StudentLosses(nn.Module):
                 input_features=input_features,
                 input_features_mask=input_features_mask,
                 num_hidden_layers=num_layers,
-                output_hidden_states=terms.distillation or terms.ctc,
+                output_hidden_states=terms.distillation or terms.ctc or terms.token_ctc,
                 use_cache=False,
             )
             if terms.distillation and targets is not None:
                 sums[0], sums[1], pair_sums = self._distillation(outputs.hidden_states, audio_positions, targets)
             if terms.ctc and transcript_symbols is not None and transcript_lengths is not None:
                 sums[4] = self._ctc(outputs.hidden_states, input_ids, transcript_symbols, transcript_lengths)
+            if terms.token_ctc and transcript_tokens is not None and transcript_token_lengths is not None:
+                text = (text_input_ids, text_attention_mask) if terms.text_states else None
+                sums[5], sums[6] = self._tokens(
+                    outputs.hidden_states, input_ids, transcript_tokens, transcript_token_lengths, text
+                )
             if uses_head:
                 sums[2], sums[3] = self._language_modeling(
                     outputs.last_hidden_state,
@@ -184,6 +211,56 @@ class StudentLosses(nn.Module):
         ]
         return torch.stack(losses).mean()
 
+    def _tokens(
+        self,
+        hidden_states: tuple[torch.Tensor, ...],
+        input_ids: torch.Tensor,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        text: tuple[torch.Tensor | None, torch.Tensor | None] | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """CTC on the transcript's tokens; and, given the transcript as `text`, how far their states lie from the base LLM's."""
+        assert self.token_head is not None
+        is_audio = input_ids == self.student.config.audio_token_id
+        steps = is_audio.sum(-1)
+        embeddings = self.student.get_input_embeddings().weight
+        logits, symbols = self.token_head(hidden_states[self.token_layer], is_audio, embeddings, tokens)
+        ctc = self.ctc_loss(logits, steps, symbols, lengths).sum()
+        if text is None:
+            return ctc, torch.zeros_like(ctc)
+        text_input_ids, text_attention_mask = text
+        assert text_input_ids is not None and text_attention_mask is not None
+        heard_at = align_ctc(logits, steps, symbols, lengths)
+        clips, columns = (heard_at >= 0).nonzero(as_tuple=True)
+        if not len(clips):
+            return ctc, torch.zeros_like(ctc)
+        with torch.no_grad():
+            # LoRA is off unless AuraModel turns it on: this is the base LLM.
+            read = self.student.model.language_model(
+                input_ids=text_input_ids,
+                attention_mask=text_attention_mask,
+                output_hidden_states=True,
+                use_cache=False,
+            ).hidden_states
+        read_at = (text_attention_mask.sum(-1) - lengths)[clips] + columns
+        distances = [
+            self.text_state_loss(
+                audio_states(hidden_states[layer], is_audio)[clips, heard_at[clips, columns]],
+                read[layer][clips, read_at],
+            ).sum()
+            for layer in self.text_state_layers
+        ]
+        return ctc, torch.stack(distances).mean()
+
+    def _deepest_layer_in_use(self) -> int:
+        """Decoder layers that a pass without the LLM's head needs."""
+        depths = [0] if self.heads is None else [self.heads.deepest_student_layer + 1]
+        if self.transcript_heads is not None:
+            depths += self.transcript_heads.layers
+        if self.token_head is not None:
+            depths += [self.token_layer, *self.text_state_layers]
+        return max(depths)
+
     def _language_modeling(
         self,
         hidden: torch.Tensor,
@@ -225,6 +302,8 @@ class StudentLosses(nn.Module):
         if self.heads is not None and (not terms.distillation or targets is None):
             return True
         if self.transcript_heads is not None and not terms.ctc:
+            return True
+        if self.token_head is not None and not terms.token_ctc:
             return True
         return num_layers < self.num_trained_layers
 

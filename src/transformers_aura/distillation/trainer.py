@@ -28,9 +28,10 @@ from .augmentation import WaveformAugmentation
 from .collator import IGNORED_LABEL, AuraDataCollator
 from .heads import HEADS_FILE_NAME, DistillationHeads, TeacherStatistics
 from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
-from .student_losses import StudentLosses, Terms
+from .student_losses import NUM_TERMS, StudentLosses, Terms
 from .targets import TeacherTargets
 from .teacher import AuraTeacher
+from .token_head import TOKEN_HEAD_FILE_NAME, TokenHead
 from .training_args import AuraTrainingArguments
 from .transcript_heads import TRANSCRIPT_HEADS_FILE_NAME, TranscriptHeads
 
@@ -42,7 +43,8 @@ HISTORY_FILE_NAME = "training_history.jsonl"
 Part: TypeAlias = Literal["lora", "audio_embedding", "heads"]
 """What has a learning rate of its own."""
 
-_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss")
+_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss", "token_ctc_loss", "text_state_loss")
+assert len(_TERMS) == NUM_TERMS
 
 
 @dataclass
@@ -51,8 +53,8 @@ class AuraTrainingOutput(ModelOutput):
 
     Attributes:
         loss (`torch.FloatTensor` of shape `(1,)`): weighted sum, normalised over the whole optimisation step.
-        sums (`torch.FloatTensor` of shape `(5 + num_pairs,)`): see [`StudentLosses`].
-        counts (`torch.FloatTensor` of shape `(5 + num_pairs,)`): tokens that each sum is over, in this batch.
+        sums (`torch.FloatTensor` of shape `(NUM_TERMS + num_pairs,)`): see [`StudentLosses`].
+        counts (`torch.FloatTensor` of shape `(NUM_TERMS + num_pairs,)`): tokens that each sum is over, in this batch.
     """
 
     loss: torch.FloatTensor | None = None
@@ -147,7 +149,7 @@ class AuraTrainer(Trainer):
             data_collator = AuraDataCollator(
                 processing_class,
                 keep_text_only_rows=keep_text_only_rows,
-                labels_required=args.uses_language_modeling or args.uses_ctc,
+                labels_required=args.uses_language_modeling or args.uses_ctc or args.uses_token_ctc,
                 return_waveforms=args.uses_distillation,
                 return_gold_prompts=args.uses_answer_kl,
                 max_length=args.max_length,
@@ -158,6 +160,7 @@ class AuraTrainer(Trainer):
                 context_max_words=args.context_max_words,
                 augmentation=augmentation,
                 return_transcript_symbols=args.uses_ctc,
+                return_transcript_tokens=args.uses_token_ctc,
             )
         if not keep_text_only_rows:
             train_dataset = _without_text_only_rows(train_dataset)
@@ -216,8 +219,25 @@ class AuraTrainer(Trainer):
             self.transcript_heads = TranscriptHeads(
                 args.parsed_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
             ).to(args.device)
+        self.token_head: TokenHead | None = None
+        token_layer = model.config.lora_num_layers if args.token_ctc_layer is None else args.token_ctc_layer
+        text_state_layers = args.parsed_text_state_layers or [token_layer]
+        if args.uses_token_ctc:
+            num_layers = model.config.text_config.num_hidden_layers
+            if max(token_layer, *text_state_layers) > num_layers:
+                raise ValueError(
+                    f"`token_ctc_layer={token_layer}`, `text_state_layers={text_state_layers}`: the LLM has {num_layers} layers."
+                )
+            self.token_head = TokenHead(model.config.text_config.hidden_size).to(args.device)
         self.losses = StudentLosses(
-            model, self.heads, args.answer_kl_temperature, self.transcript_heads, args.pad_to_multiple_of
+            model,
+            self.heads,
+            args.answer_kl_temperature,
+            self.transcript_heads,
+            args.pad_to_multiple_of,
+            self.token_head,
+            token_layer,
+            text_state_layers if args.uses_text_states else (),
         ).to(args.device)
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.losses
@@ -233,9 +253,16 @@ class AuraTrainer(Trainer):
     def loss_weights(self) -> dict[str, float]:
         """Weight of each term of the loss."""
         args = self.args
-        values = (args.cosine_weight, args.mse_weight, args.lm_weight, args.answer_kl_weight, args.ctc_weight)
-        in_use = (args.uses_distillation,) * 2 + (args.uses_language_modeling, args.uses_answer_kl, args.uses_ctc)
-        return {name: value if used else 0.0 for name, value, used in zip(_TERMS, values, in_use, strict=True)}
+        weights_in_use = (
+            (args.cosine_weight, args.uses_distillation),
+            (args.mse_weight, args.uses_distillation),
+            (args.lm_weight, args.uses_language_modeling),
+            (args.answer_kl_weight, args.uses_answer_kl),
+            (args.ctc_weight, args.uses_ctc),
+            (args.token_ctc_weight, args.uses_token_ctc),
+            (args.text_state_weight, args.uses_text_states),
+        )
+        return {name: value if used else 0.0 for name, (value, used) in zip(_TERMS, weights_in_use, strict=True)}
 
     def _terms(self, training: bool) -> Terms:
         warming_up = training and self.state.global_step < self.args.distillation_warmup_steps
@@ -244,18 +271,21 @@ class AuraTrainer(Trainer):
             language_modeling=self.args.uses_language_modeling and not warming_up,
             answer_kl=self.args.uses_answer_kl and not warming_up,
             ctc=self.args.uses_ctc,
+            token_ctc=self.args.uses_token_ctc,
+            text_states=self.args.uses_text_states,
         )
 
     def _token_counts(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Tokens that each sum of [`StudentLosses`] is over, `(5 + num_pairs,)`, float32, without a device sync."""
+        """Tokens that each sum of [`StudentLosses`] is over, `(NUM_TERMS + num_pairs,)`, float32, without a device sync."""
         audio_tokens = batch["input_ids"].eq(self.model.config.audio_token_id).sum()
         label_tokens = batch["labels"][:, 1:].ne(IGNORED_LABEL).sum()
         kl_tokens = batch["answer_kl_mask"].sum() if "answer_kl_mask" in batch else torch.zeros_like(label_tokens)
-        characters = (
-            batch["transcript_lengths"].sum() if "transcript_lengths" in batch else torch.zeros_like(label_tokens)
-        )
+        none = torch.zeros_like(label_tokens)
+        characters = batch["transcript_lengths"].sum() if "transcript_lengths" in batch else none
+        tokens = batch["transcript_token_lengths"].sum() if "transcript_token_lengths" in batch else none
         pairs = [audio_tokens] * self.losses.num_pairs
-        return torch.stack([audio_tokens, audio_tokens, label_tokens, kl_tokens, characters, *pairs]).float()
+        counts = [audio_tokens, audio_tokens, label_tokens, kl_tokens, characters, tokens, tokens, *pairs]
+        return torch.stack(counts).float()
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
@@ -288,7 +318,8 @@ class AuraTrainer(Trainer):
         weights = values.new_tensor(list(self.loss_weights.values()))
         # Processes average their gradients, but the sums are normalised over all of them.
         loss = (weights * values[: len(_TERMS)]).sum() * self.accelerator.num_processes
-        is_used = [terms.distillation] * 2 + [terms.language_modeling, terms.answer_kl, terms.ctc]
+        is_used = [terms.distillation] * 2
+        is_used += [terms.language_modeling, terms.answer_kl, terms.ctc, terms.token_ctc, terms.text_states]
         is_used += [terms.distillation] * self.losses.num_pairs
         self._log.add(values.detach(), counts, is_used, self.current_gradient_accumulation_steps)
         return (loss, AuraTrainingOutput(loss, sums, counts)) if return_outputs else loss
@@ -517,6 +548,8 @@ class AuraTrainer(Trainer):
             self.heads.save(Path(output_dir) / HEADS_FILE_NAME)
         if self.transcript_heads is not None and self.args.should_save:
             self.transcript_heads.save(Path(output_dir) / TRANSCRIPT_HEADS_FILE_NAME)
+        if self.token_head is not None and self.args.should_save:
+            self.token_head.save(Path(output_dir) / TOKEN_HEAD_FILE_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""
@@ -528,10 +561,12 @@ class AuraTrainer(Trainer):
                 "from an earlier `checkpoint-N` folder, or with `resume_from_checkpoint=True` from the last complete one."
             )
         load_adapter_weights(self.model, folder / SAFE_WEIGHTS_NAME)
-        self.load_heads(folder)
+        self.load_heads(folder, may_lack_token_head=False)
 
-    def load_heads(self, checkpoint: str | Path) -> None:
+    def load_heads(self, checkpoint: str | Path, may_lack_token_head: bool = True) -> None:
         """Take over the heads of a training checkpoint, as a further stage of training does that goes on from its student.
+
+        The head that reads tokens begins anew where the earlier stage had none; `may_lack_token_head=False` makes that an error.
 
         Raises:
             FileNotFoundError, ValueError: the checkpoint has no heads, or those of other layers or another teacher.
@@ -540,6 +575,9 @@ class AuraTrainer(Trainer):
             self.heads.load_from(Path(checkpoint) / HEADS_FILE_NAME)
         if self.transcript_heads is not None:
             self.transcript_heads.load_from(Path(checkpoint) / TRANSCRIPT_HEADS_FILE_NAME)
+        token_head = Path(checkpoint) / TOKEN_HEAD_FILE_NAME
+        if self.token_head is not None and (token_head.is_file() or not may_lack_token_head):
+            self.token_head.load_from(token_head)
 
     def _load_best_model(self) -> None:
         logger.info(f"Loading the best model from {self.state.best_model_checkpoint} ({self.state.best_metric}).")
@@ -629,7 +667,7 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
 
 def _part(name: str) -> Part:
     """Whose learning rate a parameter of [`StudentLosses`] or of the student has."""
-    if name.startswith(("heads.", "transcript_heads.")):
+    if name.startswith(("heads.", "transcript_heads.", "token_head.")):
         return "heads"
     return "audio_embedding" if ".embed_audio." in name else "lora"
 

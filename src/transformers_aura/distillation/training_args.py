@@ -50,6 +50,17 @@ class AuraTrainingArguments(TrainingArguments):
         ctc_layers (`str` or `list`, *optional*, defaults to `"[0]"`):
             Depths whose states tell the characters (also as JSON text): 0 = the patch embedding's output, `n` = the first `n`
             decoder layers.
+        token_ctc_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of CTC on the transcript's tokens, those of the LLM itself, told apart by its own embeddings: it turns sounds into
+            words before the LLM's upper layers read them. Its head is dropped after training. 0 = off.
+        token_ctc_layer (`int`, *optional*):
+            The depth whose states tell the tokens, as for `ctc_layers`. Defaults to all layers that carry a LoRA.
+        text_state_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of the distance between the student's state where a token of the transcript is heard (an alignment by the CTC on
+            tokens, hence `token_ctc_weight` must be above 0) and the base LLM's own state where it reads that token. 0 = off; costs
+            one forward of the base LLM on the transcript.
+        text_state_layers (`str` or `list`, *optional*):
+            Depths of these states (also as JSON text). Defaults to `[token_ctc_layer]`.
         cosine_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the cosine distance.
         mse_weight (`float`, *optional*, defaults to `1.0`):
@@ -118,6 +129,16 @@ class AuraTrainingArguments(TrainingArguments):
     ctc_layers: str = field(
         default="[0]", metadata={"help": "Depths whose states tell the characters, as JSON: [0, 12]."}
     )
+    token_ctc_weight: float = field(default=0.0, metadata={"help": "Weight of the CTC loss on the LLM's own tokens."})
+    token_ctc_layer: int | None = field(
+        default=None, metadata={"help": "Depth whose states tell the tokens; all layers with a LoRA if not given."}
+    )
+    text_state_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the distance to the base LLM's states for the transcript."}
+    )
+    text_state_layers: str | None = field(
+        default=None, metadata={"help": "Depths of these states, as JSON: [12, 18]; token_ctc_layer if not given."}
+    )
     cosine_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine distance."})
     mse_weight: float = field(default=1.0, metadata={"help": "Weight of the mean squared error."})
     layer_mapping: str = field(
@@ -161,9 +182,11 @@ class AuraTrainingArguments(TrainingArguments):
         self._check_choice("time_alignment", TIME_ALIGNMENTS)
         self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
         _parse_layer_mapping(self.layer_mapping)
-        _parse_ctc_layers(self.ctc_layers)
-        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "ctc_weight")
-        for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
+        _parse_depths("ctc_layers", self.ctc_layers)
+        if self.text_state_layers is not None:
+            _parse_depths("text_state_layers", self.text_state_layers)
+        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "ctc_weight", "token_ctc_weight")
+        for name in (*weights, "text_state_weight", "random_gain_db", "distillation_warmup_steps"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("normalization_clips", "context_max_words"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
@@ -181,7 +204,12 @@ class AuraTrainingArguments(TrainingArguments):
                 f"`distillation_warmup_steps={self.distillation_warmup_steps}` makes sense with `supervision='both'` only, "
                 f"got {self.supervision!r}."
             )
-        if not self.uses_language_modeling and not self.uses_distillation and not self.uses_ctc:
+        self._check("token_ctc_layer", self.token_ctc_layer is None or self.token_ctc_layer >= 0, "at least 0")
+        if self.text_state_weight > 0 and self.token_ctc_weight == 0:
+            raise ValueError(
+                f"`text_state_weight={self.text_state_weight}` needs to know where each token is heard: set `token_ctc_weight` too."
+            )
+        if not (self.uses_language_modeling or self.uses_distillation or self.uses_ctc or self.uses_token_ctc):
             raise ValueError(
                 f"Nothing is left to learn: with `supervision={self.supervision!r}` all weights of its losses are 0."
             )
@@ -210,12 +238,27 @@ class AuraTrainingArguments(TrainingArguments):
     @property
     def parsed_ctc_layers(self) -> list[int]:
         """`ctc_layers` as a list."""
-        return _parse_ctc_layers(self.ctc_layers)
+        return _parse_depths("ctc_layers", self.ctc_layers)
+
+    @property
+    def parsed_text_state_layers(self) -> list[int] | None:
+        """`text_state_layers` as a list, or `None`."""
+        return None if self.text_state_layers is None else _parse_depths("text_state_layers", self.text_state_layers)
 
     @property
     def uses_ctc(self) -> bool:
         """Whether the characters of the transcript are read off the audio positions."""
         return self.supervision != "distillation" and self.ctc_weight > 0
+
+    @property
+    def uses_token_ctc(self) -> bool:
+        """Whether the tokens of the transcript are read off the audio positions."""
+        return self.supervision != "distillation" and self.token_ctc_weight > 0
+
+    @property
+    def uses_text_states(self) -> bool:
+        """Whether the base LLM that reads the transcript teaches states."""
+        return self.supervision != "distillation" and self.text_state_weight > 0
 
     @property
     def uses_distillation(self) -> bool:
@@ -242,7 +285,7 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(f"`{name}` must be {requirement}, got {getattr(self, name)!r}.")
 
 
-def _parse_ctc_layers(value: Any) -> list[int]:
+def _parse_depths(name: str, value: Any) -> list[int]:
     """A list of depths, or one as JSON text."""
     layers = value
     if isinstance(value, str):
@@ -251,7 +294,7 @@ def _parse_ctc_layers(value: Any) -> list[int]:
         except json.JSONDecodeError:
             layers = None
     if not isinstance(layers, list) or not layers or not all(type(layer) is int and layer >= 0 for layer in layers):
-        raise ValueError(f"`ctc_layers` must be a list of depths such as [0, 12], got {value!r}.")
+        raise ValueError(f"`{name}` must be a list of depths such as [0, 12], got {value!r}.")
     return layers
 
 

@@ -31,6 +31,18 @@ def transcript_symbols(transcript: str) -> list[int]:
     return [CHARACTERS.index(character) + 1 for character in text]
 
 
+def audio_states(hidden_states: torch.Tensor, is_audio: torch.Tensor) -> torch.Tensor:
+    """The states at the audio positions of each row, in their order, `(rows, longest clip, width)`, right padded with anything.
+
+    Args:
+        hidden_states: `(rows, sequence, width)`.
+        is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions.
+    """
+    longest = int(is_audio.sum(-1).max())
+    order = is_audio.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :longest, None]
+    return hidden_states.gather(1, order.expand(-1, -1, hidden_states.shape[-1]))
+
+
 class TranscriptHeads(nn.Module):
     """One head for each layer: RMSNorm, then a Linear to [`STEPS_PER_TOKEN`] x (blank + [`CHARACTERS`]).
 
@@ -60,15 +72,10 @@ class TranscriptHeads(nn.Module):
             hidden_states: `(rows, sequence, student_width)` for each depth from 0 on.
             is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions, one clip a row.
         """
-        longest = int(is_audio.sum(-1).max())
-        # Audio positions to the left of each row, in their order.
-        order = is_audio.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :longest, None]
         logits = []
         for layer, head in zip(self.layers, self.heads, strict=True):
-            states = hidden_states[layer]
-            states = states.gather(1, order.expand(-1, -1, states.shape[-1]))
-            values = head(states.to(head[1].weight.dtype))
-            logits.append(values.view(len(values), longest * STEPS_PER_TOKEN, 1 + len(CHARACTERS)))
+            values = head(audio_states(hidden_states[layer], is_audio).to(head[1].weight.dtype))
+            logits.append(values.view(len(values), values.shape[1] * STEPS_PER_TOKEN, 1 + len(CHARACTERS)))
         return logits
 
     def save(self, path: Path) -> None:

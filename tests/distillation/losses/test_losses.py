@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from transformers_aura.distillation.losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss
+from transformers_aura.distillation.losses import (
+    AnswerKLLoss,
+    CosineLoss,
+    CTCLoss,
+    LanguageModelingLoss,
+    MSELoss,
+    TextStateLoss,
+)
 
 
 def test_cosine_equals_the_hand_computed_number():
@@ -68,3 +75,12 @@ def test_losses_are_float32_for_half_inputs():
     assert CosineLoss()(prediction, target).dtype == torch.float32
     assert MSELoss()(prediction, target).dtype == torch.float32
     assert AnswerKLLoss()(prediction, target).dtype == torch.float32
+
+
+def test_text_state_equals_the_hand_computed_number():
+    prediction = torch.tensor([[1.0, 2.0], [0.0, 0.0]], requires_grad=True)
+    target = torch.tensor([[3.0, 4.0], [6.0, 8.0]], requires_grad=True)
+    loss = TextStateLoss()(prediction, target)
+    torch.testing.assert_close(loss, torch.tensor([(4 + 4) / 25, 1.0]))
+    loss.sum().backward()
+    assert target.grad is None

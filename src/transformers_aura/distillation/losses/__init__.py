@@ -10,6 +10,7 @@ from .cosine import CosineLoss
 from .ctc import CTCLoss
 from .language_modeling import LanguageModelingLoss
 from .mse import MSELoss
+from .text_state import TextStateLoss
 
 
-__all__ = ["AnswerKLLoss", "CTCLoss", "CosineLoss", "LanguageModelingLoss", "MSELoss"]
+__all__ = ["AnswerKLLoss", "CTCLoss", "CosineLoss", "LanguageModelingLoss", "MSELoss", "TextStateLoss"]

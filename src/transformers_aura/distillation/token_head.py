@@ -1,0 +1,82 @@
+"""The head that reads the transcript's tokens, those of the LLM itself, off the student's states at the audio positions; training only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .transcript_heads import audio_states
+
+
+TOKEN_HEAD_FILE_NAME = "token_head.safetensors"
+
+NUM_CANDIDATES = 4096
+"""Tokens that a training step tells apart: those of its transcripts, and others at random up to this number."""
+
+
+class TokenHead(nn.Module):
+    """RMSNorm, a Linear that begins as the identity, then the LLM's own (frozen) token embeddings; and one logit for the blank.
+
+    States that it reads tokens off lie near the embeddings of these tokens, which is what the LLM's layers know how to read.
+    One step for each audio token.
+
+    Args:
+        student_width: hidden size of the student.
+    """
+
+    def __init__(self, student_width: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(student_width, eps=1e-6)
+        self.projection = nn.Linear(student_width, student_width, bias=False)
+        self.blank = nn.Linear(student_width, 1)
+        nn.init.eye_(self.projection.weight)
+        nn.init.zeros_(self.blank.weight)
+        nn.init.zeros_(self.blank.bias)
+
+    def forward(
+        self, hidden_states: torch.Tensor, is_audio: torch.Tensor, token_embeddings: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of every audio token, and the transcripts in their symbols.
+
+        Args:
+            hidden_states: `(rows, sequence, student_width)`.
+            is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions, one clip a row.
+            token_embeddings: the LLM's, `(vocabulary, student_width)`.
+            tokens (`torch.LongTensor` of shape `(rows, tokens)`): of the transcripts, right padded with any token.
+
+        Returns:
+            logits `(rows, steps, 1 + candidates)`, steps right padded, symbol 0 is the blank; and `tokens` as symbols 1 and up.
+            In evaluation every token of the vocabulary is a candidate.
+        """
+        vocabulary = len(token_embeddings)
+        priority = torch.rand(vocabulary, device=tokens.device)
+        priority[tokens.flatten()] = 2.0
+        num_candidates = max(NUM_CANDIDATES, int((priority == 2.0).sum())) if self.training else vocabulary
+        candidates = priority.topk(min(num_candidates, vocabulary)).indices
+        symbols = torch.zeros(vocabulary, dtype=torch.long, device=tokens.device)
+        symbols[candidates] = torch.arange(1, 1 + len(candidates), device=tokens.device)
+
+        states = self.norm(audio_states(hidden_states, is_audio).to(self.norm.weight.dtype))
+        of_tokens = self.projection(states) @ token_embeddings[candidates].to(states.dtype).T
+        return torch.cat([self.blank(states).to(of_tokens.dtype), of_tokens], dim=-1), symbols[tokens]
+
+    def save(self, path: Path) -> None:
+        """Write the head to one safetensors file."""
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}, str(path))
+
+    def load_from(self, path: Path) -> None:
+        """Take over the head in `path`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds the head of another width.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path} does not exist, but this run has `token_ctc_weight` above 0.")
+        try:
+            self.load_state_dict(load_file(str(path)))
+        except RuntimeError as error:
+            raise ValueError(f"{path} holds the head of another student: {error}") from error

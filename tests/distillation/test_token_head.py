@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from transformers_aura.distillation import token_head
+from transformers_aura.distillation.token_head import TokenHead
+
+
+def random_case():
+    torch.manual_seed(0)
+    head = TokenHead(student_width=8)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    embeddings = torch.randn(50, 8)
+    hidden_states = torch.randn(2, 5, 8)
+    is_audio = torch.tensor([[False, True, True, True, False], [False, True, False, False, False]])
+    tokens = torch.tensor([[7, 7, 3], [49, 0, 0]])
+    return head, hidden_states, is_audio, embeddings, tokens
+
+
+def test_logits_are_those_of_the_llms_embeddings():
+    head, hidden_states, is_audio, embeddings, tokens = random_case()
+    logits, symbols = head.eval()(hidden_states, is_audio, embeddings, tokens)
+    assert logits.shape == (2, 3, 51)  # every token, and the blank
+    state = head.projection(head.norm(hidden_states[0, 2]))
+    torch.testing.assert_close(logits[0, 1, symbols[0, 2]], state @ embeddings[3])
+    assert symbols[0, 0] == symbols[0, 1] != symbols[0, 2]
+    assert (symbols > 0).all()
+
+
+def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch):
+    monkeypatch.setattr(token_head, "NUM_CANDIDATES", 10)
+    head, *case = random_case()
+    whole, symbols = head.eval()(*case)
+    some, own_symbols = head.train()(*case)
+    assert some.shape == (2, 3, 11)
+    torch.testing.assert_close(some[..., 0], whole[..., 0])
+    for row, token in ((0, 0), (0, 2), (1, 0)):
+        torch.testing.assert_close(some[row, :, own_symbols[row, token]], whole[row, :, symbols[row, token]])
+
+
+def test_saved_head_comes_back_and_another_is_refused(tmp_path):
+    head, *case = random_case()
+    head.save(tmp_path / "head.safetensors")
+    again = TokenHead(student_width=8)
+    again.load_from(tmp_path / "head.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True))
+    with pytest.raises(ValueError, match="head of another student"):
+        TokenHead(student_width=16).load_from(tmp_path / "head.safetensors")
+    with pytest.raises(FileNotFoundError, match="`token_ctc_weight` above 0"):
+        again.load_from(tmp_path / "missing.safetensors")
