@@ -13,6 +13,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | sentences | general sentences | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
+| acted | what actors say in two games, each at two tract lengths | Whisper's transcript |
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from student.acted_speech import acted_recordings
 from student.noise import write_training_noise
 from student.recordings import (
     NOISE_FILE,
@@ -57,7 +59,7 @@ NUM_CLIPS = {
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
 }
 NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60}
-VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4}
+VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,12 @@ def _is_validation_text(text: str) -> bool:
     return random.Random(text).random() < 1 / 16
 
 
-def plan_recorded(part: str, seed: int, shared_data: Path = SHARED_DATA) -> list[Clip]:
-    """Variants of the real recordings of a part; the first of each is the recording as it is."""
+def plan_recorded(part: str, seed: int, shared_data: Path = SHARED_DATA, validation: bool = False) -> list[Clip]:
+    """Variants of the real recordings of a part; the first of each is the recording as it is.
+
+    Args:
+        validation: the recordings kept aside, as they are, where the corpus has them: of `acted` one text in 16.
+    """
     grammar = order_grammar()
     clips = []
     if part == "real_orders":
@@ -150,10 +156,12 @@ def plan_recorded(part: str, seed: int, shared_data: Path = SHARED_DATA) -> list
         recordings = [
             item for item in order_recordings(shared_data / "barista") if not is_validation_clip(item.path.name)
         ]
-    else:
+    elif part == "prompts":
         recordings = prompt_recordings(shared_data / "asterisk-core-sounds-en.txt")
+    else:
+        recordings = [item for item in acted_recordings() if _is_validation_text(item.transcript or "") == validation]
     for recording in recordings:
-        for variant in range(VARIANTS_OF_A_RECORDING[part]):
+        for variant in range(1 if validation else VARIANTS_OF_A_RECORDING[part]):
             generator = random.Random(f"{seed} {part} {recording.path.name} {variant}")
             bent = variant > 0
             clips.append(
@@ -180,8 +188,9 @@ def make_clip(clip: Clip) -> np.ndarray:
         samples = read_speech(Path(clip.recording))
         if clip.tract != 1.0:
             samples = change_tract(samples, SAMPLING_RATE, clip.tract)
-            if generator.random() < 0.7:  # a recording of eight seconds holds some four of speech
-                samples = surround_with_pauses(trim_silence(samples, margin_seconds=0.15), generator)
+        # A recorded order of eight seconds holds some four of speech; a clip of a game begins and ends with its words.
+        if clip.part == "acted" or (clip.tract != 1.0 and generator.random() < 0.7):
+            samples = surround_with_pauses(trim_silence(samples, margin_seconds=0.15), generator)
         return normalize_level(samples)
     engine, _, name = clip.speaker.partition(" ")
     samples, sampling_rate = speak(
@@ -265,6 +274,8 @@ def plan_shards(
             )
     for part in (part for part in VARIANTS_OF_A_RECORDING if part in parts):
         add(part, "train-real", plan_recorded(part, seed, shared_data))
+        if part == "acted":
+            add(part, "validation-real", plan_recorded(part, seed, shared_data, validation=True))
     return {
         path: clips
         for _, path, clips in sorted(shards, key=lambda shard: ("kokoro" in shard[1].name, shard[0], str(shard[1])))

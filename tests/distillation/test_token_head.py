@@ -40,7 +40,7 @@ def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch
 
 
 def test_saved_head_comes_back_and_another_is_refused(tmp_path):
-    head, *case = random_case()
+    head, *_ = random_case()
     head.save(tmp_path / "head.safetensors")
     again = TokenHead(student_width=8)
     again.load_from(tmp_path / "head.safetensors")

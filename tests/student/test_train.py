@@ -37,11 +37,16 @@ def test_every_stage_goes_on_from_the_one_before():
     first, second, third, fourth, fifth = (
         yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in ALL_STAGES
     )
-    for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
+    for stage, next_stage in (
+        (first, second),
+        (third, fourth),
+        (fourth, fifth),
+    ):  # with the heads of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
         assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
         assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
-    assert fourth["model"]["student"] == f"outputs/{third['name']}"
+        assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
+    assert fifth["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
     assert second["name"] == "aura-smollm2-135m"  # the one that ships
 
 

@@ -285,12 +285,12 @@ class AuraDataCollator:
         padded = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True
         )
-        text = self._pad(beginnings, tokens)
+        read = self._pad(beginnings, tokens)
         return {
             "transcript_tokens": padded,
             "transcript_token_lengths": torch.tensor([len(row) for row in tokens], dtype=torch.long),
-            "text_input_ids": text["input_ids"],
-            "text_attention_mask": text["attention_mask"],
+            "text_input_ids": read["input_ids"],
+            "text_attention_mask": read["attention_mask"],
         }
 
     def _check_length(self, example: _Example, length: int) -> None:

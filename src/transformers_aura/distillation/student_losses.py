@@ -229,7 +229,8 @@ class StudentLosses(nn.Module):
         if text is None:
             return ctc, torch.zeros_like(ctc)
         text_input_ids, text_attention_mask = text
-        assert text_input_ids is not None and text_attention_mask is not None
+        assert text_input_ids is not None
+        assert text_attention_mask is not None
         heard_at = align_ctc(logits, steps, symbols, lengths)
         clips, columns = (heard_at >= 0).nonzero(as_tuple=True)
         if not len(clips):

@@ -1,0 +1,220 @@
+"""Speech of actors: what is said in two adventure games of the nineties that Debian distributes in its main section.
+
+    python -m student.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 7,500 clips in minutes
+
+| game | copyright | clips |
+|---|---|---|
+| Flight of the Amazon Queen | John Passfield and Steven Stamatiadis | MP3 of 11 kHz, one file |
+| Drascula: The Vampire Strikes Back (English) | Alcachofa Soft S.L. | bytes of 11 kHz, a file a clip |
+
+Both may be used, changed and given away as they are in Debian. Nobody publishes who speaks, nor what is said in a form that is easy to read:
+transcripts are those of the teacher, Whisper, where it is sure of itself.
+"""
+
+import argparse
+import io
+import json
+import re
+import struct
+import subprocess
+import tempfile
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import soundfile
+
+from student.recordings import SAMPLING_RATE, Recording, read_speech
+from tools.packages import appears_when_whole, cache_folder
+from tools.real_models import make_real_model
+
+
+INSTALLED = Path("/usr/share/scummvm")
+GAMES = ("flight-of-the-amazon-queen", "drascula")
+TRANSCRIPTS_FILE_NAME = "transcripts.json"
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.8, 10.0
+LEAST_LOG_PROBABILITY = -0.8
+"""Mean over the tokens of a transcript, greedily; below, it is often wrong."""
+
+CHARACTERS_PER_SECOND = (4, 28)
+_CLIPS_AT_ONCE = 32
+_PAD_SECONDS = 5
+
+
+def acted_folder() -> Path:
+    """Where the clips are kept."""
+    return cache_folder() / "acted"
+
+
+def acted_recordings() -> list[Recording]:
+    """The clips that have a transcript; an empty list, said aloud, where they have not been made."""
+    transcripts = acted_folder() / TRANSCRIPTS_FILE_NAME
+    if not transcripts.is_file():
+        print(
+            f"No acted speech: {transcripts} is absent (python -m student.acted_speech makes it), so it is left out.",
+            flush=True,
+        )
+        return []
+    return [Recording(acted_folder() / name, text, None) for name, text in json.loads(transcripts.read_text()).items()]
+
+
+def game_data(game: str) -> Path:
+    """The folder of a game's data: of the installed Debian package, or of one that is fetched into the cache.
+
+    Raises:
+        RuntimeError: it is not installed and cannot be fetched.
+    """
+    if (INSTALLED / game).is_dir():
+        return INSTALLED / game
+    kept = cache_folder() / "games" / game
+    if not kept.is_dir():
+        print(f"{game}: downloading the Debian package", flush=True)
+        with tempfile.TemporaryDirectory() as folder, appears_when_whole(kept) as whole:
+            try:
+                subprocess.run(["apt-get", "download", "-q", game], cwd=folder, check=True, capture_output=True)
+                (package,) = Path(folder).glob("*.deb")
+                subprocess.run(["dpkg-deb", "-x", str(package), folder], check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError, ValueError) as error:
+                raise RuntimeError(
+                    f"{game} could not be fetched ({error}). On Debian: apt-get update && apt-get install {game}"
+                ) from error
+            (Path(folder) / "usr" / "share" / "scummvm" / game).rename(whole)
+    return kept
+
+
+def queen_clips(data: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and MP3 bytes of every spoken clip in `queen.1c`.
+
+    The file begins with `QTBL`, a version and, from byte 13, the number of its entries (big endian): a name of 12 bytes, a byte, offset and
+    size. Speech has names that end in `.SB`.
+    """
+    content = (data / "queen.1c").read_bytes()
+    if content[:4] != b"QTBL":
+        raise ValueError(
+            f"{data / 'queen.1c'} is not the data file of Flight of the Amazon Queen: it does not begin with QTBL."
+        )
+    (count,) = struct.unpack_from(">H", content, 13)
+    for index in range(count):
+        name, _, offset, size = struct.unpack_from(">12sBII", content, 15 + 21 * index)
+        name = name.rstrip(b"\0").decode("ascii")
+        if name.endswith(".SB"):
+            yield name.removesuffix(".SB"), content[offset : offset + size]
+
+
+def drascula_clips(data: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and WAV bytes of every spoken clip (`*.ALS`: unsigned bytes at 11,025 Hz)."""
+    for path in sorted((data / "en").glob("*.ALS")):
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(1)
+            file.setframerate(11025)
+            file.writeframes(path.read_bytes())
+        yield path.stem, content.getvalue()
+
+
+def extract_clips(folder: Path) -> None:
+    """Writes the clips of both games, `queen-NAME.mp3` and `drascula-NAME.wav`."""
+    queen, drascula = map(game_data, GAMES)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in queen_clips(queen):
+        (folder / f"queen-{name}.mp3").write_bytes(content)
+    for name, content in drascula_clips(drascula):
+        (folder / f"drascula-{name}.wav").write_bytes(content)
+
+
+def without_repetition(text: str) -> str:
+    """A text that is the same words again and again, as Whisper writes them after short clips, as these words once."""
+    words = text.split()
+    for count in range(1, len(words) // 2 + 1):
+        if words[:count] == words[count : 2 * count]:
+            return " ".join(words[:count])
+    return " ".join(words)
+
+
+def is_plausible(text: str, seconds: float) -> bool:
+    """Whether so long a clip may say this."""
+    low, high = CHARACTERS_PER_SECOND
+    return (
+        len(text.split()) >= 2
+        and low * seconds <= len(text) <= high * seconds
+        and bool(re.fullmatch(r"[A-Za-z' ,.!?-]+", text))
+    )
+
+
+def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)) -> dict[str, str]:
+    """What Whisper hears in the clips of `folder`, by file name; clips of which it is not sure are left out.
+
+    Args:
+        part: (i, n) = only every n-th batch, from the i-th on.
+    """
+    import numpy as np
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+    from transformers.modeling_outputs import BaseModelOutput
+
+    from transformers_aura.distillation.teacher import AuraTeacher
+
+    model = WhisperForConditionalGeneration.from_pretrained(
+        whisper, dtype=torch.bfloat16, attn_implementation="eager"
+    ).eval()
+    processor = WhisperProcessor.from_pretrained(whisper)
+    encoder = AuraTeacher(model.get_encoder(), processor.feature_extractor, pad_to_seconds=_PAD_SECONDS)
+    clips = sorted(
+        (soundfile.info(path).duration, path) for path in folder.iterdir() if path.suffix in (".mp3", ".wav")
+    )
+    clips = [(seconds, path) for seconds, path in clips if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS]
+    transcripts = {}
+    for start in range(part[0] * _CLIPS_AT_ONCE, len(clips), part[1] * _CLIPS_AT_ONCE):
+        batch = clips[start : start + _CLIPS_AT_ONCE]
+        whole = _PAD_SECONDS * SAMPLING_RATE * int(-(-batch[-1][0] // _PAD_SECONDS))
+        waveforms = [read_speech(path)[:whole] for _, path in batch]
+        states = encoder(
+            [np.pad(samples, (0, whole - len(samples))) for samples in waveforms], [encoder.num_layers - 1]
+        )
+        with torch.no_grad():
+            output = model.generate(
+                encoder_outputs=BaseModelOutput(states.hidden_states[0].to(model.dtype)),
+                max_new_tokens=10 + int(6 * batch[-1][0]),
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+        log_probabilities = torch.stack(output.scores, dim=1).float().log_softmax(-1).amax(-1)
+        for (seconds, path), tokens, of_tokens in zip(batch, output.sequences, log_probabilities, strict=True):
+            text = without_repetition(processor.decode(tokens, skip_special_tokens=True))
+            length = len(processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
+            if is_plausible(text, seconds) and of_tokens[:length].mean() >= LEAST_LOG_PROBABILITY:
+                transcripts[path.name] = text
+        print(f"{part[0]}: {start + len(batch)} of {len(clips)} clips, {len(transcripts)} transcripts", flush=True)
+    return transcripts
+
+
+def transcribe_all(folder: Path, whisper: Path, workers: int) -> None:
+    """Writes what Whisper hears in the clips of `folder`, in `workers` processes of one thread, into a file there."""
+    parts = [(number, workers) for number in range(workers)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
+        found = pool.map(transcribe_clips, [folder] * workers, [whisper] * workers, parts)
+        transcripts = {name: text for of_part in found for name, text in of_part.items()}
+    with appears_when_whole(folder / TRANSCRIPTS_FILE_NAME) as path:
+        path.write_text(json.dumps(dict(sorted(transcripts.items())), indent=0) + "\n")
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    extract_clips(acted_folder())
+    transcribe_all(acted_folder(), make_real_model("whisper-tiny.en"), arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
