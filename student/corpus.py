@@ -10,7 +10,8 @@ test questions and validation clips never enter: the build checks every clip aga
 |---|---|---|
 | orders | orders of the grammar | transcript; JSON answer |
 | questions | short questions | transcript; the LLM's own answer |
-| sentences | general sentences | transcript |
+| sentences | general sentences with rare words | transcript |
+| everyday | general sentences as they come | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
 | acted | what actors say in two games, each at two tract lengths | Whisper's transcript |
@@ -44,7 +45,7 @@ from student.reserved import check_clip, is_validation_clip
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
-from student.texts.sentences import load_sentences
+from student.texts.sentences import EVERYDAY, SENTENCES, load_sentences
 from student.voices import Voice, draw_voice, missing_engines, speak
 
 
@@ -57,8 +58,9 @@ NUM_CLIPS = {
     "orders": {"hibari": 2000, "flite": 1500, "pico": 1000, "kokoro": 800},
     "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
+    "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500},
 }
-NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60}
+NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 
@@ -97,9 +99,10 @@ def questions_of(validation: bool) -> list[Question]:
 
 
 @lru_cache
-def sentences_of(validation: bool) -> list[str]:
-    """The sentences that are spoken in validation clips, or those in training clips."""
-    return [text for text in load_sentences() if _is_validation_text(text) == validation]
+def sentences_of(part: str, validation: bool) -> list[str]:
+    """The sentences of a part that are spoken in validation clips, or those in training clips."""
+    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY}[part])
+    return [text for text in texts if _is_validation_text(text) == validation]
 
 
 def plan_spoken(part: str, engine: str, numbers: range, seed: int, validation: bool = False) -> list[Clip]:
@@ -125,7 +128,7 @@ def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, 
         item = generator.choice(items) if validation else items[number % len(items)]
         transcript, answer = item.question, item.answer
     else:
-        sentences = sentences_of(validation)
+        sentences = sentences_of(part, validation)
         # Every engine begins elsewhere in the list, and passes over all of it before it repeats a sentence.
         start = random.Random(engine).randrange(len(sentences))
         transcript = sentences[(start + number) % len(sentences)]

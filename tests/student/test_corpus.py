@@ -18,7 +18,7 @@ from tests.support.tiny import tone
 
 
 datasets = pytest.importorskip("datasets")
-PARTS = ("orders", "questions", "sentences")
+PARTS = ("orders", "questions", "sentences", "everyday")
 
 
 @pytest.fixture

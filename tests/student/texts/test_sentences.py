@@ -1,14 +1,17 @@
 """General sentences: how they are cut, which are plain, and what the stored file promises."""
 
 import random
+from collections import Counter
 
 import pytest
 
 from student.reserved import ReservedTexts, normalise
 from student.texts.sentences import (
+    EVERYDAY,
     MAX_SAME_OPENING,
     SENTENCES,
     choose_sentences,
+    draw_sentences,
     is_plain,
     read_word_list,
     split_sentences,
@@ -70,8 +73,9 @@ def test_a_missing_word_list_names_its_package(tmp_path):
         read_word_list(tmp_path / "none")
 
 
-def test_the_stored_sentences_hold_what_they_promise():
-    sentences = SENTENCES.read_text().splitlines()
+@pytest.mark.parametrize("file", [SENTENCES, EVERYDAY], ids=["sentences", "everyday"])
+def test_the_stored_sentences_hold_what_they_promise(file):
+    sentences = file.read_text().splitlines()
     assert len(sentences) >= 6000
     assert len({normalise(sentence) for sentence in sentences}) == len(sentences)
     reserved = ReservedTexts.from_repository()
@@ -80,3 +84,21 @@ def test_the_stored_sentences_hold_what_they_promise():
         assert 4 <= len(sentence.split()) <= 16
         assert all((letter.isascii() and letter.isalpha()) or letter in letters for letter in sentence)
         assert not reserved.holds(sentence)
+
+
+def test_everyday_sentences_are_others_with_more_frequent_words():
+    rare, everyday = SENTENCES.read_text().splitlines(), EVERYDAY.read_text().splitlines()
+    assert {normalise(text) for text in rare}.isdisjoint(normalise(text) for text in everyday)
+
+    def words_once(texts):
+        counts = Counter(word for text in texts for word in normalise(text).split())
+        return sum(count == 1 for count in counts.values()) / len(counts)
+
+    assert words_once(everyday[:6000]) < words_once(rare[:6000])
+
+
+def test_sentences_are_drawn_once_and_none_that_is_taken():
+    pool = ["The dog sees.", "the dog sees", "A cat.", "It rains."]
+    drawn = draw_sentences(pool, ["a cat"], 5, random.Random(0))
+    assert sorted(map(normalise, drawn)) == ["dog sees", "it rains"]
+    assert draw_sentences(pool, [], 1, random.Random(1)) == draw_sentences(pool, [], 1, random.Random(1))
