@@ -1,13 +1,14 @@
-"""Speech of actors: what is said in two adventure games of the nineties that Debian distributes in its main section.
+"""Speech of actors: what is said in three adventure games of the nineties that Debian distributes in its main section.
 
-    python -m student.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 7,500 clips in minutes
+    python -m student.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 11,000 clips in minutes
 
 | game | copyright | clips |
 |---|---|---|
 | Flight of the Amazon Queen | John Passfield and Steven Stamatiadis | MP3 of 11 kHz, one file |
+| Beneath a Steel Sky | Revolution Software Ltd | packed bytes of 11 kHz, one file |
 | Drascula: The Vampire Strikes Back (English) | Alcachofa Soft S.L. | bytes of 11 kHz, a file a clip |
 
-Both may be used, changed and given away as they are in Debian. Nobody publishes who speaks, nor what is said in a form that is easy to read:
+All may be used, changed and given away as they are in Debian. Nobody publishes who speaks, nor what is said in a form that is easy to read:
 transcripts are those of the teacher, Whisper, where it is sure of itself.
 """
 
@@ -27,12 +28,14 @@ from pathlib import Path
 import soundfile
 
 from student.recordings import SAMPLING_RATE, Recording, read_speech
+from student.rnc import MAGIC, unpack
 from tools.packages import appears_when_whole, cache_folder
 from tools.real_models import make_real_model
 
 
 INSTALLED = Path("/usr/share/scummvm")
-GAMES = ("flight-of-the-amazon-queen", "drascula")
+GAMES = ("flight-of-the-amazon-queen", "beneath-a-steel-sky", "drascula")
+BYTES_PER_SECOND = 11025
 TRANSCRIPTS_FILE_NAME = "transcripts.json"
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.8, 10.0
@@ -104,26 +107,52 @@ def queen_clips(data: Path) -> Iterator[tuple[str, bytes]]:
             yield name.removesuffix(".SB"), content[offset : offset + size]
 
 
+def sky_clips(data: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and WAV bytes of every spoken clip in `sky.dsk`.
+
+    `sky.dnr` lists the files: their number (little endian), then 8 bytes a file: its own number, 24 bits of offset (the highest one says that
+    it counts 16 bytes), 24 bits of size (flags in the highest two). Speech has numbers from 50,000 to 59,999: 22 bytes of
+    header, then samples, most of them packed.
+    """
+    table = (data / "sky.dnr").read_bytes()
+    with (data / "sky.dsk").open("rb") as file:
+        for start in range(4, 4 + 8 * struct.unpack_from("<I", table)[0], 8):
+            (number,) = struct.unpack_from("<H", table, start)
+            offset, size = (int.from_bytes(table[at : at + 3], "little") for at in (start + 2, start + 5))
+            if 50000 <= number < 60000:
+                file.seek((offset & 0x7FFFFF) << 4 if offset >> 23 else offset)
+                samples = file.read(size & 0x3FFFFF)[22:]
+                yield str(number), _as_wav(unpack(samples) if samples.startswith(MAGIC) else samples)
+
+
 def drascula_clips(data: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and WAV bytes of every spoken clip (`*.ALS`: unsigned bytes at 11,025 Hz)."""
+    """Name and WAV bytes of every spoken clip (`*.ALS`)."""
     for path in sorted((data / "en").glob("*.ALS")):
-        content = io.BytesIO()
-        with wave.open(content, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(1)
-            file.setframerate(11025)
-            file.writeframes(path.read_bytes())
-        yield path.stem, content.getvalue()
+        yield path.stem, _as_wav(path.read_bytes())
+
+
+def _as_wav(samples: bytes) -> bytes:
+    """A WAV file of unsigned bytes."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(BYTES_PER_SECOND)
+        file.writeframes(samples)
+    return content.getvalue()
 
 
 def extract_clips(folder: Path) -> None:
-    """Writes the clips of both games, `queen-NAME.mp3` and `drascula-NAME.wav`."""
-    queen, drascula = map(game_data, GAMES)
+    """Writes the clips of all games: `queen-NAME.mp3`, `sky-NAME.wav`, `drascula-NAME.wav`."""
+    queen, sky, drascula = map(game_data, GAMES)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in queen_clips(queen):
-        (folder / f"queen-{name}.mp3").write_bytes(content)
-    for name, content in drascula_clips(drascula):
-        (folder / f"drascula-{name}.wav").write_bytes(content)
+    for prefix, suffix, clips in (
+        ("queen", "mp3", queen_clips(queen)),
+        ("sky", "wav", sky_clips(sky)),
+        ("drascula", "wav", drascula_clips(drascula)),
+    ):
+        for name, content in clips:
+            (folder / f"{prefix}-{name}.{suffix}").write_bytes(content)
 
 
 def without_repetition(text: str) -> str:

@@ -13,6 +13,7 @@ import soundfile
 
 from student import acted_speech
 from student.corpus import plan_recorded
+from tests.student.test_rnc import packed
 from tests.support.tiny import tone
 from tools.real_models import real_model_folder
 
@@ -28,10 +29,10 @@ def mp3(seconds):
 
 @pytest.fixture
 def games(tmp_path, monkeypatch):
-    """Two games with two clips each, as if their packages were installed."""
+    """Three games with two clips each, as if their packages were installed."""
     monkeypatch.setattr(acted_speech, "INSTALLED", tmp_path / "scummvm")
     monkeypatch.setenv("AURA_CACHE", str(tmp_path / "cache"))
-    queen, drascula = (tmp_path / "scummvm" / game for game in acted_speech.GAMES)
+    queen, sky, drascula = (tmp_path / "scummvm" / game for game in acted_speech.GAMES)
     files = [(b"C18B_213.SB", mp3(1.0)), (b"1.RAW", b"no speech"), (b"JOE01761.SB", mp3(2.0))]
     table, offset = b"", 15 + 21 * len(files)
     for name, content in files:
@@ -40,6 +41,24 @@ def games(tmp_path, monkeypatch):
     queen.mkdir(parents=True)
     header = b"QTBLCEM10".ljust(13, b"\0") + struct.pack(">H", len(files))
     (queen / "queen.1c").write_bytes(header + table + b"".join(content for _, content in files))
+    sky.mkdir(parents=True)
+    silence = bytes([128]) * 4
+    clips = [
+        (50001, bytes(22) + silence),
+        (60001, b"no speech"),
+        (59000, bytes(22) + packed([[(silence, None, 0)]], silence)),
+    ]
+    table, content = struct.pack("<I", len(clips)), b""
+    for number, data in clips:
+        content += bytes(-len(content) % 16)
+        far = number == 59000  # offsets may count 16 bytes
+        offset = len(content) >> 4 | 0x800000 if far else len(content)
+        table += (
+            struct.pack("<H", number) + offset.to_bytes(3, "little") + (len(data) | far << 22).to_bytes(3, "little")
+        )
+        content += data
+    (sky / "sky.dnr").write_bytes(table)
+    (sky / "sky.dsk").write_bytes(content)
     (drascula / "en").mkdir(parents=True)
     for name in ("12", "B3"):
         (drascula / "en" / f"{name}.ALS").write_bytes(np.full(11025, 128, np.uint8).tobytes())
@@ -49,7 +68,12 @@ def games(tmp_path, monkeypatch):
 def test_clips_are_cut_out_of_the_data_files(games):
     acted_speech.extract_clips(games / "clips")
     found = {path.name: soundfile.info(path) for path in (games / "clips").iterdir()}
-    assert set(found) == {"queen-C18B_213.mp3", "queen-JOE01761.mp3", "drascula-12.wav", "drascula-B3.wav"}
+    assert set(found) == {
+        *("queen-C18B_213.mp3", "queen-JOE01761.mp3"),
+        *("sky-50001.wav", "sky-59000.wav"),
+        *("drascula-12.wav", "drascula-B3.wav"),
+    }
+    assert found["sky-50001.wav"].frames == found["sky-59000.wav"].frames == 4
     assert found["queen-JOE01761.mp3"].duration == pytest.approx(2.0, abs=0.2)
     assert found["drascula-12.wav"].samplerate == 11025
     assert not soundfile.read(games / "clips" / "drascula-12.wav")[0].any()
