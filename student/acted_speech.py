@@ -34,7 +34,6 @@ from tools.real_models import make_real_model
 
 
 INSTALLED = Path("/usr/share/scummvm")
-GAMES = ("flight-of-the-amazon-queen", "beneath-a-steel-sky", "drascula")
 BYTES_PER_SECOND = 11025
 TRANSCRIPTS_FILE_NAME = "transcripts.json"
 
@@ -142,17 +141,22 @@ def _as_wav(samples: bytes) -> bytes:
     return content.getvalue()
 
 
+GAMES = {
+    "flight-of-the-amazon-queen": ("queen", "mp3", queen_clips),
+    "beneath-a-steel-sky": ("sky", "wav", sky_clips),
+    "drascula": ("drascula", "wav", drascula_clips),
+}
+"""Debian package -> folder of its clips, what they are, who reads them."""
+
+
 def extract_clips(folder: Path) -> None:
-    """Writes the clips of all games: `queen-NAME.mp3`, `sky-NAME.wav`, `drascula-NAME.wav`."""
-    queen, sky, drascula = map(game_data, GAMES)
-    folder.mkdir(parents=True, exist_ok=True)
-    for prefix, suffix, clips in (
-        ("queen", "mp3", queen_clips(queen)),
-        ("sky", "wav", sky_clips(sky)),
-        ("drascula", "wav", drascula_clips(drascula)),
-    ):
-        for name, content in clips:
-            (folder / f"{prefix}-{name}.{suffix}").write_bytes(content)
+    """Writes the clips of the games that are not there yet into a folder each: `queen/NAME.mp3`, `sky/NAME.wav`, `drascula/NAME.wav`."""
+    for game, (name, suffix, read_clips) in GAMES.items():
+        if not (folder / name).is_dir():
+            with appears_when_whole(folder / name) as whole:
+                whole.mkdir()
+                for clip, content in read_clips(game_data(game)):
+                    (whole / f"{clip}.{suffix}").write_bytes(content)
 
 
 def without_repetition(text: str) -> str:
@@ -175,7 +179,7 @@ def is_plausible(text: str, seconds: float) -> bool:
 
 
 def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)) -> dict[str, str]:
-    """What Whisper hears in the clips of `folder`, by file name; clips of which it is not sure are left out.
+    """What Whisper hears in the clips of `folder`, by folder and file name; clips of which it is not sure are left out.
 
     Args:
         part: (i, n) = only every n-th batch, from the i-th on.
@@ -193,7 +197,7 @@ def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)
     processor = WhisperProcessor.from_pretrained(whisper)
     encoder = AuraTeacher(model.get_encoder(), processor.feature_extractor, pad_to_seconds=_PAD_SECONDS)
     clips = sorted(
-        (soundfile.info(path).duration, path) for path in folder.iterdir() if path.suffix in (".mp3", ".wav")
+        (soundfile.info(path).duration, path) for path in folder.glob("*/*") if path.suffix in (".mp3", ".wav")
     )
     clips = [(seconds, path) for seconds, path in clips if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS]
     transcripts = {}
@@ -216,7 +220,7 @@ def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)
             text = without_repetition(processor.decode(tokens, skip_special_tokens=True))
             length = len(processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"])
             if is_plausible(text, seconds) and of_tokens[:length].mean() >= LEAST_LOG_PROBABILITY:
-                transcripts[path.name] = text
+                transcripts[f"{path.parent.name}/{path.name}"] = text
         print(f"{part[0]}: {start + len(batch)} of {len(clips)} clips, {len(transcripts)} transcripts", flush=True)
     return transcripts
 

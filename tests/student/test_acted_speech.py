@@ -67,16 +67,19 @@ def games(tmp_path, monkeypatch):
 
 def test_clips_are_cut_out_of_the_data_files(games):
     acted_speech.extract_clips(games / "clips")
-    found = {path.name: soundfile.info(path) for path in (games / "clips").iterdir()}
+    found = {f"{path.parent.name}/{path.name}": soundfile.info(path) for path in (games / "clips").glob("*/*")}
     assert set(found) == {
-        *("queen-C18B_213.mp3", "queen-JOE01761.mp3"),
-        *("sky-50001.wav", "sky-59000.wav"),
-        *("drascula-12.wav", "drascula-B3.wav"),
+        *("queen/C18B_213.mp3", "queen/JOE01761.mp3"),
+        *("sky/50001.wav", "sky/59000.wav"),
+        *("drascula/12.wav", "drascula/B3.wav"),
     }
-    assert found["sky-50001.wav"].frames == found["sky-59000.wav"].frames == 4
-    assert found["queen-JOE01761.mp3"].duration == pytest.approx(2.0, abs=0.2)
-    assert found["drascula-12.wav"].samplerate == 11025
-    assert not soundfile.read(games / "clips" / "drascula-12.wav")[0].any()
+    assert found["sky/50001.wav"].frames == found["sky/59000.wav"].frames == 4
+    assert found["queen/JOE01761.mp3"].duration == pytest.approx(2.0, abs=0.2)
+    assert found["drascula/12.wav"].samplerate == 11025
+    assert not soundfile.read(games / "clips" / "drascula" / "12.wav")[0].any()
+    (games / "clips" / "sky" / "50001.wav").unlink()
+    acted_speech.extract_clips(games / "clips")
+    assert not (games / "clips" / "sky" / "50001.wav").exists()  # a game whose clips are there is left alone
 
 
 def test_another_file_is_refused(tmp_path):
@@ -121,7 +124,9 @@ def test_the_corpus_keeps_texts_aside(tmp_path, monkeypatch, capsys):
     assert "No acted speech" in capsys.readouterr().out
     folder = acted_speech.acted_folder()
     folder.mkdir()
-    (folder / acted_speech.TRANSCRIPTS_FILE_NAME).write_text(json.dumps({f"{n}.wav": f"line {n}" for n in range(100)}))
+    (folder / acted_speech.TRANSCRIPTS_FILE_NAME).write_text(
+        json.dumps({f"sky/{n}.wav": f"line {n}" for n in range(100)})
+    )
     train, validation = plan_recorded("acted", seed=0), plan_recorded("acted", seed=0, validation=True)
     assert len(train) == 2 * (100 - len(validation)) > 0
     assert {clip.transcript for clip in train}.isdisjoint(clip.transcript for clip in validation)
@@ -136,13 +141,14 @@ def test_whisper_writes_down_what_real_people_say(tmp_path):
     except FileNotFoundError as error:
         pytest.skip(str(error))
     clips = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()][:8]
+    (tmp_path / "sky").mkdir()
     for clip in clips:
         samples, sampling_rate = soundfile.read(SPEECH / clip["audio"])
-        soundfile.write(tmp_path / f"{Path(clip['audio']).stem}.wav", samples, sampling_rate)
-    soundfile.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
+        soundfile.write(tmp_path / "sky" / f"{Path(clip['audio']).stem}.wav", samples, sampling_rate)
+    soundfile.write(tmp_path / "sky" / "silence.wav", np.zeros(32000), 16000)
     found = acted_speech.transcribe_clips(tmp_path, whisper)
     assert len(found) >= 5
-    assert "silence.wav" not in found
-    spoken = {f"{Path(clip['audio']).stem}.wav": clip["transcript"] for clip in clips}
+    assert "sky/silence.wav" not in found
+    spoken = {f"sky/{Path(clip['audio']).stem}.wav": clip["transcript"] for clip in clips}
     words = {name: re.sub(r"[^a-z' ]", "", text.lower()) for name, text in found.items()}
     assert jiwer.wer([spoken[name].lower() for name in words], list(words.values())) < 0.4
