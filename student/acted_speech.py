@@ -246,7 +246,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     extract_clips(acted_folder())
-    transcribe_all(acted_folder(), make_real_model("whisper-tiny.en"), arguments.workers)
+    if (acted_folder() / TRANSCRIPTS_FILE_NAME).is_file():
+        print(f"Transcribed already: {acted_folder()}")
+    else:
+        transcribe_all(acted_folder(), make_real_model("whisper-tiny.en"), arguments.workers)
 
 
 if __name__ == "__main__":
