@@ -61,13 +61,16 @@ class Results:
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Writes `results.json`, `results.md` and the recordings of the failures that it shows into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for scored in results.scored.values():
-        for item in _shown_failures(scored):
-            path = folder / recording_of_failure(item)
-            path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, item.case.load(), SAMPLING_RATE, format="FLAC")
+    """Writes `results.json`, `results.md` and the recordings of the failures that it shows into `folder`, in place of those of an earlier one."""
+    (folder / "failures").mkdir(parents=True, exist_ok=True)
+    shown = {
+        recording_of_failure(item): item for scored in results.scored.values() for item in _shown_failures(scored)
+    }
+    for path in (folder / "failures").glob("*.flac"):
+        if f"failures/{path.name}" not in shown:
+            path.unlink()
+    for name, item in shown.items():
+        soundfile.write(folder / name, item.case.load(), SAMPLING_RATE, format="FLAC")
     content = {
         **results.facts,
         "systems": results.systems,

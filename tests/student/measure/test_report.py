@@ -25,7 +25,10 @@ def test_report_holds_figures_answers_and_failures(tmp_path):
     results.add("orders", "aura", set_figures("orders", scored, None), scored)
     results.add("orders", "gold", [], scored[:2])
     results.text_ability = {"prompts": 5, "prompts_equal": 4, "largest_difference": 0.5, "dtype": "float32"}
+    (tmp_path / "failures").mkdir()
+    (tmp_path / "failures" / "earlier.flac").touch()
     write_results(results, tmp_path)
+    assert not (tmp_path / "failures" / "earlier.flac").exists()  # of a measurement that these results replace
 
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["seed"] == 3
