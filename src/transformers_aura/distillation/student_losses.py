@@ -237,7 +237,7 @@ class StudentLosses(nn.Module):
             return ctc, torch.zeros_like(ctc)
         with torch.no_grad():
             # LoRA is off unless AuraModel turns it on: this is the base LLM.
-            read = self.student.model.language_model(
+            read = self.student.model.first_layers(max(self.text_state_layers))(
                 input_ids=text_input_ids,
                 attention_mask=text_attention_mask,
                 output_hidden_states=True,

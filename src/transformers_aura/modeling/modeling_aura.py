@@ -267,9 +267,7 @@ class AuraModel(AuraPreTrainedModel):
             return BaseModelOutputWithPast(
                 last_hidden_state=inputs_embeds_with_audio, hidden_states=(inputs_embeds_with_audio,)
             )
-        language_model = self.language_model
-        if num_hidden_layers is not None and num_hidden_layers < self.config.text_config.num_hidden_layers:
-            language_model = self._first_layers(num_hidden_layers)
+        language_model = self.language_model if num_hidden_layers is None else self.first_layers(num_hidden_layers)
         with lora_gate(self._gate(is_audio, audio_rows)):
             return language_model(
                 inputs_embeds=inputs_embeds_with_audio,
@@ -342,8 +340,13 @@ class AuraModel(AuraPreTrainedModel):
             **{CACHE_ARGUMENT: cache},
         )
 
-    def _first_layers(self, num_hidden_layers: int) -> PreTrainedModel:
-        """The language model cut after `num_hidden_layers` layers: a view on the same layers, not a copy."""
+    def first_layers(self, num_hidden_layers: int) -> PreTrainedModel:
+        """The language model cut after `num_hidden_layers` layers, without the final norm: a view on the same layers, not a copy.
+
+        Called by itself it is the base LLM: only this model's `forward` turns LoRA on. All layers = the whole language model.
+        """
+        if num_hidden_layers >= self.config.text_config.num_hidden_layers:
+            return self.language_model
         # transformers installs its recording hooks on the layers once per model: here, before the view shares them.
         maybe_install_capturing_hooks(self.language_model)
         view = copy.copy(self.language_model)
