@@ -42,20 +42,15 @@ def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
 
 
 def mean_curve(runs: Mapping[int, RunResult], key: str, axis: Axis) -> list[tuple[float, float, float, float]]:
-    """Place, mean, lowest and highest value over the seeds at every step that all of them logged; places in seconds are means too."""
-    by_seed = [{entry["step"]: entry for entry in run.curve(key)} for run in runs.values()]
-    steps = sorted(set.intersection(*(set(entries) for entries in by_seed))) if by_seed else []
+    """Place, mean, lowest and highest value over the seeds at every log that all of them have; places are means too.
+
+    Logs belong together by their number: runs of so many minutes are evaluated at equal shares of their time, after steps that differ.
+    """
     points = []
-    for step in steps:
-        entries = [of_seed[step] for of_seed in by_seed]
+    for entries in zip(*(run.curve(key) for run in runs.values()), strict=False):
         values = [entry[key] for entry in entries]
         points.append(
-            (
-                statistics.fmean(entry[axis] for entry in entries),
-                statistics.fmean(values),
-                min(values),
-                max(values),
-            )
+            (statistics.fmean(entry[axis] for entry in entries), statistics.fmean(values), min(values), max(values))
         )
     return points
 

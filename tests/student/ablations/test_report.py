@@ -80,3 +80,10 @@ def test_mean_curve_over_seeds():
         (20.0, 3.5, 3.0, 4.0), (40.0, 2.0, 2.0, 2.0), (60.0, 1.5, 1.0, 2.0),
     ]  # fmt: skip
     assert mean_curve(runs, "eval_unknown", "step") == []
+    for entry in runs[1].log:  # as where runs end after so many minutes
+        entry["step"] += 2
+    assert [values for _, *values in mean_curve(runs, "eval_lm_loss", "step")] == [
+        [3.5, 3.0, 4.0],
+        [2.0, 2.0, 2.0],
+        [1.5, 1.0, 2.0],
+    ]
