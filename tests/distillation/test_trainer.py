@@ -224,6 +224,13 @@ def test_token_losses_equal_a_computation_by_hand(tmp_path):
     torch.testing.assert_close(loss, expected.squeeze(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("weight", ["ctc_weight", "token_ctc_weight"])
+def test_a_collator_that_leaves_out_what_a_loss_needs_is_refused(tmp_path, weight):
+    own = tiny_trainer(tmp_path).data_collator
+    with pytest.raises(ValueError, match=f"`{weight}=0.5` needs a data collator with `return_transcript_"):
+        tiny_trainer(tmp_path, data_collator=own, **{weight: 0.5})
+
+
 def test_tokens_are_learnt_by_the_layers_below_alone(tmp_path):
     trainer = tiny_trainer(
         tmp_path,

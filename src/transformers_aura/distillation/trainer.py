@@ -162,6 +162,7 @@ class AuraTrainer(Trainer):
                 return_transcript_symbols=args.uses_ctc,
                 return_transcript_tokens=args.uses_token_ctc,
             )
+        _check_collator(data_collator, args)
         if not keep_text_only_rows:
             train_dataset = _without_text_only_rows(train_dataset)
         self._student_dtype = model.dtype
@@ -697,6 +698,18 @@ def _without_text_only_rows(dataset: Any) -> Any:
             "teach only with `lora_scope='always'`."
         )
     return kept
+
+
+def _check_collator(data_collator: AuraDataCollator, args: AuraTrainingArguments) -> None:
+    """Raise where a collator leaves out what a loss needs."""
+    for weight, is_used, setting in (
+        ("ctc_weight", args.uses_ctc, "return_transcript_symbols"),
+        ("token_ctc_weight", args.uses_token_ctc, "return_transcript_tokens"),
+    ):
+        if is_used and not getattr(data_collator, setting, True):
+            raise ValueError(
+                f"`{weight}={getattr(args, weight)}` needs a data collator with `{setting}=True` (or none: the trainer makes its own)."
+            )
 
 
 def _check_fit(

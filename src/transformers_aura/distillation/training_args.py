@@ -21,9 +21,9 @@ class AuraTrainingArguments(TrainingArguments):
     r"""
     Arguments of [`AuraTrainer`], beside those of [`~transformers.TrainingArguments`].
 
-    The loss is `cosine_weight * cosine + mse_weight * mse + lm_weight * lm + answer_kl_weight * answer_kl`; cosine and MSE
-    are averaged over layer pairs and audio tokens, the other two over answer tokens, each over the whole optimisation step
-    (all micro-batches of all processes).
+    The loss is the sum of seven terms, each times its weight (`cosine_weight`, `mse_weight`, `lm_weight`, `answer_kl_weight`, `ctc_weight`,
+    `token_ctc_weight`, `text_state_weight`). Cosine and MSE are averaged over layer pairs and audio tokens, `lm` and `answer_kl` over answer
+    tokens, the others over characters or tokens of the transcripts, each over the whole optimisation step (all micro-batches of all processes).
 
     Args:
         > Parameters that control the supervision
