@@ -150,12 +150,20 @@ GAMES = {
 
 
 def extract_clips(folder: Path) -> None:
-    """Writes the clips of the games that are not there yet into a folder each: `queen/NAME.mp3`, `sky/NAME.wav`, `drascula/NAME.wav`."""
+    """Writes the clips of the games that are not there yet into a folder each: `queen/NAME.mp3`, `sky/NAME.wav`, `drascula/NAME.wav`.
+
+    A game that cannot be had is left out, said aloud.
+    """
     for game, (name, suffix, read_clips) in GAMES.items():
         if not (folder / name).is_dir():
+            try:
+                data = game_data(game)
+            except RuntimeError as error:
+                print(f"{error}. Its actors are left out.", flush=True)
+                continue
             with appears_when_whole(folder / name) as whole:
                 whole.mkdir()
-                for clip, content in read_clips(game_data(game)):
+                for clip, content in read_clips(data):
                     (whole / f"{clip}.{suffix}").write_bytes(content)
 
 
@@ -247,8 +255,8 @@ def main() -> None:
     arguments = parser.parse_args()
     extract_clips(acted_folder())
     if (acted_folder() / TRANSCRIPTS_FILE_NAME).is_file():
-        print(f"Transcribed already: {acted_folder()}")
-    else:
+        print(f"Transcribed already (remove it to do so again): {acted_folder() / TRANSCRIPTS_FILE_NAME}")
+    elif any(acted_folder().glob("*/*")):
         transcribe_all(acted_folder(), make_real_model("whisper-tiny.en"), arguments.workers)
 
 

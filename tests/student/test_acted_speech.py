@@ -88,12 +88,14 @@ def test_another_file_is_refused(tmp_path):
         list(acted_speech.queen_clips(tmp_path))
 
 
-def test_a_missing_game_names_its_package(tmp_path, monkeypatch):
+def test_a_missing_game_names_its_package_and_is_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(acted_speech, "INSTALLED", tmp_path)
     monkeypatch.setenv("AURA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="apt-get install drascula"):
         acted_speech.game_data("drascula")
+    acted_speech.extract_clips(tmp_path / "clips")
+    assert capsys.readouterr().out.count("Its actors are left out.") == len(acted_speech.GAMES)
     assert not list((tmp_path / "cache").glob("games/*"))
 
 

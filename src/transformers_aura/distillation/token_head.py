@@ -20,8 +20,7 @@ NUM_CANDIDATES = 4096
 class TokenHead(nn.Module):
     """RMSNorm, a Linear that begins as the identity, then the LLM's own (frozen) token embeddings; and one logit for the blank.
 
-    States that it reads tokens off lie near the embeddings of these tokens, which is what the LLM's layers know how to read.
-    One step for each audio token.
+    So the states are taught in the directions in which the LLM itself tells its tokens apart. One step for each audio token.
 
     Args:
         student_width: hidden size of the student.
