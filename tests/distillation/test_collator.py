@@ -86,6 +86,14 @@ def test_gold_prompt_holds_the_transcript_in_place_of_the_audio(processor):
     assert batch["answer_kl_mask"].any(dim=1).tolist() == [True, False, True]
 
 
+def test_a_row_can_stay_out_of_the_answer_kl(processor):
+    collator = AuraDataCollator(processor, return_gold_prompts=True)
+    batch = collator([SPOKEN, {**WITH_QUESTION, "answer_kl": False}])
+    assert batch["answer_kl_mask"].any(dim=1).tolist() == [True, False]
+    assert len(batch["gold_input_ids"]) == 1
+    assert batch["labels"].ne(-100).any(dim=1).all(), "the cross-entropy still acts"
+
+
 def test_text_only_rows(processor, caplog):
     collator = AuraDataCollator(processor)
     with caplog.at_level(logging.WARNING):

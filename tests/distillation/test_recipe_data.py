@@ -146,6 +146,21 @@ def test_a_line_that_is_not_json_is_named(manifest: Path) -> None:
         load_rows([DataSource(str(manifest))], "data.train")
 
 
+def test_a_source_that_stays_out_of_the_answer_kl(manifest: Path) -> None:
+    kept_out = DataSource(str(manifest), answer_kl=False)
+    rows = load_rows([kept_out, DataSource(str(manifest))], "data.train")
+    marks = [row.get("answer_kl", True) for row in rows]
+    assert marks == [False] * (len(rows) // 2) + [True] * (len(rows) // 2)
+
+
+def test_a_folder_of_parquet_files_that_stays_out_of_the_answer_kl(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"audio": ["a.wav"], "transcript": ["a"], "answer": ["b"]})
+    table.to_parquet(tmp_path / "train-a.parquet")
+    assert load_rows([DataSource(str(tmp_path), answer_kl=False)], "data.train")[0]["answer_kl"] is False
+    assert "answer_kl" not in load_rows([DataSource(str(tmp_path))], "data.train")[0]
+
+
 def test_context_texts(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("one text\n\n another \n")

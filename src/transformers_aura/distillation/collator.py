@@ -21,6 +21,8 @@ from .transcript_heads import transcript_symbols
 logger = logging.get_logger(__name__)
 
 ROW_KEYS = ("audio", "transcript", "question", "answer")
+ANSWER_KL_KEY = "answer_kl"
+"""Optional boolean of a row; `False` keeps it out of the answer KL: the base LLM that reads its transcript would answer something else."""
 AUGMENTATION_SEED_KEY = "augmentation_seed"
 """Optional integer of a row that fixes its random gain and context; [`AuraTrainer`] sets it from seed, epoch and row number."""
 
@@ -63,7 +65,7 @@ class AuraDataCollator:
         labels_required: whether a row without an answer is an error (`True`), or speech for distillation alone.
         return_waveforms: add the waveforms for the teacher.
         return_gold_prompts: add, for rows with audio, transcript and answer, the same chat with the transcript in the place
-            of the audio: what the base LLM reads for the answer KL.
+            of the audio: what the base LLM reads for the answer KL. Rows whose key `answer_kl` is `False` have none.
         max_length: longest allowed row in tokens, answer included. Longer rows are an error, never cut.
         random_gain_db: the student hears each clip louder or softer by up to this many decibels, drawn anew each time. Its
             features are not normalised to the clip's loudness, so it has to learn every level. The teacher hears the clip
@@ -161,7 +163,7 @@ class AuraDataCollator:
     def _read(
         self, row: Mapping[str, Any], waveform: np.ndarray | None, others: Sequence[np.ndarray | None]
     ) -> _Example | None:
-        unknown = sorted(set(row) - {*ROW_KEYS, AUGMENTATION_SEED_KEY})
+        unknown = sorted(set(row) - {*ROW_KEYS, ANSWER_KL_KEY, AUGMENTATION_SEED_KEY})
         if unknown:
             raise ValueError(
                 f"A row has the unknown key(s) {', '.join(map(repr, unknown))}. A row holds {', '.join(ROW_KEYS)}; drop or "
@@ -178,7 +180,7 @@ class AuraDataCollator:
 
         gold_chat = None
         if answer:
-            if transcript and self.return_gold_prompts:
+            if transcript and self.return_gold_prompts and row.get(ANSWER_KL_KEY, True):
                 gold_chat = build_conversation(question=f"{transcript}\n{question}" if question else transcript)
         elif question:
             raise ValueError(f"A row with a `question` needs an `answer`; got {_describe(row)}.")

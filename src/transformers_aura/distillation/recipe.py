@@ -136,6 +136,8 @@ class DataSource:
         max_rows (`int`, *optional*): the first so many rows.
         max_seconds (`float`, *optional*): only clips of at most so many seconds, as the source's column `seconds` says.
         repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows.
+        answer_kl (`bool`): whether `answer_kl_weight` acts on its rows. `False` where the answers are of a closed domain, which the base LLM
+            would not give to the transcript.
         note (`str`, *optional*): one line for the model card.
     """
 
@@ -148,6 +150,7 @@ class DataSource:
     max_rows: int | None = None
     max_seconds: float | None = None
     repeat: float = 1.0
+    answer_kl: bool = True
     note: str | None = None
 
 

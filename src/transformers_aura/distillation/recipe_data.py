@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from .collator import ROW_KEYS
+from .collator import ANSWER_KL_KEY, ROW_KEYS
 from .recipe import DataSource, RecipeError
 
 
@@ -50,9 +50,16 @@ class MixedRows(Dataset):
 class HubRows(Dataset):
     """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it."""
 
-    def __init__(self, dataset: Any, columns: dict[str, str], seconds: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        columns: dict[str, str],
+        seconds: list[float] | None = None,
+        switches: dict[str, bool] | None = None,
+    ) -> None:
         self._dataset = dataset
         self._columns = columns
+        self._switches = switches or {}
         self.seconds = seconds
 
     def __len__(self) -> int:
@@ -60,7 +67,8 @@ class HubRows(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self._dataset[index]
-        return {key: row[self._columns[key]] if key in self._columns else None for key in ROW_KEYS}
+        values = {key: row[self._columns[key]] if key in self._columns else None for key in ROW_KEYS}
+        return {**values, **self._switches}
 
 
 def load_rows(sources: Sequence[DataSource], where: str) -> Any:
@@ -72,8 +80,8 @@ def load_rows(sources: Sequence[DataSource], where: str) -> Any:
         where (`str`): their place in the recipe, for errors (`"data.train"`).
 
     Returns:
-        dicts of `audio`, `transcript`, `question`, `answer`, audio as whatever `load_audio` takes: a list where every source is a manifest,
-        else [`MixedRows`].
+        dicts of `audio`, `transcript`, `question`, `answer`, audio as whatever `load_audio` takes; with `answer_kl: False` where the
+        source says so. A list where every source is a manifest, else [`MixedRows`].
 
     Raises:
         RecipeError: a source that is not there, holds no rows, or lacks a column.
@@ -148,6 +156,7 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
             if missing:
                 raise RecipeError(f"'{where}.columns': {manifest}, line {number} has no '{missing[0]}'.")
             row = dict.fromkeys(ROW_KEYS) | {key: values.get(column) for key, column in columns.items()}
+            row |= _switches(source)
             if isinstance(row["audio"], str) and "://" not in row["audio"]:
                 # Paths in a manifest are relative to the manifest.
                 row["audio"] = str(manifest.parent / row["audio"])
@@ -195,4 +204,9 @@ def _load_dataset(
         dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
     if source.max_rows is not None:
         dataset = dataset.select(range(min(source.max_rows, len(dataset))))
-    return HubRows(dataset, columns, seconds)
+    return HubRows(dataset, columns, seconds, _switches(source))
+
+
+def _switches(source: DataSource) -> dict[str, bool]:
+    """Keys of every row of a source that say how it teaches; those that keep their default are left out."""
+    return {} if source.answer_kl else {ANSWER_KL_KEY: False}
