@@ -11,6 +11,7 @@ from transformers.trainer_utils import set_seed
 
 from tests.distillation.support import audio, tiny_rows, tiny_teacher, tiny_trainer
 from tests.support.tiny_models import FAMILIES
+from transformers_aura.distillation import student_losses
 from transformers_aura.distillation.alignment import pool_teacher_states
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.student_losses import Terms
@@ -145,6 +146,62 @@ def test_distillation_only_runs_the_lower_layers_up_to_the_audio(tmp_path):
         whole = trainer._sums(trainer.losses, batch, Terms(True, True, False))
     torch.testing.assert_close(cheap[:2], whole[:2], rtol=1e-5, atol=1e-6)
     assert cheap[2] == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("scope", ["rows", "audio", "always"])
+def test_a_prompt_that_all_rows_share_runs_once_and_changes_nothing(tmp_path, monkeypatch, family, scope):
+    monkeypatch.setattr(student_losses, "FEWEST_SHARED_TOKENS", 1)
+    settings = {"answer_kl_weight": 0.5, "ctc_weight": 0.5, "token_ctc_weight": 0.5, "text_state_weight": 0.5}
+    trainer = tiny_trainer_of(tmp_path, family, student={"lora_scope": scope}, **settings)
+    trainer._ensure_statistics()
+    torch.manual_seed(0)
+    for name, parameter in trainer.model.named_parameters():
+        if ".lora_B." in name:  # of a new student it is 0, and LoRA does nothing
+            torch.nn.init.normal_(parameter, std=0.1)
+    trainer.losses.eval()
+    batch = trainer.data_collator(tiny_rows(5))
+    lengths = []
+    layer = trainer.model.model.language_model.layers[0]
+    layer.register_forward_hook(lambda module, args, output: lengths.append(tuple(args[0].shape[:2])))
+
+    def losses_and_gradients(share):
+        trainer.losses.share_prompt = share
+        trainer.losses.zero_grad()
+        lengths.clear()
+        loss = trainer.compute_loss(trainer.losses, dict(batch))
+        loss.backward()
+        return loss, {name: p.grad.clone() for name, p in trainer.losses.named_parameters() if p.grad is not None}
+
+    expected, expected_gradients = losses_and_gradients(share=False)
+    assert lengths[0] == tuple(batch["input_ids"].shape)
+    loss, gradients = losses_and_gradients(share=True)
+    assert lengths[0][0] == 1
+    assert lengths[0][1] + lengths[1][1] == batch["input_ids"].shape[1]
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    assert_same_weights(gradients, expected_gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_rows_that_begin_otherwise_or_hold_no_audio_share_no_prompt(tmp_path, monkeypatch):
+    monkeypatch.setattr(student_losses, "FEWEST_SHARED_TOKENS", 2)
+    trainer = tiny_trainer(tmp_path)
+    batch = trainer.data_collator(tiny_rows(3))
+    is_audio = batch["input_ids"] == trainer.model.config.audio_token_id
+    shared = trainer.losses._num_shared_tokens
+    num_shared = shared(batch["input_ids"], batch["attention_mask"], is_audio)
+    assert num_shared == int(is_audio.nonzero()[:, 1].min())
+    other = batch["input_ids"].clone()
+    other[1, 2] += 1
+    assert shared(other, batch["attention_mask"], is_audio) == 2
+    other[1, 1] += 1
+    assert shared(other, batch["attention_mask"], is_audio) == 0, "too few to be worth it"
+    left_padded = batch["attention_mask"].clone()
+    left_padded[2, 0] = 0
+    assert shared(batch["input_ids"], left_padded, is_audio) == 0
+    without_audio = is_audio.clone()
+    without_audio[0] = False
+    assert shared(batch["input_ids"], batch["attention_mask"], without_audio) == 0
+    assert shared(batch["input_ids"][:1], batch["attention_mask"][:1], is_audio[:1]) == 0
 
 
 # ---- trajectories ----

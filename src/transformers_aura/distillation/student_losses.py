@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import Cache, DynamicCache
 
+from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
@@ -29,6 +31,9 @@ class Terms:
     text_states: bool = False
 
 
+FEWEST_SHARED_TOKENS = 8
+"""A shorter beginning is not worth a pass of its own."""
+
 NUM_TERMS = 7
 """Loss terms that [`StudentLosses`] sums."""
 
@@ -48,6 +53,7 @@ class StudentLosses(nn.Module):
         token_head: `None` if the LLM's tokens are not read off.
         token_layer: the depth that `token_head` reads: 0 = the patch embedding, `n` = the first `n` decoder layers.
         text_state_layers: depths whose states are compared with the base LLM's that reads the transcript.
+        share_prompt: run the tokens with which all rows of a batch begin (a system message) once, not once a row. The sums are the same.
         pad_to_multiple_of: rows that the heads and the LLM's head compute are padded to a multiple of 4 times this.
     """
 
@@ -61,6 +67,7 @@ class StudentLosses(nn.Module):
         token_head: TokenHead | None = None,
         token_layer: int = 0,
         text_state_layers: Sequence[int] = (),
+        share_prompt: bool = True,
     ) -> None:
         super().__init__()
         self.student = student
@@ -69,6 +76,7 @@ class StudentLosses(nn.Module):
         self.token_head = token_head
         self.token_layer = token_layer
         self.text_state_layers = list(text_state_layers)
+        self.share_prompt = share_prompt
         self.row_multiple = 4 * (pad_to_multiple_of or 0)
         self.cosine_loss = CosineLoss()
         self.mse_loss = MSELoss()
@@ -128,16 +136,21 @@ class StudentLosses(nn.Module):
         pair_sums = [torch.zeros((), device=input_ids.device)] * self.num_pairs
         num_layers = self.student.config.text_config.num_hidden_layers
         uses_head = terms.language_modeling or terms.answer_kl
-        audio_positions = (input_ids == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
+        is_audio = input_ids == self.student.config.audio_token_id
         if not uses_head:
             num_layers = self._deepest_layer_in_use()
             # Attention is causal beyond the audio: what follows the last audio position changes nothing before it.
-            columns = int((audio_positions % max(input_ids.shape[1], 1)).max()) + 1 if len(audio_positions) else 0
-            audio_positions = (
-                (input_ids[:, :columns] == self.student.config.audio_token_id).flatten().nonzero().squeeze(-1)
-            )
-            input_ids, attention_mask = input_ids[:, :columns], attention_mask[:, :columns]
+            columns = int(is_audio.any(dim=0).nonzero().max()) + 1 if is_audio.any() else 0
+            input_ids, attention_mask, is_audio = (x[:, :columns] for x in (input_ids, attention_mask, is_audio))
 
+        cache = None
+        num_shared = self._num_shared_tokens(input_ids, attention_mask, is_audio) if num_layers else 0
+        if num_shared:
+            cache = self._read_prompt(input_ids[:1, :num_shared], num_layers, repeats=len(input_ids))
+            # What follows is about the rest of the rows alone; attention sees all of them.
+            input_ids, labels, is_audio = (x[:, num_shared:] for x in (input_ids, labels, is_audio))
+            answer_kl_mask = None if answer_kl_mask is None else answer_kl_mask[:, num_shared:]
+        audio_positions = is_audio.flatten().nonzero().squeeze(-1)
         if input_ids.numel():
             outputs = self.student.model(
                 input_ids=input_ids,
@@ -147,6 +160,7 @@ class StudentLosses(nn.Module):
                 num_hidden_layers=num_layers,
                 output_hidden_states=terms.distillation or terms.ctc or terms.token_ctc,
                 use_cache=False,
+                **{CACHE_ARGUMENT: cache},
             )
             if terms.distillation and targets is not None:
                 sums[0], sums[1], pair_sums = self._distillation(outputs.hidden_states, audio_positions, targets)
@@ -169,6 +183,30 @@ class StudentLosses(nn.Module):
         if self._leaves_parameters_out(terms, audio_positions, num_layers, input_ids, targets):
             sums[0] = sums[0] + sum(0.0 * p.reshape(-1)[0] for p in self.parameters() if p.requires_grad)
         return torch.stack([*sums, *pair_sums])
+
+    def _num_shared_tokens(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, is_audio: torch.Tensor) -> int:
+        """With how many tokens all rows begin, before any audio; 0 where they cannot, or need not, run once for all rows."""
+        layers = self.student.model.language_model.layers
+        if not self.share_prompt or len(input_ids) < 2 or any(is_checkpointed(layer) for layer in layers):
+            return 0
+        if not is_audio.any(dim=1).all():
+            return 0  # LoRA acts on rows with audio: in other rows the same tokens have other states
+        differs = (input_ids != input_ids[:1]).any(dim=0) | is_audio.any(dim=0) | attention_mask.eq(0).any(dim=0)
+        num_shared = int(differs.nonzero().min())
+        return num_shared if num_shared >= FEWEST_SHARED_TOKENS else 0
+
+    def _read_prompt(self, prompt: torch.Tensor, num_layers: int, repeats: int) -> Cache:
+        """Keys and values of `prompt` (`(1, tokens)`) in the first `num_layers` layers, for `repeats` rows that go on from it."""
+        cache = DynamicCache(config=self.student.model.language_model.config)
+        self.student.model(
+            input_ids=prompt,
+            audio_rows=torch.ones(1, dtype=torch.bool, device=prompt.device),
+            num_hidden_layers=num_layers,
+            use_cache=False,
+            **{CACHE_ARGUMENT: cache},
+        )
+        cache.batch_repeat_interleave(repeats)
+        return cache
 
     def _distillation(
         self, hidden_states: tuple[torch.Tensor, ...], audio_positions: torch.Tensor, targets: torch.Tensor
@@ -307,6 +345,11 @@ class StudentLosses(nn.Module):
         if self.token_head is not None and not terms.token_ctc:
             return True
         return num_layers < self.num_trained_layers
+
+
+def is_checkpointed(layer: nn.Module) -> bool:
+    """Whether a decoder layer forgets its activations and, with them, what it wrote to a cache."""
+    return bool(getattr(layer, "gradient_checkpointing", False))
 
 
 def padded_positions(positions: torch.Tensor, multiple: int) -> torch.Tensor:

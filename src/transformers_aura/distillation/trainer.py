@@ -239,6 +239,8 @@ class AuraTrainer(Trainer):
             self.token_head,
             token_layer,
             text_state_layers if args.uses_text_states else (),
+            # These gather a layer's weights around each of its calls, of which there would be two.
+            share_prompt=not (self.is_fsdp_enabled or self.is_deepspeed_enabled),
         ).to(args.device)
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.losses
