@@ -16,13 +16,14 @@ from .ask import ask
 from .console import print_error
 from .demo import demo
 from .distill import distill
+from .evaluate import evaluate
 from .merge import merge
 from .push import push
 
 
 app = typer.Typer(
     name="aura",
-    help="Give a language model ears: distil, ask, merge and share AuRA students.",
+    help="Give a language model ears: distil, ask, evaluate, merge and share AuRA students.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(ask)
 app.command()(distill)
+app.command()(evaluate)
 app.command()(merge)
 app.command()(push)
 # What comes after `aura demo` goes to the demo's own script.

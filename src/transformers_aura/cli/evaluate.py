@@ -1,0 +1,207 @@
+"""`aura evaluate`: systems on benchmarks, with intervals, tests and pictures; or evaluations that were run apart, in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import print_status, quiet_libraries
+
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Results
+    from ..evaluation.systems import AuraSystem, System, TextLanguageModel
+
+DEFAULT_WHISPER = "openai/whisper-tiny.en"
+
+
+def evaluate(
+    students: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Students: Hub id, folder or name of a packaged one, or NAME=that. With --compare: folders of evaluations."
+        ),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--benchmark",
+            "-b",
+            help="A public set (sd-qa), its local copy (sd-qa=folder), or the folder or manifest of your own.",
+        ),
+    ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            "-s",
+            help="Beside the students: gold, cascade, or NAME=HUB_ID of an audio LLM that transformers runs.",
+        ),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition", "-c", help="clean, noise:12, speed:1.2, gain:-20, context:256, shuffled. Default: clean."
+        ),
+    ] = None,
+    scorer: Annotated[
+        list[str] | None, typer.Option(help="In place of the benchmarks' own: squad_f1, wer, ...")
+    ] = None,
+    noise: Annotated[Path | None, typer.Option(help="Recording of noise, for noise:...")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many rows of each benchmark.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.md, results.json, pictures and every answer.")] = Path(
+        "outputs/evaluation"
+    ),
+    base_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the base model of students, gold and cascade lies: folder or Hub id. Without it, where the student says."
+        ),
+    ] = None,
+    whisper: Annotated[
+        str, typer.Option(help="The Whisper model of the cascade: folder or Hub id.")
+    ] = DEFAULT_WHISPER,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of benchmarks on the Hub.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of pieces of noise, shuffling and bootstrap.")] = 0,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the first student's figures into the model card in its folder.")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Put evaluations that were run apart (their --out folders) into one table."),
+    ] = False,
+) -> None:
+    """Measure students beside what people would use instead. A run that stopped goes on where it was."""
+    if compare:
+        from ..evaluation.comparison import compare_evaluations
+
+        compare_evaluations([Path(folder) for folder in students or []], out, seed)
+        _print_report(out)
+        return
+    if not benchmark:
+        raise typer.BadParameter("name at least one benchmark: --benchmark sd-qa, or a folder of your own.")
+    if not students and not system:
+        raise typer.BadParameter("name a student, or a --system.")
+
+    from ..registration import register
+
+    register()
+    quiet_libraries()
+
+    from ..evaluation.benchmarks import load_benchmark
+    from ..evaluation.conditions import Condition
+    from ..evaluation.evaluation import Evaluation
+    from ..evaluation.scorers.registry import scorer as scorer_by_name
+
+    scorers = [scorer_by_name(name) for name in scorer] if scorer else None
+    conditions = [Condition.parse(written, noise, seed) for written in condition or ["clean"]]
+    benchmarks = [load_benchmark(written, limit, revision) for written in benchmark]
+    settings = {"dtype": dtype, "device": device or _best_device()}
+    asked, heard, reader = _systems(students or [], system or [], base_model, whisper, settings)
+    evaluation = Evaluation(
+        asked, benchmarks, conditions, out, scorers, batch_size, seed, facts={"limit": limit or "all rows"}
+    )
+    text_ability = _text_ability(heard, reader)
+    results = _run(evaluation, text_ability)
+    if card and heard:
+        _write_card(results, heard[0], out)
+    _print_report(out)
+
+
+def _systems(
+    students: list[str], others: list[str], base_model: str | None, whisper: str, settings: dict[str, Any]
+) -> tuple[list[System], list[AuraSystem], TextLanguageModel | None]:
+    """All systems, the students among them, and the LLM that reads."""
+    from ..evaluation.systems import AuraSystem, Cascade, GoldText, NativeAudioSystem, TextLanguageModel, Transcriber
+    from ..package_data import resolve_student
+
+    heard = []
+    for written in students:
+        name, _, model = written.rpartition("=")
+        heard.append(AuraSystem(model, name or Path(model).name, base_model, **settings))
+    where = base_model
+    if where is None and heard:
+        where = _base_of(resolve_student(heard[0].model))
+    reader = TextLanguageModel(where, **settings) if where else None
+    asked: list[System] = [*heard]
+    for written in others:
+        name, _, model = written.rpartition("=")
+        if model in ("gold", "cascade"):
+            if reader is None:
+                raise ValueError(f"'{model}' needs an LLM: name a student, or --base-model.")
+            kind = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
+            kind.name = name or model
+            asked.append(kind)
+        else:
+            asked.append(NativeAudioSystem(model, name, **settings))
+    return asked, heard, reader
+
+
+def _base_of(model: str) -> str | None:
+    """Where the base LLM of a student lies, for systems that read: a local copy, or what the config names."""
+    from ..modeling.base_copy import copy_of_base_model
+    from ..modeling.configuration_aura import AuraConfig
+
+    config = AuraConfig.from_pretrained(model)
+    copy = copy_of_base_model(config) if config.is_compact else None
+    return str(copy) if copy is not None else config.base_model
+
+
+def _best_device() -> str:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if accelerator is None else str(accelerator)
+
+
+def _text_ability(heard: list[AuraSystem], reader: TextLanguageModel | None) -> dict[str, dict[str, Any]]:
+    """Of every compact student whose base is the LLM that reads."""
+    from ..evaluation.text_ability import compare_text_logits
+
+    compact = [system for system in heard if system.student.config.is_compact]
+    return {} if reader is None else {system.name: compare_text_logits(system, reader) for system in compact}
+
+
+def _run(evaluation: Any, text_ability: dict[str, dict[str, Any]]) -> Results:
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=evaluation.num_requests())
+        return evaluation.run(lambda what: progress.update(task, advance=1, description=what), text_ability)
+
+
+def _write_card(results: Results, student: AuraSystem, out: Path) -> None:
+    """The first scorer's figure of each benchmark and condition, into the card of a student's folder."""
+    from ..hub.model_card import Result, add_results
+
+    if not Path(student.model).is_dir():
+        raise ValueError(
+            f"--card writes into a student's folder, but {student.model} is none; `aura push` takes the card along."
+        )
+    shown = [
+        Result(
+            figure.scorer,
+            figure.value,
+            f"{figure.benchmark}, {figure.condition}",
+            figure.num_items,
+            (figure.interval.low, figure.interval.high),
+            f"aura evaluate {student.name} --benchmark {figure.benchmark} --condition {figure.condition}",
+        )
+        for figure in results.select(system=student.name)
+    ]
+    print_status(f"Card: {add_results(student.model, shown)}")
+
+
+def _print_report(out: Path) -> None:
+    report = (out / "results.md").read_text(encoding="utf-8")
+    typer.echo(report.partition("## What was run")[0].rstrip())
+    print_status(f"Everything: {out}")

@@ -1,0 +1,115 @@
+"""A system is asked the items of a benchmark under a condition; what it answered already is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from ..distillation.augmentation import SAMPLING_RATE
+from ..processing.audio_loading import AudioLoadingError, load_audio
+from .conditions import Condition
+from .generations import Generation, GenerationFile, input_hash
+from .items import Item
+from .systems.interface import Request, System
+
+
+BATCHES_IN_MEMORY = 8
+"""So many batches are read at a time, to be sorted by length."""
+
+
+class EvaluationError(RuntimeError):
+    """A system answered nothing at all: that is a fault of the set-up, not a score of 0."""
+
+
+def can_be_asked(system: System, items: Sequence[Item]) -> bool:
+    """Whether the system takes such items: one that reads needs to know what is said."""
+    return all(item.task in system.tasks and not (system.needs_text and item.text is None) for item in items)
+
+
+def ask(
+    system: System,
+    items: Sequence[Item],
+    condition: Condition,
+    path: Path,
+    batch_size: int = 16,
+    on_answer: Callable[[], None] = lambda: None,
+) -> dict[str, Generation]:
+    """All answers of a system, by the items' names; each is in `path` before the next batch begins.
+
+    Where a recording cannot be read, or the system fails on it, the generation says why in `error`; such items are tried again in the next run.
+
+    Args:
+        system: whom to ask.
+        items: of one benchmark.
+        condition: what is changed before the system hears it.
+        path: the JSONL file of its generations.
+        batch_size: requests at once.
+        on_answer: called once an item.
+
+    Raises:
+        EvaluationError: the system failed on every item that could be read.
+    """
+    file = GenerationFile(path)
+    by_name = {item.name: item for item in items}
+    hears = condition.heard_instead(list(by_name))
+    found: dict[str, Generation] = {}
+    num_asked = 0
+    last_error: str | None = None
+    for start in range(0, len(items), BATCHES_IN_MEMORY * batch_size):
+        todo: list[tuple[Item, Request, str]] = []
+        for item in items[start : start + BATCHES_IN_MEMORY * batch_size]:
+            heard = by_name[hears[item.name]]
+            try:
+                waveform = condition.apply(load_audio(heard.audio), item.name)
+            except (AudioLoadingError, OSError) as error:
+                found[item.name] = Generation(item.name, "", "", error=f"the recording cannot be read: {error}")
+                file.append(found[item.name])
+                on_answer()
+                continue
+            context = condition.context(item.context)
+            text = heard.text if system.needs_text else None
+            input_ = input_hash(waveform, item.task, item.asked, context, text)
+            known = file.find(item.name, input_)
+            if known is not None:
+                found[item.name] = known
+                on_answer()
+            else:
+                todo.append((item, Request(waveform, item.task, item.asked, context, text), input_))
+        for batch in _batches(todo, batch_size):
+            for (item, request, input_), (answer, failure) in zip(batch, _answers(system, batch), strict=True):
+                seconds = len(request.waveform) / SAMPLING_RATE
+                found[item.name] = Generation(item.name, input_, answer, round(seconds, 3), failure)
+                file.append(found[item.name])
+                on_answer()
+                num_asked += 1
+                last_error = failure or last_error
+        failed = sum(1 for generation in found.values() if generation.error is not None and generation.input)
+        if num_asked and failed == num_asked == sum(1 for generation in found.values() if generation.input):
+            raise EvaluationError(
+                f"{system.name} failed on all of the first {num_asked} items. The last error: {last_error}"
+            )
+    return {item.name: found[item.name] for item in items}
+
+
+def _batches(todo: list[tuple[Item, Request, str]], batch_size: int) -> Iterator[list[tuple[Item, Request, str]]]:
+    """Requests of one question, of about the same length."""
+
+    def question(entry: tuple[Item, Request, str]) -> str:
+        return entry[1].question or ""
+
+    todo.sort(key=lambda entry: (question(entry), len(entry[1].waveform)))
+    for _, group in groupby(todo, key=question):
+        entries = list(group)
+        for start in range(0, len(entries), batch_size):
+            yield entries[start : start + batch_size]
+
+
+def _answers(system: System, batch: Sequence[tuple[Item, Request, str]]) -> list[tuple[str, str | None]]:
+    """`(answer, error)` of each; where a batch fails, its requests are asked one by one, to find out which of them it was."""
+    try:
+        return [(answer, None) for answer in system.answer([request for _, request, _ in batch])]
+    except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
+        if len(batch) == 1:
+            return [("", f"{type(error).__name__}: {error}")]
+        return [pair for entry in batch for pair in _answers(system, [entry])]

@@ -1,0 +1,54 @@
+"""Evaluations that were run apart, in one table with paired tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .figures import ScoredRun
+from .results import Results
+from .summary import read_scores, summarize
+
+
+def compare_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Results:
+    """One report of all systems of several evaluations.
+
+    Systems of one name in two evaluations get the folder's name before theirs, unless they are the same system with the same answers.
+
+    Args:
+        folders: what `aura evaluate --out` named.
+        out: gets the report.
+        seed: of the bootstrap.
+
+    Raises:
+        FileNotFoundError: a folder holds no evaluation.
+        ValueError: fewer than two folders, or two systems were asked other items of the same benchmark.
+    """
+    if len(folders) < 2:
+        raise ValueError(f"A comparison needs two evaluations or more, got {len(folders)}.")
+    loaded = [(folder, Results.load(folder)) for folder in folders]
+    merged = Results(facts={"seed": seed, "compared": [folder.name for folder in folders]})
+    runs: dict[tuple[str, str, str, str], ScoredRun] = {}
+    for folder, results in loaded:
+        names = {
+            name: name if merged.systems.get(name, identity) == identity else f"{folder.name}/{name}"
+            for name, identity in results.systems.items()
+        }
+        merged.systems |= {names[name]: identity for name, identity in results.systems.items()}
+        merged.benchmarks = {**results.benchmarks, **merged.benchmarks}
+        merged.conditions = {**results.conditions, **merged.conditions}
+        merged.scorers = {**results.scorers, **merged.scorers}
+        merged.failures += [{**failure, "system": names[failure["system"]]} for failure in results.failures]
+        merged.examples += [
+            {**row, "system": names[row["system"]], "audio": os.path.relpath(folder / row["audio"], out)}
+            for row in results.examples
+        ]
+        merged.text_ability |= {names[name]: found for name, found in results.text_ability.items()}
+        for run in read_scores(folder, results.scorers):
+            key = (names[run.system], run.benchmark, run.condition, run.scorer.name)
+            runs.setdefault(key, replace(run, system=names[run.system]))
+    out.mkdir(parents=True, exist_ok=True)
+    summarize(merged, list(runs.values()), out, seed)
+    return merged

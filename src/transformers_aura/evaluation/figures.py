@@ -1,0 +1,172 @@
+"""From answers to figures: every one with its n, its failures and its 95 % interval, for all items and for each group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .generations import Generation
+from .items import Item, length_group
+from .scorers import Reference, Scorer
+from .statistics import Comparison, Interval, compare, interval_of
+
+
+ALL = "all"
+"""The group that every item is in."""
+
+MIN_GROUP_ITEMS = 5
+"""Smaller groups are not shown: their interval would be the whole scale."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of the report.
+
+    Attributes:
+        system, benchmark, condition, scorer: what was measured how.
+        group: [`ALL`], or a group's key and value: `"accent=aus"`.
+        value: in the scorer's own unit (1 = 100 % of a share or rate).
+        num_items: how many items it is made of.
+        num_failed: how many of them have no answer, counted as wrong.
+        interval: 95 % confidence interval.
+    """
+
+    system: str
+    benchmark: str
+    condition: str
+    scorer: str
+    group: str
+    value: float
+    num_items: int
+    num_failed: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class ScoredItem:
+    """What one item scored, as it stands in `scores.jsonl`.
+
+    Attributes:
+        item: its name.
+        cluster: items with the same one are not independent of each other.
+        groups: `"accent=aus"`, `"length=2-5 s"`.
+        failed: whether there is no answer.
+        statistics: whose sums give the figure.
+    """
+
+    item: str
+    cluster: str
+    groups: tuple[str, ...]
+    failed: bool
+    statistics: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """One system's answers to one benchmark under one condition, scored by one scorer.
+
+    Attributes:
+        system, benchmark, condition: their names.
+        scorer: how they are scored.
+        items: what each of them scored, in the benchmark's order.
+    """
+
+    system: str
+    benchmark: str
+    condition: str
+    scorer: Scorer
+    items: tuple[ScoredItem, ...]
+
+    @cached_property
+    def statistics(self) -> np.ndarray:
+        """`(num_items, num_statistics)`."""
+        return np.asarray([item.statistics for item in self.items], dtype=np.float64)
+
+    @cached_property
+    def groups(self) -> dict[str, list[int]]:
+        """Indices of the items of every group that is large enough, [`ALL`] first."""
+        found: dict[str, list[int]] = {ALL: list(range(len(self.items)))}
+        for index, item in enumerate(self.items):
+            for group in item.groups:
+                found.setdefault(group, []).append(index)
+        return {group: members for group, members in found.items() if group == ALL or len(members) >= MIN_GROUP_ITEMS}
+
+    def figures(self, seed: int = 0) -> list[Figure]:
+        """Of all items, and of each group."""
+        return [self._figure(group, members, seed) for group, members in self.groups.items()]
+
+    def is_right(self) -> np.ndarray:
+        """`(num_items,)`: whether each item scores the best there is."""
+        values = np.asarray(self.scorer.value(self.statistics))
+        return values >= 1.0 if self.scorer.higher_is_better else values <= 0.0
+
+    def compare(self, other: ScoredRun, seed: int = 0) -> Comparison:
+        """A paired test against another system on the same items.
+
+        Raises:
+            ValueError: the items or scorers differ.
+        """
+        if [item.item for item in self.items] != [item.item for item in other.items]:
+            raise ValueError(f"{self.system} and {other.system} were not asked the same items of {self.benchmark}.")
+        if self.scorer.identity != other.scorer.identity:
+            raise ValueError(f"{self.system} and {other.system} were not scored alike on {self.benchmark}.")
+        clusters = [item.cluster for item in self.items]
+        return compare(self.statistics, other.statistics, self.scorer.value, clusters, seed=seed)
+
+    def _figure(self, group: str, members: list[int], seed: int) -> Figure:
+        statistics = self.statistics[members]
+        return Figure(
+            self.system,
+            self.benchmark,
+            self.condition,
+            self.scorer.name,
+            group,
+            float(self.scorer.value(statistics.sum(axis=0))),
+            len(members),
+            sum(self.items[index].failed for index in members),
+            interval_of(statistics, self.scorer.value, [self.items[index].cluster for index in members], seed=seed),
+        )
+
+
+def score(
+    system: str,
+    benchmark: str,
+    condition: str,
+    items: Sequence[Item],
+    generations: Mapping[str, Generation],
+    scorer: Scorer,
+) -> ScoredRun:
+    """Scores a system's answers, by the items' names; an item without an answer scores as an empty one."""
+    scored = []
+    for item in items:
+        generation = generations[item.name]
+        groups = [f"{key}={value}" for key, value in item.groups.items()]
+        if generation.seconds is not None:
+            groups.append(f"length={length_group(generation.seconds)}")
+        reference = Reference(item.accepted, item.needed, item.text or item.question)
+        statistics = tuple(float(number) for number in scorer.statistics(generation.answer, reference))
+        scored.append(ScoredItem(item.name, item.cluster, tuple(groups), generation.error is not None, statistics))
+    return ScoredRun(system, benchmark, condition, scorer, tuple(scored))
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Items that one system gets and another misses.
+
+    Attributes:
+        items: their names.
+        by_group: of each group, how many of its items they are, `(lost, all)`.
+    """
+
+    items: list[str]
+    by_group: dict[str, tuple[int, int]]
+
+
+def lost_items(gets: ScoredRun, misses: ScoredRun) -> Lost:
+    """What is lost from one system to another, grouped: from a cascade to a student, what dropping the encoder costs."""
+    lost = gets.is_right() & ~misses.is_right()
+    by_group = {group: (int(lost[members].sum()), len(members)) for group, members in gets.groups.items()}
+    return Lost([item.item for item, is_lost in zip(gets.items, lost, strict=True) if is_lost], by_group)

@@ -1,0 +1,117 @@
+"""What an evaluation found, and its JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .figures import ALL, Figure, Lost
+from .statistics import Comparison, Interval
+
+
+RESULTS_FILE = "results.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two systems on the same items under the same condition.
+
+    Attributes:
+        first, second: the systems.
+        comparison: the difference, first minus second.
+        corrected_p_value: Holm's, over all tests of the results.
+        lost: what the second gets and the first misses, where the figure has items that are right.
+    """
+
+    benchmark: str
+    condition: str
+    scorer: str
+    first: str
+    second: str
+    comparison: Comparison
+    corrected_p_value: float | None = None
+    lost: Lost | None = None
+
+
+@dataclass
+class Results:
+    """Figures of systems on benchmarks.
+
+    Attributes:
+        facts: seed, limit and versions.
+        systems, benchmarks, conditions, scorers: their identities, by name.
+        figures: all of them.
+        tests: between systems.
+        failures: items without an answer, `{"system", "benchmark", "condition", "item", "error"}`.
+        text_ability: see `compare_text_logits`, by student.
+        examples: wrong answers, see `write_examples`.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    systems: dict[str, dict[str, Any]] = field(default_factory=dict)
+    benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scorers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: list[Figure] = field(default_factory=list)
+    tests: list[PairedTest] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    text_ability: dict[str, dict[str, Any]] = field(default_factory=dict)
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    def select(self, **wanted: str) -> Iterator[Figure]:
+        """Figures whose fields have these values; `group` is [`ALL`] unless it is given."""
+        wanted.setdefault("group", ALL)
+        return (
+            figure for figure in self.figures if all(getattr(figure, key) == value for key, value in wanted.items())
+        )
+
+    def save(self, folder: Path) -> Path:
+        """Writes `results.json`, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{RESULTS_FILE}.partial"
+        partial.write_text(
+            json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
+        return partial.replace(folder / RESULTS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """What [`save`] wrote.
+
+        Raises:
+            FileNotFoundError: `folder` holds no results.
+            ValueError: they are of another format.
+        """
+        path = folder / RESULTS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {RESULTS_FILE}: is it the --out folder of an evaluation?")
+        content = json.loads(path.read_text("utf-8"))
+        if content.pop("format", None) != FORMAT:
+            raise ValueError(f"{path} was written by another version of this package: run the evaluation again.")
+        content["figures"] = [
+            Figure(**{**figure, "interval": Interval(**figure["interval"])}) for figure in content["figures"]
+        ]
+        content["tests"] = [_test_from(test) for test in content["tests"]]
+        return cls(**content)
+
+
+def _test_from(content: dict[str, Any]) -> PairedTest:
+    comparison = content["comparison"]
+    lost = content["lost"]
+    return PairedTest(
+        **{
+            **content,
+            "comparison": Comparison(**{**comparison, "interval": Interval(**comparison["interval"])}),
+            "lost": lost
+            and Lost(lost["items"], {group: (lost_, all_) for group, (lost_, all_) in lost["by_group"].items()}),
+        }
+    )
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Each value once, in the order of its first appearance."""
+    return list(dict.fromkeys(values))

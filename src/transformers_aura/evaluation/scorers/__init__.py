@@ -1,0 +1,26 @@
+"""Scorers, each with name, version and arguments in the result file."""
+
+from .bleu import Bleu
+from .containment import Containment
+from .interface import Reference, Scorer
+from .judge import JudgeScorer
+from .registry import SCORERS, scorer
+from .slots import SlotAcceptance
+from .squad import SquadExactMatch, SquadF1
+from .words import Normalizer, WordErrorRate
+
+
+__all__ = [
+    "SCORERS",
+    "Bleu",
+    "Containment",
+    "JudgeScorer",
+    "Normalizer",
+    "Reference",
+    "Scorer",
+    "SlotAcceptance",
+    "SquadExactMatch",
+    "SquadF1",
+    "WordErrorRate",
+    "scorer",
+]

@@ -1,0 +1,61 @@
+"""What every scorer gets and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is true of one item.
+
+    Attributes:
+        accepted: accepted answers; or the one transcript, translation or JSON object of slots.
+        needed: how many of the accepted answers an answer must name.
+        question: what was asked, in words, for scorers that judge with it.
+    """
+
+    accepted: tuple[str, ...]
+    needed: int = 1
+    question: str | None = None
+
+
+class Scorer(Protocol):
+    """Scores answers one by one, with statistics whose sums give the figure of any set of items.
+
+    Attributes:
+        name: `"squad_f1"`, a column of every table.
+        higher_is_better: whether more is better.
+        is_share: whether the figure is a share or rate of 1, shown as per cent.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def higher_is_better(self) -> bool: ...
+
+    @property
+    def is_share(self) -> bool: ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Name, version, every argument and the versions of libraries, for the result file."""
+        ...
+
+    def statistics(self, answer: str, reference: Reference) -> tuple[float, ...]:
+        """Of one item."""
+        ...
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """Figures `(...)` from summed statistics `(..., num_statistics)`."""
+        ...
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """First statistic over second; 0 where nothing was counted."""
+    sums = np.asarray(sums, dtype=np.float64)
+    return np.divide(sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:-1]), where=sums[..., 1] > 0)

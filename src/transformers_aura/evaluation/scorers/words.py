@@ -1,0 +1,101 @@
+"""Word and character error rates, by jiwer, after Whisper's normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from .interface import Reference, ratio
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Whisper's text normaliser: case, punctuation and, for English, numbers and contractions.
+
+    Args:
+        language: `"en"` gets the English rules, any other the basic ones.
+        spellings: British to American spellings, as `normalizer.json` of a Whisper model has them.
+    """
+
+    language: str = "en"
+    spellings: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _rules(self) -> Any:
+        from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+        return EnglishTextNormalizer(dict(self.spellings)) if self.language == "en" else BasicTextNormalizer()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which rules, of which release."""
+        rules = "English" if self.language == "en" else "basic"
+        return {
+            "normalizer": f"Whisper {rules}",
+            "spellings": len(self.spellings),
+            "transformers": version("transformers"),
+        }
+
+    def __call__(self, text: str) -> str:
+        return self._rules(text).strip()
+
+
+@dataclass(frozen=True)
+class WordErrorRate:
+    """Substituted, deleted and inserted words to true words. Of several accepted transcripts the nearest counts.
+
+    Args:
+        normalizer: `None` = the texts are compared as they are.
+        by_character: count characters in place of words.
+    """
+
+    normalizer: Normalizer | None = field(default_factory=Normalizer)
+    by_character: bool = False
+    higher_is_better: bool = False
+    is_share: bool = True
+
+    @property
+    def name(self) -> str:
+        """`"wer"` or `"cer"`."""
+        return "cer" if self.by_character else "wer"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See [`Scorer`]."""
+        rules = {"normalizer": None} if self.normalizer is None else self.normalizer.identity
+        return {"scorer": self.name, "version": "1", "jiwer": version("jiwer"), **rules}
+
+    def statistics(self, answer: str, reference: Reference) -> tuple[float, ...]:
+        """`(errors, true words or characters)`; see [`Scorer`].
+
+        Raises:
+            ImportError: jiwer is not installed.
+        """
+        normalize = self.normalizer or str
+        heard = normalize(answer)
+        counts = [self._count(normalize(accepted), heard) for accepted in reference.accepted]
+        return min(counts, key=lambda count: count[0] / max(count[1], 1.0))
+
+    def _count(self, true: str, heard: str) -> tuple[float, float]:
+        try:
+            import jiwer
+        except ImportError as error:
+            raise ImportError(
+                "Word errors are counted with jiwer: pip install 'transformers-aura[evaluation]'"
+            ) from error
+        units = len(heard) if self.by_character else len(heard.split())
+        if not true:  # nothing was said: jiwer takes no empty reference
+            return float(units), 0.0
+        output = jiwer.process_characters(true, heard) if self.by_character else jiwer.process_words(true, heard)
+        errors = output.substitutions + output.deletions + output.insertions
+        return float(errors), float(output.hits + output.substitutions + output.deletions)
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """See [`Scorer`]; of an item without true words 0 if nothing was answered, else 1."""
+        sums = np.asarray(sums, dtype=np.float64)
+        return np.where(sums[..., 1] > 0, ratio(sums), (sums[..., 0] > 0).astype(np.float64))

@@ -1,0 +1,19 @@
+"""Systems under one interface: they get the same recordings and questions, and give texts."""
+
+from .interface import MAX_NEW_TOKENS, Request, System
+from .native import NativeAudioSystem
+from .reading import Cascade, GoldText, TextLanguageModel, Transcriber
+from .student import AuraSystem
+
+
+__all__ = [
+    "MAX_NEW_TOKENS",
+    "AuraSystem",
+    "Cascade",
+    "GoldText",
+    "NativeAudioSystem",
+    "Request",
+    "System",
+    "TextLanguageModel",
+    "Transcriber",
+]

@@ -1,0 +1,112 @@
+"""`aura evaluate` on a tiny student, from the command line to the model card."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.cli.test_main import run
+from tests.support.fake_hub import FakeHub
+from tests.support.published import STUDENT_ID, PublishedStudent, publish_student
+from tests.support.tiny import tone
+from tests.support.tiny_whisper import save_writing_whisper
+from transformers_aura.evaluation.systems import interface
+
+
+@pytest.fixture
+def student(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedStudent:
+    for task in interface.MAX_NEW_TOKENS:
+        monkeypatch.setitem(interface.MAX_NEW_TOKENS, task, 4)
+    return publish_student(fake_hub, tmp_path)
+
+
+@pytest.fixture
+def quiz(tmp_path: Path) -> Path:
+    """Six spoken questions in two rooms; of one the recording is gone."""
+    folder = tmp_path / "quiz"
+    folder.mkdir()
+    rows = []
+    for number in range(6):
+        soundfile.write(folder / f"{number}.wav", tone(0.3 + 0.05 * number, 200 + 50 * number), 16000)
+        rows.append(
+            {"audio": f"{number}.wav", "answer": "the", "transcript": f"number {number}", "groups": {"room": "hall"}}
+        )
+    (folder / "5.wav").unlink()
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_a_report_from_a_student_to_the_card(
+    student: PublishedStudent, quiz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whisper = save_writing_whisper(tmp_path / "whisper")
+    noise = tmp_path / "noise.wav"
+    soundfile.write(noise, tone(0.5, 50), 16000)
+    out = tmp_path / "out"
+    command = ("evaluate", f"student={student.folder}", "-b", str(quiz), "-s", "gold", "-s", "cascade", "--whisper", str(whisper),
+               "-c", "clean", "-c", "noise:6", "-c", "noise:0", "-c", "shuffled", "--noise", str(noise), "--dtype", "float32",
+               "--device", "cpu", "--out", str(out), "--card")  # fmt: skip
+    code, printed, err = run(capsys, *command)
+    assert code == 0, err
+    assert "| student | 6 | 1 |" in printed
+    assert "| gold | 6 | 1 |" in printed
+    assert "5.wav" in printed, "an item whose audio is broken is reported, not dropped"
+    assert "equal its base LLM's bit for bit on 5 of 5 prompts" in printed
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["systems"]) == {"student", "gold", "cascade"}
+    assert {figure["condition"] for figure in results["figures"]} == {
+        "clean",
+        "noise:6",
+        "noise:0",
+        "noise:all",
+        "shuffled",
+    }
+    card = (student.folder / "README.md").read_text()
+    assert "quiz, clean" in card
+
+    again, printed_again, _ = run(capsys, *command)
+    assert (again, printed_again) == (0, printed), "every answer was kept"
+
+
+def test_by_hub_id_and_evaluations_in_one_table(
+    student: PublishedStudent, quiz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, system in (("one", STUDENT_ID), ("two", f"other={student.folder}")):
+        code, _, err = run(
+            capsys, "evaluate", system, "-b", str(quiz), "--out", str(tmp_path / name), "--device", "cpu"
+        )
+        assert code == 0, err
+    code, printed, err = run(
+        capsys, "evaluate", "--compare", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "both")
+    )
+    assert code == 0, err
+    assert "aura-qwen7b - other" in printed
+    identity = json.loads((tmp_path / "one" / "results.json").read_text())["systems"]["aura-qwen7b"]
+    assert identity["student"] == {"repo": STUDENT_ID, "commit": student.commit}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((STUDENT_ID,), 2, "name at least one benchmark"),
+        (("-b", "sd-qa"), 2, "name a student, or a --system"),
+        ((STUDENT_ID, "-b", "sdqa"), 1, "Did you mean 'sd-qa'?"),
+        ((STUDENT_ID, "-b", "quiz", "-c", "noise:6"), 1, "--noise kitchen.flac"),
+        ((STUDENT_ID, "-b", "quiz", "--scorer", "rouge"), 1, "There is no scorer 'rouge'"),
+        (("-b", "QUIZ", "-s", "gold"), 1, "'gold' needs an LLM"),
+        (("--compare", "one"), 1, "two evaluations or more"),
+    ],
+)
+def test_errors_for_people(
+    student: PublishedStudent,
+    quiz: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    found, _, err = run(capsys, "evaluate", *(str(quiz) if argument == "QUIZ" else argument for argument in arguments))
+    assert found == code
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err

@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny import tone
+from transformers_aura.evaluation.benchmarks import BENCHMARKS, BenchmarkError, load_benchmark
+from transformers_aura.processing.audio_loading import load_audio
+
+
+def wav(path: Path) -> bytes:
+    import soundfile
+
+    soundfile.write(path, tone(0.3, 300.0), 16000)
+    return path.read_bytes()
+
+
+def manifest(folder: Path, *rows: dict) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    wav(folder / "a.wav")
+    return folder
+
+
+def test_sd_qa_is_one_item_an_accent_and_questions_belong_together(tmp_path):
+    rows = [
+        {
+            "id": "q1",
+            "question": "Who?",
+            "answers": ["Ada", "Ada Lovelace"],
+            "aus": "a.wav",
+            "usa": "a.wav",
+            "kenya": None,
+        },
+        {"id": "q2", "question": "When?", "answers": [], "aus": "a.wav"},
+    ]
+    loaded = load_benchmark(f"sd-qa={manifest(tmp_path / 'local', *rows)}")
+    assert [item.name for item in loaded.items] == ["q1/aus", "q1/usa"], (
+        "a question without an answer cannot be scored"
+    )
+    assert [item.groups for item in loaded.items] == [{"accent": "aus"}, {"accent": "usa"}]
+    assert {item.cluster for item in loaded.items} == {"q1"}
+    assert loaded.items[0].accepted == ("Ada", "Ada Lovelace")
+    assert loaded.items[0].question is None, "the recording is the question"
+    assert len(load_audio(loaded.items[0].audio)) == 4800
+
+
+def test_heysquad_from_parquet_with_and_without_the_paragraph(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    data = wav(tmp_path / "a.wav")
+    table = datasets.Dataset.from_dict(
+        {
+            "id": ["a", "b"],
+            "audio": [{"bytes": data, "path": "long/gone.wav"}] * 2,
+            "question": ["Who?", "Why?"],
+            "context": ["Ada wrote it.", "Nobody knows."],
+            "answers": [{"text": ["Ada", "Ada"], "answer_start": [0, 0]}, {"text": [], "answer_start": []}],
+        }
+    )
+    table.to_parquet(tmp_path / "validation-0.parquet")
+    with_paragraph = load_benchmark(f"heysquad-context={tmp_path}")
+    assert [(item.name, item.context, item.accepted) for item in with_paragraph.items] == [
+        ("a", "Ada wrote it.", ("Ada",))
+    ]
+    assert load_benchmark(f"heysquad={tmp_path}").items[0].context is None
+    assert len(load_audio(with_paragraph.items[0].audio)) == 4800, "from the bytes, wherever the path led once"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "expected"),
+    [
+        ("librispeech", {"id": "1-2-3", "text": "HE WAS", "speaker_id": 1}, ("1-2-3", "transcript", ("HE WAS",), "1")),
+        ("common-voice", {"path": "x.mp3", "sentence": "He was.", "client_id": "me", "accent": "scottish"}, ("x.mp3", "transcript", ("He was.",), "me")),
+        ("covost2", {"id": "c", "sentence": "Hello.", "translation": "Hallo."}, ("c", "translation", ("Hallo.",), "c")),
+        ("voicebench-sd-qa", {"prompt": "Who?", "reference": "Ada"}, ("1", "answer", ("Ada",), "1")),
+        ("barista", {"name": "o1", "slots": {"size": "large"}}, ("o1", "slots", ('{"size": "large"}',), "o1")),
+    ],
+)  # fmt: skip
+def test_rows_of_the_public_sets(tmp_path, name, row, expected):
+    item = load_benchmark(f"{name}={manifest(tmp_path / 'local', {'audio': 'a.wav', **row})}").items[0]
+    assert (item.name, item.task, item.accepted, item.cluster) == expected
+
+
+def test_ones_own_set_from_a_manifest(tmp_path):
+    rows = [
+        {"name": "one", "audio": "a.wav", "answers": ["red", "blue"], "needed": 2, "groups": {"room": "hall"}},
+        {"name": "two", "audio": "a.wav", "question": "Who?", "answer": "Ada", "transcript": "Ada did it."},
+    ]
+    loaded = load_benchmark(str(manifest(tmp_path / "mine", *rows)))
+    assert loaded.benchmark.name == "mine"
+    assert loaded.benchmark.scorers == ("contains", "exact_match", "squad_f1")
+    first, second = loaded.items
+    assert (first.needed, first.groups, first.question) == (2, {"room": "hall"}, None)
+    assert (second.question, second.accepted, second.text) == ("Who?", ("Ada",), "Ada did it.")
+    assert load_benchmark(str(tmp_path / "mine" / "manifest.jsonl"), limit=1).items == [first]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"audio": "a.wav", "anwser": "x"}, r"row 1: unknown column 'anwser'. Did you mean 'answer'"),
+        ({"audio": "a.wav"}, "row 1: no accepted answer"),
+        ({"answer": "x"}, "row 1: no audio"),
+        ({"audio": "a.wav", "answer": "x", "needed": 2}, "row 1: .*2 of 1 accepted answers"),
+        ({"audio": "a.wav", "answer": "x", "task": "slots"}, "'slots' is asked for"),
+    ],
+)
+def test_a_row_that_is_wrong_is_named(tmp_path, row, message):
+    with pytest.raises(BenchmarkError, match=message):
+        load_benchmark(str(manifest(tmp_path / "mine", row)))
+
+
+def test_errors_for_people(tmp_path):
+    with pytest.raises(BenchmarkError, match=r"'sdqa' is neither .* Did you mean 'sd-qa'"):
+        load_benchmark("sdqa")
+    with pytest.raises(BenchmarkError, match="'barista' is on no Hub"):
+        load_benchmark("barista")
+    with pytest.raises(BenchmarkError, match=r"holds neither manifest\.jsonl nor"):
+        load_benchmark(str(tmp_path))
+    row = {"audio": "a.wav", "answer": "x", "name": "same"}
+    with pytest.raises(BenchmarkError, match="row 2: there are two items 'same'"):
+        load_benchmark(str(manifest(tmp_path / "mine", row, row)))
+    with pytest.raises(BenchmarkError, match="need sets of their own"):
+        load_benchmark(str(manifest(tmp_path / "mixed", row, {"audio": "a.wav", "transcript": "x"})))
+    with pytest.raises(BenchmarkError, match=r"no column 'text'; there are audio"):
+        load_benchmark(f"librispeech={manifest(tmp_path / 'libri', {'audio': 'a.wav'})}")
+
+
+def test_every_public_set_says_what_it_is():
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.name == name
+        assert benchmark.description.endswith(".")
+        assert benchmark.scorers

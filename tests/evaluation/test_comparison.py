@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from tests.evaluation.support import questions, right_on
+from tests.evaluation.test_evaluation import evaluate
+from transformers_aura.evaluation.comparison import compare_evaluations
+
+
+def test_runs_apart_give_the_table_of_one_run(tmp_path):
+    student, cascade = right_on(range(9), "student"), right_on(range(12), "cascade")
+    together = evaluate(tmp_path / "together", [student, cascade])
+    evaluate(tmp_path / "first", [student])
+    evaluate(tmp_path / "second", [cascade])
+    compared = compare_evaluations([tmp_path / "first", tmp_path / "second"], tmp_path / "out")
+    assert compared.figures == together.figures
+    assert compared.tests == together.tests
+    report = (tmp_path / "out" / "results.md").read_text()
+    assert "| student | 12 | 0 | 75.0 % " in report
+    audio = compared.examples[0]["audio"]
+    assert (tmp_path / "out" / audio).is_file()
+
+
+def test_two_systems_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    evaluate(tmp_path / "old", [right_on(range(3), "student")])
+    evaluate(tmp_path / "new", [right_on(range(9), "student")])
+    compared = compare_evaluations([tmp_path / "old", tmp_path / "new"], tmp_path / "out")
+    assert {figure.system for figure in compared.figures} == {"student", "new/student"}
+
+
+def test_what_cannot_be_compared_is_an_error(tmp_path):
+    evaluate(tmp_path / "a", [right_on(range(3), "a")])
+    evaluate(tmp_path / "b", [right_on(range(3), "b")], questions(10))
+    with pytest.raises(ValueError, match="a and b were not asked the same items of quiz"):
+        compare_evaluations([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    with pytest.raises(ValueError, match="two evaluations or more, got 1"):
+        compare_evaluations([tmp_path / "a"], tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match=r"holds no results\.json"):
+        compare_evaluations([tmp_path / "a", tmp_path / "c"], tmp_path / "out")
+    path = tmp_path / "b" / "results.json"
+    content = json.loads(path.read_text())
+    content["scorers"]["contains"]["version"] = "0"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="another version of 'contains'"):
+        compare_evaluations([tmp_path / "a", tmp_path / "b"], tmp_path / "out")

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+import soundfile
+
+from tests.evaluation.support import questions, right_on
+from transformers_aura.evaluation.benchmarks import LoadedBenchmark
+from transformers_aura.evaluation.conditions import Condition
+from transformers_aura.evaluation.evaluation import Evaluation
+from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.results import Results
+from transformers_aura.evaluation.scorers.registry import scorer
+
+
+def evaluate(folder, systems, benchmark=None, conditions=("clean",), **settings):
+    parsed = [Condition.parse(written) for written in conditions]
+    return Evaluation(systems, [benchmark or questions()], parsed, folder, **settings).run()
+
+
+def values(results, **wanted):
+    return {figure.system: figure.value for figure in results.select(**wanted)}
+
+
+def test_figures_tests_and_files(tmp_path):
+    systems = [right_on(range(9), "student"), right_on(range(12), "cascade")]
+    results = evaluate(tmp_path, systems)
+    assert values(results, scorer="contains") == {"student": 0.75, "cascade": 1.0}
+    assert values(results, scorer="exact_match") == {"student": 0.0, "cascade": 0.0}
+    assert values(results, scorer="contains", group="accent=odd")["student"] == pytest.approx(4 / 6)
+    (test,) = [test for test in results.tests if test.scorer == "contains"]
+    assert (test.first, test.second) == ("student", "cascade")
+    assert test.comparison.difference == -0.25
+    assert test.lost.items == ["q9", "q10", "q11"]
+    assert test.lost.by_group["accent=odd"] == (2, 6)
+    assert Results.load(tmp_path) == results
+    assert {path.name for path in tmp_path.iterdir()} >= {"results.json", "results.md", "scores.jsonl", "generations"}
+
+
+def test_swapping_two_names_swaps_their_rows(tmp_path):
+    there = evaluate(tmp_path / "a", [right_on(range(9), "one"), right_on(range(4), "two")])
+    back = evaluate(tmp_path / "b", [right_on(range(9), "two"), right_on(range(4), "one")])
+    names = {"one": "two", "two": "one"}
+    swapped = {(names[f.system], f.scorer, f.group): (f.value, f.interval) for f in there.figures}
+    assert swapped == {(f.system, f.scorer, f.group): (f.value, f.interval) for f in back.figures}
+
+
+def test_a_shuffled_control_scores_at_chance(tmp_path):
+    everything = right_on(range(12), "all")
+    results = evaluate(tmp_path, [everything], conditions=("clean", "shuffled"))
+    assert values(results, scorer="contains", condition="clean") == {"all": 1.0}
+    assert values(results, scorer="contains", condition="shuffled") == {"all": 0.0}
+
+
+def test_a_broken_recording_is_reported_and_counts_as_wrong(tmp_path):
+    benchmark = questions()
+    broken = Item("broken", "answer", str(tmp_path / "gone.wav"), ("x",), text="question")
+    benchmark = LoadedBenchmark(benchmark.benchmark, [*benchmark.items, broken], benchmark.origin)
+    results = evaluate(tmp_path / "out", [right_on(range(12), "all")], benchmark)
+    (figure,) = results.select(scorer="contains")
+    assert (figure.num_items, figure.num_failed, figure.value) == (13, 1, pytest.approx(12 / 13))
+    (failure,) = results.failures
+    assert failure["item"] == "broken"
+    report = (tmp_path / "out" / "results.md").read_text()
+    assert "## Items without an answer" in report
+    assert "gone.wav" in report
+
+
+def test_what_the_reader_knows_is_a_group_of_its_own(tmp_path):
+    gold = right_on(range(6), "gold", needs_text=True)
+    results = evaluate(tmp_path, [right_on(range(3), "student"), gold])
+    assert values(results, scorer="contains", group="gold=right") == {"student": 0.5, "gold": 1.0}
+    assert values(results, scorer="contains", group="gold=wrong") == {"student": 0.0, "gold": 0.0}
+
+
+def test_all_amounts_of_a_condition_together_are_drawn_by_recording(tmp_path):
+    results = evaluate(tmp_path, [right_on(range(6), "student")], conditions=("clean", "gain:-6", "gain:-12"))
+    (figure,) = results.select(scorer="contains", condition="gain:all")
+    assert (figure.value, figure.num_items) == (0.5, 24)
+    assert figure.interval.method == "bootstrap over 12 sources"
+
+
+def test_an_answered_run_is_not_asked_again_and_can_be_scored_otherwise(tmp_path):
+    evaluate(tmp_path, [right_on(range(9), "student")])
+
+    class Silent(type(right_on([], "student"))):
+        def answer(self, requests):
+            raise AssertionError("it answered before")
+
+    silent = Silent("student", right_on(range(9), "student").answers)
+    results = evaluate(tmp_path, [silent], scorers=[scorer("squad_f1")])
+    assert set(values(results, scorer="squad_f1")) == {"student"}
+    assert list(results.scorers) == ["squad_f1"]
+
+
+def test_wrong_answers_come_with_their_recordings(tmp_path):
+    results = evaluate(tmp_path, [right_on(range(9), "student")], num_examples=2)
+    assert [row["item"] for row in results.examples] == ["q9", "q10"]
+    samples, rate = soundfile.read(tmp_path / results.examples[0]["audio"])
+    assert (len(samples), rate) == (1600 + 9 * 160, 16000)
+    again = evaluate(tmp_path, [right_on(range(10), "student")], num_examples=2)
+    assert [row["item"] for row in again.examples] == ["q10", "q11"]
+    assert len(list((tmp_path / "examples").iterdir())) == 2, "those of the earlier evaluation are gone"
+
+
+def test_results_name_what_they_depend_on(tmp_path):
+    evaluate(tmp_path, [right_on(range(9), "student")], seed=3, facts={"limit": 12})
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["facts"] == {"seed": 3, "batch_size": 16, "limit": 12}
+    assert content["systems"]["student"]["kind"] == "known"
+    assert content["benchmarks"]["quiz"] == {"description": "A quiz.", "num_items": 12, "folder": "quiz"}
+    assert set(content["scorers"]) == {"contains", "exact_match", "squad_f1"}
+    assert content["scorers"]["contains"]["version"]
+
+
+def test_errors_for_people(tmp_path):
+    with pytest.raises(ValueError, match="Two systems are called 'x'"):
+        evaluate(tmp_path, [right_on([1], "x"), right_on([2], "x")])
+    with pytest.raises(ValueError, match=r"None of x can be asked the items of quiz \(answer\)"):
+        evaluate(tmp_path, [right_on([1], "x", tasks=("transcript",))])
+    with pytest.raises(FileNotFoundError, match=r"holds no results\.json"):
+        Results.load(tmp_path)

@@ -1,0 +1,27 @@
+import pytest
+
+from transformers_aura.evaluation.items import Item, length_group
+
+
+def test_an_item_that_nothing_could_answer_is_an_error():
+    with pytest.raises(ValueError, match="no accepted answer"):
+        Item("1", "answer", "a.wav", ())
+    with pytest.raises(ValueError, match="3 of 2 accepted answers"):
+        Item("1", "answer", "a.wav", ("a", "b"), needed=3)
+
+
+def test_transcripts_are_asked_for_in_the_words_that_students_know():
+    assert Item("1", "transcript", "a.wav", ("a",)).asked == "Transcribe the audio."
+    assert Item("1", "answer", "a.wav", ("a",)).asked is None
+    assert Item("1", "slots", "a.wav", ("{}",), question="What?").asked == "What?"
+
+
+def test_items_of_one_source_belong_together():
+    assert Item("1/aus", "answer", "a.wav", ("a",), source="1").cluster == "1"
+    assert Item("1", "answer", "a.wav", ("a",)).cluster == "1"
+
+
+def test_length_groups():
+    assert [length_group(seconds) for seconds in (0.5, 2.0, 7.0, 29.9, 300.0)] == [
+        "0-2 s", "2-5 s", "5-10 s", "20-30 s", "over 30 s"
+    ]  # fmt: skip

@@ -1,0 +1,30 @@
+import pytest
+
+from tests.evaluation.support import right_on
+from tests.evaluation.test_evaluation import evaluate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    systems = [right_on(range(9), "student"), right_on(range(12), "gold", needs_text=True)]
+    evaluate(folder, systems, conditions=("clean", "gain:-6", "gain:-12", "shuffled"))
+    return folder
+
+
+def test_a_row_a_system_a_column_a_scorer(folder):
+    report = (folder / "results.md").read_text()
+    assert "| system | n | failed | contains | exact_match | squad_f1 |" in report
+    assert "| student | 12 | 0 | 75.0 % (46.8 % to 91.1 %) | 0.0 % " in report
+    assert "| system | clean | gain:-6 | gain:-12 | shuffled | gain:all |" in report
+    assert "| system | even | odd |" in report
+    assert "student - gold" in report
+    assert "3 of 12" in report, "what gold gets and the student misses"
+    assert "[q9](examples/quiz_q9.flac)" in report
+
+
+def test_pictures_are_drawn_and_shown(folder):
+    report = (folder / "results.md").read_text()
+    for name in ("quiz-gain.png", "quiz-by-accent.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+        assert f"({name})" in report
