@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from student.measure.intervals import wilson_interval
+from transformers_aura.evaluation.statistics import wilson_interval
 
 
 console = Console(width=None if sys.stdout.isatty() else 130)
@@ -19,8 +19,8 @@ QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "TRANSFORMERS_VERB
 
 def share_right(right: int, total: int) -> str:
     """`8 of 12 = 67% (39% to 86%)`."""
-    low, high = wilson_interval(right, total)
-    return f"{right} of {total} = {right / total:.0%} ({low:.0%} to {high:.0%})"
+    interval = wilson_interval(right, total)
+    return f"{right} of {total} = {right / total:.0%} ({interval.low:.0%} to {interval.high:.0%})"
 
 
 def first_words(answer: str, length: int = 40) -> str:
@@ -60,7 +60,8 @@ def write_into_card(student: Path, counts: dict[str, tuple[int, int]], command: 
     from transformers_aura.hub import Result, add_results
 
     results = [
-        Result("accuracy", right / total, description, total, wilson_interval(right, total), command)
+        Result("accuracy", right / total, description, total, (interval.low, interval.high), command)
         for description, (right, total) in counts.items()
+        for interval in [wilson_interval(right, total)]
     ]
     add_results(student, results)

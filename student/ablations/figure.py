@@ -7,7 +7,7 @@ from typing import Any
 
 from student.ablations.clips import REAL, SYNTHETIC
 from student.ablations.results import COSINE, CROSS_ENTROPY, Axis, RunResult
-from student.measure.intervals import wilson_interval
+from transformers_aura.evaluation.statistics import wilson_interval
 
 
 CURVES = ((CROSS_ENTROPY, "cross-entropy of validation answers (nats a token)"), (COSINE, "cosine to the teacher"))
@@ -71,9 +71,9 @@ def _plot_bars(axes: Any, arms: Mapping[str, Mapping[int, RunResult]], kind: str
         marks = [mark for run in runs.values() for mark in run.checks[-1]["marks"].get(kind, {}).values()]
         if marks:
             share = sum(marks) / len(marks)
-            low, high = wilson_interval(sum(marks), len(marks))
+            interval = wilson_interval(sum(marks), len(marks))
             shares.append(100 * share)
-            errors.append((100 * (share - low), 100 * (high - share)))
+            errors.append((100 * (share - interval.low), 100 * (interval.high - share)))
             names.append(name)
     positions = range(len(names))
     if names:

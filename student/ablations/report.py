@@ -4,13 +4,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from student.ablations.arms import Arm, Group
 from student.ablations.clips import REAL, SYNTHETIC
 from student.ablations.comparison import KINDS, Comparison, Difference, compare
 from student.ablations.figure import draw_group
 from student.ablations.results import CROSS_ENTROPY, RunResult
 from student.ablations.statistics import t_interval
-from student.measure.intervals import bootstrap_interval, wilson_interval
+from transformers_aura.evaluation.scorers.interface import ratio
+from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
 
 Results = Mapping[str, Mapping[int, RunResult]]
@@ -151,11 +154,11 @@ def _acceptance_cell(runs: Sequence[RunResult], kind: str) -> str:
     right, clips = [sum(of_run) for of_run in marks], [len(of_run) for of_run in marks]
     if not all(clips):
         return "no clips"
-    low, high = wilson_interval(sum(right), sum(clips))
-    cell = f"{sum(right) / sum(clips):.1%} ({low:.1%} to {high:.1%}), {sum(right)} of {sum(clips)}"
+    wilson = wilson_interval(sum(right), sum(clips))
+    cell = f"{sum(right) / sum(clips):.1%} ({wilson.low:.1%} to {wilson.high:.1%}), {sum(right)} of {sum(clips)}"
     if len(runs) > 1:
-        low, high = bootstrap_interval(right, clips)
-        cell += f"; seeds {low:.1%} to {high:.1%}"
+        seeds = interval_of(np.array([right, clips], float).T, ratio, range(len(runs)))
+        cell += f"; seeds {seeds.low:.1%} to {seeds.high:.1%}"
     return cell
 
 

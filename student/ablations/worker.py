@@ -78,24 +78,25 @@ def score_checks(folder: Path, spec: RunSpec, log: list[dict[str, Any]]) -> list
     Returns:
         of each checkpoint its `step`, `train_seconds` and `marks`: kind of clip -> name -> whether every labelled slot is right.
     """
-    import torch
-
-    from student.ablations.clips import scored_clips
-    from student.measure.generations import generate
-    from student.measure.scores import score_order
-    from student.measure.systems import Student
+    from student.ablations.clips import KIND, scored_clips
     from transformers_aura.distillation.recipe import load_recipe
+    from transformers_aura.evaluation.asking import ask
+    from transformers_aura.evaluation.conditions import Condition
+    from transformers_aura.evaluation.figures import score
+    from transformers_aura.evaluation.scorers import SlotAcceptance
+    from transformers_aura.evaluation.systems import AuraSystem
 
     model = load_recipe(spec.recipe, spec.settings).model
     clips = scored_clips(Path(spec.orders), Path(spec.recordings))
     seconds = {entry["step"]: entry["train_seconds"] for entry in log}
     checks = []
     for checkpoint in checkpoints(folder / "training"):
-        student = Student(checkpoint, Path(model.base_model), getattr(torch, model.dtype or "float32"))
-        answers = generate(student, clips, folder / f"answers-{_step(checkpoint)}.jsonl")
+        student = AuraSystem(str(checkpoint), base_model=model.base_model, dtype=model.dtype or "float32")
+        answers = ask(student, clips, Condition(), folder / f"answers-{_step(checkpoint)}.jsonl")
+        is_right = score("student", "orders", "clean", clips, answers, SlotAcceptance()).is_right()
         marks: dict[str, dict[str, bool]] = {}
-        for clip in clips:
-            marks.setdefault(clip.group, {})[clip.name] = score_order(answers[clip.name], clip.truth).labelled
+        for clip, right in zip(clips, is_right, strict=True):
+            marks.setdefault(clip.groups[KIND], {})[clip.name] = bool(right)
         step = _step(checkpoint)
         checks.append({"step": step, "train_seconds": seconds[step], "marks": marks})
     return checks

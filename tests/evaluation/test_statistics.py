@@ -86,6 +86,14 @@ def test_swapping_the_systems_turns_the_sign_and_nothing_else():
     assert (there.interval.low, there.interval.high) == pytest.approx((-back.interval.high, -back.interval.low))
 
 
+def test_ten_of_ten_against_none_is_not_beyond_doubt():
+    found = compare(marks([1] * 10), marks([0] * 10), ratio, range(10))
+    # Newcombe: Wilson gives 0.7225 to 1 and 0 to 0.2775, so 1 - sqrt(2) * 0.2775.
+    assert (found.difference, found.interval.high) == (1.0, 1.0)
+    assert found.interval.low == pytest.approx(0.6075, abs=1e-4)
+    assert found.p_value < 0.01
+
+
 def test_equal_systems_have_no_p_value():
     assert compare(marks([1, 0]), marks([1, 0]), ratio, range(2)).p_value is None
 

@@ -28,6 +28,11 @@ def compare_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Re
     """
     if len(folders) < 2:
         raise ValueError(f"A comparison needs two evaluations or more, got {len(folders)}.")
+    return merge_evaluations(folders, out, seed)
+
+
+def merge_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Results:
+    """As [`compare_evaluations`], of one evaluation or more: parts of one measurement, say, that ran under different conditions."""
     loaded = [(folder, Results.load(folder)) for folder in folders]
     merged = Results(facts={"seed": seed, "compared": [folder.name for folder in folders]})
     runs: dict[tuple[str, str, str, str], ScoredRun] = {}

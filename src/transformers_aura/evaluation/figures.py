@@ -101,7 +101,8 @@ class ScoredRun:
     def is_right(self) -> np.ndarray:
         """`(num_items,)`: whether each item scores the best there is."""
         values = np.asarray(self.scorer.value(self.statistics))
-        return values >= 1.0 if self.scorer.higher_is_better else values <= 0.0
+        best = 1.0 if self.scorer.is_share else 100.0
+        return values >= best - 1e-9 if self.scorer.higher_is_better else values <= 0.0
 
     def compare(self, other: ScoredRun, seed: int = 0) -> Comparison:
         """A paired test against another system on the same items.

@@ -106,7 +106,7 @@ def compare(
 ) -> Comparison:
     """A paired test between two systems on the same items.
 
-    The interval is the paired bootstrap's: both systems get the same draws. The p-value is that of approximate randomisation (Noreen
+    The interval is the paired bootstrap's: both systems get the same draws (Newcombe's where every source differs alike). The p-value is that of approximate randomisation (Noreen
     1989): in each of `resamples` trials each source's scores change sides or do not, and the trials whose difference is at least
     the observed one are counted, the observed one with them.
 
@@ -123,8 +123,13 @@ def compare(
     sums_second, _ = _sums_by_source(second, sources)
     observed = float(value(sums_first.sum(axis=0)) - value(sums_second.sum(axis=0)))
     differences = value(_draw(sums_first, resamples, seed)) - value(_draw(sums_second, resamples, seed))
-    low, high = np.percentile(differences, [2.5, 97.5])
-    interval = Interval(float(low), float(high), f"paired bootstrap over {len(sums_first)} {kind}")
+    if _is_share(first) and _is_share(second) and len(np.unique(sums_first - sums_second, axis=0)) == 1:
+        interval = _difference_of_wilson(
+            first, second, len(sums_first), kind
+        )  # resampling equal differences tells nothing
+    else:
+        low, high = np.percentile(differences, [2.5, 97.5])
+        interval = Interval(float(low), float(high), f"paired bootstrap over {len(sums_first)} {kind}")
     if np.array_equal(sums_first, sums_second):
         return Comparison(observed, interval, None, len(first))
     swaps = np.random.default_rng(seed).integers(2, size=(resamples, len(sums_first)))
@@ -162,6 +167,16 @@ def _is_share(statistics: np.ndarray) -> bool:
     return bool(
         statistics.shape[1] == 2 and (statistics[:, 1] == 1).all() and np.isin(statistics[:, 0], (0.0, 1.0)).all()
     )
+
+
+def _difference_of_wilson(first: np.ndarray, second: np.ndarray, num_sources: int, kind: str) -> Interval:
+    """Of the difference of two shares, from their Wilson intervals by squaring and adding (Newcombe 1998, as if they were independent)."""
+    shares = [float(statistics[:, 0].mean()) for statistics in (first, second)]
+    of_first, of_second = (wilson_interval(share * num_sources, num_sources) for share in shares)
+    difference = shares[0] - shares[1]
+    below = math.hypot(shares[0] - of_first.low, of_second.high - shares[1])
+    above = math.hypot(of_first.high - shares[0], shares[1] - of_second.low)
+    return Interval(max(-1.0, difference - below), min(1.0, difference + above), f"Newcombe over {num_sources} {kind}")
 
 
 def _all_equal(sums: np.ndarray) -> bool:

@@ -21,6 +21,17 @@ def test_an_empty_answer_is_wrong_unasked():
     assert scorer.statistics(" \n", REFERENCE) == (0.0, 1.0)
 
 
+def test_a_prompt_may_hold_other_braces_but_needs_places():
+    asked = []
+    scorer = JudgeScorer(
+        lambda prompt: asked.append(prompt) or "(yes)", "j", prompt='{"a": "{answer}", "b": "{accepted}"}'
+    )
+    assert scorer.statistics("Rome {answer}", REFERENCE) == (1.0, 1.0)
+    assert asked[0].startswith('{"a": "Rome ')
+    with pytest.raises(ValueError, match=r"no place for \{answer\}"):
+        JudgeScorer(lambda prompt: "yes", "j", prompt="{accepted}?")
+
+
 def test_neither_yes_nor_no_is_an_error():
     with pytest.raises(ValueError, match="org/judge should say yes or no, but said 'Perhaps'"):
         JudgeScorer(lambda prompt: "Perhaps", "org/judge").statistics("Rome", REFERENCE)

@@ -16,6 +16,8 @@ TRUE = Reference(('{"coffeeDrink": "mocha", "size": "large"}',))
         ('["mocha", "large"]', 0.0, 0.0),
         ('a large mocha {"coffeeDrink": "mocha", "size": "large"}', 0.0, 0.0),
         ("", 0.0, 0.0),
+        ("[" * 100_000, 0.0, 0.0),
+        ('{"size": ' + "1" * 5000 + "}", 0.0, 0.0),
     ],
 )
 def test_one_object_with_every_labelled_slot(answer, labelled, strict):

@@ -49,8 +49,17 @@ def test_other_languages_keep_their_letters():
     assert scorer.statistics("Grüße, aus Köln!", Reference(("grüße aus köln",))) == (0.0, 3.0)
 
 
+def test_a_line_break_is_a_blank():
+    assert WordErrorRate(None).statistics("ten\nof  clubs", Reference(("ten of clubs",))) == (0.0, 3.0)
+
+
 def test_identity_names_rules_and_releases():
     identity = WordErrorRate().identity
     assert identity["jiwer"] == jiwer.__version__ if hasattr(jiwer, "__version__") else identity["jiwer"]
     assert identity["normalizer"] == "Whisper English"
+    one, other = (
+        WordErrorRate(Normalizer(spellings=spelled)).identity for spelled in ({"colour": "color"}, {"grey": "gray"})
+    )
+    assert one != other
+    assert Normalizer("en-US").is_english
     assert identity != WordErrorRate(Normalizer("de")).identity != WordErrorRate(None).identity

@@ -13,8 +13,9 @@ from student.ablations.arms import load_groups
 from student.ablations.clips import scored_clips
 from student.ablations.plan import Budget, plan_runs, write_specs
 from student.ablations.results import load_results
-from student.measure import systems
 from tests.student.ablations.support import write_arms, write_corpus, write_recipe, write_recordings
+from transformers_aura.evaluation.systems import interface
+from transformers_aura.processing.audio_loading import load_audio
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,9 @@ def plan(folder, out, name, **budget):
 
 def test_clips_are_the_validation_rows_and_the_recordings_kept_for_validation(folder):
     clips = scored_clips(folder / "corpus" / "orders", folder / "recordings")
-    assert [clip.group for clip in clips] == ["synthetic"] * 4 + ["real"]
-    assert clips[1].truth == {"coffeeDrink": "mocha"}
-    assert clips[0].load().shape == (4800,)
+    assert [clip.groups["kind"] for clip in clips] == ["synthetic"] * 4 + ["real"]
+    assert json.loads(clips[1].accepted[0]) == {"coffeeDrink": "mocha"}
+    assert load_audio(clips[0].audio).shape == (4800,)
 
 
 def test_clips_without_recordings(folder, tmp_path, capsys):
@@ -51,7 +52,7 @@ def test_clips_without_recordings(folder, tmp_path, capsys):
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(systems, "MAX_NEW_TOKENS", 4)
+    monkeypatch.setitem(interface.MAX_NEW_TOKENS, "slots", 4)
     whole = plan(folder, tmp_path / "whole", "supervision-both", steps=6)
     worker.run_arm(whole)
     killed = plan(folder, tmp_path / "killed", "supervision-both", steps=6)
@@ -95,7 +96,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(folder, tmp_
 
 
 def test_a_run_of_minutes_ends_by_the_clock(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(systems, "MAX_NEW_TOKENS", 2)
+    monkeypatch.setitem(interface.MAX_NEW_TOKENS, "slots", 2)
     run = plan(folder, tmp_path, "supervision-ce", minutes=0.02)
     worker.run_arm(run)
     result = json.loads((run / "result.json").read_text())

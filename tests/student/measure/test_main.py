@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import soundfile
 
 from student.measure import __main__ as command
-from student.measure import cases, systems
-from student.measure.systems import Transcriber
+from student.measure import benchmarks
+from student.noise import TRAINING_SECONDS
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
+from transformers_aura.evaluation.results import Results
+from transformers_aura.evaluation.systems import AuraSystem, Transcriber, interface
 
 
 def test_what_is_missing_is_said(tmp_path, capsys, monkeypatch):
@@ -22,7 +25,7 @@ def test_what_is_missing_is_said(tmp_path, capsys, monkeypatch):
     assert "python tools/real_models.py --only smollm2-135m-instruct" in capsys.readouterr().err
 
 
-def test_a_killed_run_goes_on_and_another_student_starts_anew(tmp_path, monkeypatch):
+def test_orders_clean_and_in_noise_and_a_killed_run_goes_on(tmp_path, monkeypatch):
     folder = tmp_path / "barista"
     folder.mkdir()
     for name in ("a", "b"):
@@ -30,35 +33,35 @@ def test_a_killed_run_goes_on_and_another_student_starts_anew(tmp_path, monkeypa
     rows = [{"audio": f"{name}.flac", "slots": {"coffeeDrink": "mocha"}} for name in ("a", "b")]
     (folder / "manifest.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (folder / "validation.txt").write_text("a.flac\nb.flac\n")
-    monkeypatch.setattr(cases, "VALIDATION_CLIPS", folder / "validation.txt")
-    monkeypatch.setattr(systems, "MAX_NEW_TOKENS", 4)
-    monkeypatch.setattr(Transcriber, "_transcribe", lambda self, recordings: ["make me a mocha"] * len(recordings))
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(TRAINING_SECONDS + 2) * 16000)
+    soundfile.write(folder / "kitchen.flac", noise, 16000)
+    monkeypatch.setattr(benchmarks, "VALIDATION_CLIPS", folder / "validation.txt")
+    monkeypatch.setattr(benchmarks, "SNR_DB", (6, 12))
+    monkeypatch.setitem(interface.MAX_NEW_TOKENS, "slots", 4)
+    monkeypatch.setattr(Transcriber, "_generate", lambda self, waveforms: ["make me a mocha"] * len(waveforms))
     base = save_tiny_language_model(tmp_path / "base")
-    students = []
-    for seed in (0, 1):
-        students.append(tmp_path / f"student{seed}")
-        tiny_student(base, seed=seed).save_pretrained(students[-1])
-        tiny_processor().save_pretrained(students[-1])
+    student = tmp_path / "student"
+    tiny_student(base).save_pretrained(student)
+    tiny_processor().save_pretrained(student)
 
-    def run(student, *more):
+    def run(*more):
         arguments = command.parse_arguments(
-            [str(student), "--out", str(tmp_path / "out"), "--cases", "orders", "--base-model", str(base),
+            [str(student), "--out", str(tmp_path / "out"), "--cases", "orders", "noise", "--base-model", str(base),
              "--whisper", str(base), "--barista", str(folder), *more]
         )  # fmt: skip
-        results = command.measure(arguments)
-        return {system: [item.answer for item in scored] for (_, system), scored in results.scored.items()}, results
+        command.measure(arguments)
+        return Results.load(tmp_path / "out")
 
-    first, results = run(students[0], "--systems", "aura", "parser", "--limit", "1")
-    assert first["parser"] == ['{"coffeeDrink": "mocha"}']
-    assert len(first["aura"]) == 1
-    assert results.text_ability["prompts_equal"] == results.text_ability["prompts"]
+    results = run("--systems", "aura", "parser", "--limit", "1")
+    of_parser = {f.condition: f.value for f in results.select(system="parser", scorer="slots")}
+    assert of_parser == {"clean": 1.0, "noise:6": 1.0, "noise:12": 1.0, "noise:all": 1.0}
+    assert results.text_ability["aura"]["prompts_equal"] == results.text_ability["aura"]["prompts"]
     asked = []
-    answer = systems.Student.answer
+    answer = AuraSystem.answer
     monkeypatch.setattr(
-        systems.Student, "answer", lambda self, requests: asked.append(len(requests)) or answer(self, requests)
+        AuraSystem, "answer", lambda self, requests: asked.append(len(requests)) or answer(self, requests)
     )
-    second, _ = run(students[0], "--systems", "aura")
-    assert asked == [1]
-    assert second["aura"][:1] == first["aura"]
-    run(students[1], "--systems", "aura")
-    assert asked == [1, 2]
+    results = run("--systems", "aura")
+    assert asked == [1, 1, 1], "the other recording, under three conditions"
+    assert next(results.select(system="aura", scorer="slots", condition="noise:all")).num_items == 4
+    assert (tmp_path / "out" / "results.md").is_file()

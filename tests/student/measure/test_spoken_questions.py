@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from student.measure import spoken_questions
-from student.measure.spoken_questions import question_cases, read_questions
+from student.measure.spoken_questions import read_questions
+from student.measure.spoken_questions import spoken_questions as measured_questions
 from student.voices import KOKORO_TEST_VOICES
 from tests.support.tiny import tone
+from transformers_aura.processing.audio_loading import load_audio
 
 
 QUIZ = """
@@ -58,12 +60,16 @@ def test_each_question_is_spoken_once_and_asked_twice(wheel, tmp_path, monkeypat
     monkeypatch.setenv("AURA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(spoken_questions, "fetch_package", lambda package: wheel)
     monkeypatch.setattr(spoken_questions, "speak", speak)
-    cases = question_cases()
-    assert [(case.name, case.kind) for case in cases[:2]] == [("1 answer", "answer"), ("1 transcript", "transcript")]
-    assert cases[0].question is None
+    answers, transcripts = measured_questions()
+    assert [(item.name, item.task) for item in (answers.items[0], transcripts.items[0])] == [
+        ("1", "answer"),
+        ("1", "transcript"),
+    ]
+    assert answers.items[0].asked is None
+    assert transcripts.items[0].asked == "Transcribe the audio."
     assert [call[:2] for call in calls] == [("kokoro", voice) for voice in KOKORO_TEST_VOICES[:3]]
-    samples = cases[0].load()
+    samples = load_audio(answers.items[0].audio)
     assert samples.shape == (8000,)
     assert np.abs(samples).max() <= 1
-    question_cases()
+    measured_questions()
     assert len(calls) == 3  # the second time from the cache

@@ -4,6 +4,7 @@ from .bleu import Bleu
 from .containment import Containment
 from .interface import Reference, Scorer
 from .judge import JudgeScorer
+from .pedant import Pedant
 from .registry import SCORERS, scorer
 from .slots import SlotAcceptance
 from .squad import SquadExactMatch, SquadF1
@@ -16,6 +17,7 @@ __all__ = [
     "Containment",
     "JudgeScorer",
     "Normalizer",
+    "Pedant",
     "Reference",
     "Scorer",
     "SlotAcceptance",

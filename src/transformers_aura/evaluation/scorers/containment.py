@@ -13,8 +13,9 @@ from .interface import Reference, ratio
 from .words import Normalizer
 
 
-# Full stops of titles and initials end no sentence.
-_SENTENCE_END = re.compile(r"(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])[.!?](?:\s|$)")
+# A full stop of a title or an initial ends no sentence; a quotation mark may stand behind one that does.
+_SENTENCE_END = re.compile(r"(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\bGen)(?<!\b[A-Z])[.!?][\"'”’)]*(?=\s|$)|\n")
+_ENUMERATION = re.compile(r"\s*\d+[.)]\s+")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class Containment:
 
     def statistics(self, answer: str, reference: Reference) -> tuple[float, ...]:
         """See [`Scorer`]."""
-        text = f" {self._plain(first_sentence(answer) if self.first_sentence else answer)} "
-        named = sum(
-            any((plain := self._plain(reading)) and f" {plain} " in text for reading in readings(accepted))
-            for accepted in reference.accepted
-        )
-        return float(named >= reference.needed), 1.0
+        counted = first_sentence(answer) if self.first_sentence else answer
+        text = f" {self._plain(re.sub(r'[()]', ' ', counted))} "
+        named = set()  # an answer that is accepted in two spellings is named once
+        for accepted in reference.accepted:
+            plain = [form for reading in readings(accepted) if (form := self._plain(reading))]
+            if any(f" {form} " in text for form in plain):
+                named.add(plain[0])
+        return float(len(named) >= reference.needed), 1.0
 
     def _plain(self, text: str) -> str:
         return " ".join(word for word in self.normalizer(text).split() if word not in ("a", "an", "the"))
@@ -66,6 +69,9 @@ def readings(accepted: str) -> tuple[str, ...]:
 
 
 def first_sentence(text: str) -> str:
-    """What stands before the first end of a sentence."""
+    """What stands before the first end of a sentence or of a line; the number of a list is left out."""
+    text = text.strip()
+    numbered = _ENUMERATION.match(text)
+    text = text if numbered is None else text[numbered.end() :]
     match = _SENTENCE_END.search(text)
     return text if match is None else text[: match.end()].rstrip()

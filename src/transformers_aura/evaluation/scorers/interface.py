@@ -29,7 +29,7 @@ class Scorer(Protocol):
     Attributes:
         name: `"squad_f1"`, a column of every table.
         higher_is_better: whether more is better.
-        is_share: whether the figure is a share or rate of 1, shown as per cent.
+        is_share: whether the figure is a share or rate of 1, shown as per cent; else it runs from 0 to 100.
     """
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,10 @@ class JudgeScorer:
     Args:
         ask: gives the judge's reply to a prompt.
         judge: which model replies, for the result file.
-        prompt: with `{question}`, `{accepted}` and `{answer}`.
+        prompt: with `{accepted}`, `{answer}` and, if wanted, `{question}`; other braces stay as they are.
+
+    Raises:
+        ValueError: the prompt has no place for the answer, or for what is accepted.
     """
 
     ask: Callable[[str], str] = field(repr=False, compare=False)
@@ -34,6 +38,10 @@ class JudgeScorer:
     name: str = "judge"
     higher_is_better: bool = True
     is_share: bool = True
+
+    def __post_init__(self) -> None:
+        if missing := [name for name in ("{accepted}", "{answer}") if name not in self.prompt]:
+            raise ValueError(f"The judge's prompt has no place for {missing[0]}.")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -49,13 +57,18 @@ class JudgeScorer:
         """
         if not answer.strip():
             return 0.0, 1.0
-        accepted = " / ".join(reference.accepted)
-        reply = self.ask(self.prompt.format(question=reference.question or "", accepted=accepted, answer=answer))
-        verdict = reply.strip().lower().split()[:1]
-        word = verdict[0].strip(".,:;!\"'*") if verdict else ""
-        if word not in ("yes", "no"):
+        filled = self.prompt
+        for field_, text in (
+            ("question", reference.question or ""),
+            ("accepted", " / ".join(reference.accepted)),
+            ("answer", answer),
+        ):
+            filled = filled.replace("{" + field_ + "}", text)
+        reply = self.ask(filled)
+        verdict = re.match(r"\W*(yes|no)\b", reply.lower())
+        if verdict is None:
             raise ValueError(f"The judge {self.judge} should say yes or no, but said {reply[:200]!r}.")
-        return float(word == "yes"), 1.0
+        return float(verdict[1] == "yes"), 1.0
 
     def value(self, sums: np.ndarray) -> np.ndarray:
         """See [`Scorer`]."""

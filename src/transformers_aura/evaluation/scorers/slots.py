@@ -37,7 +37,7 @@ class SlotAcceptance:
         """See [`Scorer`]."""
         try:
             found: Any = json.loads(answer)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # not JSON, too deep, or a number of thousands of digits
             return 0.0, 1.0
         true = json.loads(reference.accepted[0])
         if not isinstance(found, dict):

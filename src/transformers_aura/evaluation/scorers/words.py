@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,20 +31,29 @@ class Normalizer:
     def _rules(self) -> Any:
         from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
-        return EnglishTextNormalizer(dict(self.spellings)) if self.language == "en" else BasicTextNormalizer()
+        return EnglishTextNormalizer(dict(self.spellings)) if self.is_english else BasicTextNormalizer()
 
     @property
     def identity(self) -> dict[str, Any]:
         """Which rules, of which release."""
-        rules = "English" if self.language == "en" else "basic"
-        return {
-            "normalizer": f"Whisper {rules}",
-            "spellings": len(self.spellings),
-            "transformers": version("transformers"),
-        }
+        rules = "English" if self.is_english else "basic"
+        found: dict[str, Any] = {"normalizer": f"Whisper {rules}", "transformers": version("transformers")}
+        if self.spellings:
+            found["spellings"] = hashlib.sha256(json.dumps(sorted(self.spellings.items())).encode()).hexdigest()
+        return found
+
+    @property
+    def is_english(self) -> bool:
+        """Whether the English rules apply, whichever country's."""
+        return self.language.lower().split("-")[0] == "en"
 
     def __call__(self, text: str) -> str:
         return self._rules(text).strip()
+
+
+def _joined(text: str) -> str:
+    """The text on one line: jiwer divides words at blanks alone."""
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class WordErrorRate:
         Raises:
             ImportError: jiwer is not installed.
         """
-        normalize = self.normalizer or str
+        normalize = self.normalizer or _joined
         heard = normalize(answer)
         counts = [self._count(normalize(accepted), heard) for accepted in reference.accepted]
         return min(counts, key=lambda count: count[0] / max(count[1], 1.0))

@@ -1,0 +1,35 @@
+"""Whisper and the grammar of orders."""
+
+import json
+
+import numpy as np
+
+from student.measure.parser import Parser
+from student.texts.orders import ORDER_QUESTION
+from transformers_aura.evaluation.systems import Request
+
+
+class FakeTranscriber:
+    """Hears what is written down for a recording's length."""
+
+    identity = {"weights": "fake"}
+
+    def __init__(self, heard):
+        self.heard = heard
+
+    def transcribe(self, waveforms):
+        return [self.heard[len(waveform)] for waveform in waveforms]
+
+
+def test_slots_or_the_transcript():
+    heard = {
+        1: "Can I get a small mocha, with soy milk?",
+        2: "Can I get a small mocker?",
+        3: "Get me an 8-ounce latte.",
+    }
+    parser = Parser(FakeTranscriber(heard))
+    answers = parser.answer([Request(np.zeros(n, np.float32), "slots", ORDER_QUESTION) for n in heard])
+    assert json.loads(answers[0]) == {"coffeeDrink": "mocha", "size": "small", "milkAmount": "soy milk"}
+    assert answers[1] == heard[2]
+    assert json.loads(answers[2]) == {"coffeeDrink": "latte", "size": "eight ounce"}
+    assert json.dumps(parser.identity)
