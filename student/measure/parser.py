@@ -11,7 +11,7 @@ from typing import Any
 from student.texts import orders
 from tools.packages import sha256_of
 from transformers_aura.evaluation.items import Task
-from transformers_aura.evaluation.systems import Request, Transcriber
+from transformers_aura.evaluation.systems import Answer, Request, Transcriber
 
 
 SPELLED = {"8": "eight", "12": "twelve", "16": "sixteen", "20": "twenty"}
@@ -44,8 +44,11 @@ class Parser:
             "spelled": SPELLED,
         }
 
-    def answer(self, requests: Sequence[Request]) -> list[str]:
-        return [self._parse(text) for text in self.transcriber.transcribe([request.waveform for request in requests])]
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        return [
+            Answer(self._parse(text))
+            for text in self.transcriber.transcribe([request.waveform for request in requests])
+        ]
 
     def _parse(self, transcript: str) -> str:
         spelled_out = re.sub(r"\d+", lambda match: SPELLED.get(match[0], match[0]), transcript)

@@ -5,15 +5,22 @@ from typing import Any
 from tests.support.tiny import tone
 from transformers_aura.evaluation.benchmarks import QA_SCORERS, Benchmark, LoadedBenchmark, read_own
 from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.systems import Answer
 
 
 class KnownSystem:
     """Recognises a recording by its length, and answers what it was told to."""
 
     def __init__(
-        self, name: str, answers: dict[int, str], needs_text: bool = False, tasks: tuple[str, ...] = ("answer",)
+        self,
+        name: str,
+        answers: dict[int, str],
+        needs_text: bool = False,
+        tasks: tuple[str, ...] = ("answer",),
+        confidence: float | None = None,
     ):
         self.name = name
+        self.confidence = confidence
         self.answers = answers
         self.needs_text = needs_text
         self.tasks = frozenset(tasks)
@@ -22,8 +29,8 @@ class KnownSystem:
     def identity(self) -> dict[str, Any]:
         return {"kind": "known", "answers": [list(pair) for pair in sorted(self.answers.items())]}
 
-    def answer(self, requests: Any) -> list[str]:
-        return [self.answers.get(len(request.waveform), "") for request in requests]
+    def answer(self, requests: Any) -> list[Answer]:
+        return [Answer(self.answers.get(len(request.waveform), ""), self.confidence) for request in requests]
 
 
 def length_of(number: int) -> int:

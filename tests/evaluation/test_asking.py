@@ -9,6 +9,7 @@ from tests.support.tiny import tone
 from transformers_aura.evaluation.asking import EvaluationError, ask, can_be_asked
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.systems import Answer
 
 
 class EchoSystem:
@@ -28,7 +29,7 @@ class EchoSystem:
         if any(len(request.waveform) in self.breaks_on for request in requests):
             raise RuntimeError("out of paper")
         assert len({request.question for request in requests}) == 1
-        return [f"{len(request.waveform)} {request.question} {request.context}" for request in requests]
+        return [Answer(f"{len(request.waveform)} {request.question} {request.context}") for request in requests]
 
 
 def items(count, **settings):
@@ -135,4 +136,4 @@ def test_who_can_be_asked_what():
 def test_kept_answers_are_plain_json(tmp_path):
     ask(EchoSystem(), items(1), Condition(), tmp_path / "x.jsonl")
     row = json.loads((tmp_path / "x.jsonl").read_text())
-    assert set(row) == {"name", "input", "answer", "seconds", "error"}
+    assert set(row) == {"name", "input", "answer", "seconds", "confidence", "error"}

@@ -11,7 +11,7 @@ from ..processing.audio_loading import AudioLoadingError, load_audio
 from .conditions import Condition
 from .generations import Generation, GenerationFile, input_hash
 from .items import Item
-from .systems.interface import Request, System
+from .systems.interface import Answer, Request, System
 
 
 BATCHES_IN_MEMORY = 8
@@ -79,7 +79,9 @@ def ask(
         for batch in _batches(todo, batch_size):
             for (item, request, input_), (answer, failure) in zip(batch, _answers(system, batch), strict=True):
                 seconds = len(request.waveform) / SAMPLING_RATE
-                found[item.name] = Generation(item.name, input_, answer, round(seconds, 3), failure)
+                found[item.name] = Generation(
+                    item.name, input_, answer.text, round(seconds, 3), answer.confidence, failure
+                )
                 file.append(found[item.name])
                 on_answer()
                 num_asked += 1
@@ -105,11 +107,11 @@ def _batches(todo: list[tuple[Item, Request, str]], batch_size: int) -> Iterator
             yield entries[start : start + batch_size]
 
 
-def _answers(system: System, batch: Sequence[tuple[Item, Request, str]]) -> list[tuple[str, str | None]]:
+def _answers(system: System, batch: Sequence[tuple[Item, Request, str]]) -> list[tuple[Answer, str | None]]:
     """`(answer, error)` of each; where a batch fails, its requests are asked one by one, to find out which of them it was."""
     try:
         return [(answer, None) for answer in system.answer([request for _, request, _ in batch])]
     except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
         if len(batch) == 1:
-            return [("", f"{type(error).__name__}: {error}")]
+            return [(Answer(""), f"{type(error).__name__}: {error}")]
         return [pair for entry in batch for pair in _answers(system, [entry])]

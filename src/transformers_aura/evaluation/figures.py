@@ -55,6 +55,7 @@ class ScoredItem:
         groups: `"accent=aus"`, `"length=2-5 s"`.
         failed: whether there is no answer.
         statistics: whose sums give the figure.
+        confidence: how sure the system was, `None` where it does not say.
     """
 
     item: str
@@ -62,6 +63,7 @@ class ScoredItem:
     groups: tuple[str, ...]
     failed: bool
     statistics: tuple[float, ...]
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def score(
             groups.append(f"length={length_group(generation.seconds)}")
         reference = Reference(item.accepted, item.needed, item.text or item.question)
         statistics = tuple(float(number) for number in scorer.statistics(generation.answer, reference))
-        scored.append(ScoredItem(item.name, item.cluster, tuple(groups), generation.error is not None, statistics))
+        failed = generation.error is not None
+        scored.append(ScoredItem(item.name, item.cluster, tuple(groups), failed, statistics, generation.confidence))
     return ScoredRun(system, benchmark, condition, scorer, tuple(scored))
 
 

@@ -19,6 +19,7 @@ class Generation:
         input: hash of what went in, see [`input_hash`].
         answer: the text, empty where it failed.
         seconds: length of what was heard.
+        confidence: see [`~transformers_aura.evaluation.systems.Answer`].
         error: why there is no answer, in words; `None` where there is one.
     """
 
@@ -26,6 +27,7 @@ class Generation:
     input: str
     answer: str
     seconds: float | None = None
+    confidence: float | None = None
     error: str | None = None
 
 

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from tests.support.tiny import tone
-from transformers_aura.evaluation.systems import Cascade, GoldText, Request, TextLanguageModel, Transcriber, reading
+from transformers_aura.evaluation.systems import (
+    Answer,
+    Cascade,
+    GoldText,
+    Request,
+    TextLanguageModel,
+    Transcriber,
+    reading,
+)
 from transformers_aura.evaluation.systems.reading import _as_text
 from transformers_aura.processing.conversation import build_conversation
 
@@ -40,7 +48,7 @@ def test_the_cascade_puts_the_transcript_in_the_place_of_the_audio():
     assert cascade.answer([request(1)]) == ["<who is it>"]
     assert cascade.answer([request(1, context="Ada.")]) == ["<Context: Ada.\nwho is it>"]
     assert cascade.answer([request(2, "slots", "What was ordered?")]) == ["<a mocha\nWhat was ordered?>"]
-    assert cascade.answer([request(3, "transcript", "Transcribe the audio.")]) == ["ten of clubs"]
+    assert cascade.answer([request(3, "transcript", "Transcribe the audio.")]) == [Answer("ten of clubs")]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_the_reader_replies_alike_in_a_batch(base):
     requests = [request(1), request(1)]
     texts = ["Who?", "What is the longest river of all?"]
     alone = [reader.reply([text], [one])[0] for text, one in zip(texts, requests, strict=True)]
-    assert reader.reply(texts, requests) == alone
+    assert [answer.text for answer in reader.reply(texts, requests)] == [answer.text for answer in alone]
 
 
 def test_the_transcriber_hears_a_recording_once(whisper, monkeypatch):

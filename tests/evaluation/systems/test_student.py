@@ -1,7 +1,7 @@
 import pytest
 
 from tests.support.tiny import tone
-from transformers_aura.evaluation.systems import AuraSystem, Request
+from transformers_aura.evaluation.systems import MAX_NEW_TOKENS, AuraSystem, Request
 from transformers_aura.evaluation.systems.identity import identity_hash
 
 
@@ -19,7 +19,13 @@ def test_answers_in_a_batch_as_alone(student_folder, base, task, question, conte
         Request(tone(seconds, hertz), task, question, context)
         for seconds, hertz in ((0.6, 440), (0.4, 300), (0.5, 900))
     ]
-    assert system.answer(requests) == [system.answer([request])[0] for request in requests]
+    together = system.answer(requests)
+    alone = [system.answer([request])[0] for request in requests]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert [answer.confidence for answer in together] == pytest.approx(
+        [answer.confidence for answer in alone], rel=1e-4
+    )
+    assert all(0 < answer.confidence < 1 for answer in alone)
 
 
 def test_the_context_is_heard(student_folder, base):
@@ -39,3 +45,14 @@ def test_identity_follows_weights_and_dtype(student_folder, base):
     again = AuraSystem(str(student_folder), "another name", base_model=str(base), dtype="float32")
     half = AuraSystem(str(student_folder), base_model=str(base), dtype="bfloat16")
     assert identity_hash(first.identity) == identity_hash(again.identity) != identity_hash(half.identity)
+
+
+def test_it_answers_as_its_pipeline(student_folder, base):
+    from transformers import pipeline
+
+    system = AuraSystem(str(student_folder), base_model=str(base), dtype="float32")
+    answerer = pipeline("audio-question-answering", model=system.student, processor=system.processor)
+    (expected,) = answerer(
+        {"array": tone(0.5), "sampling_rate": 16000}, max_new_tokens=MAX_NEW_TOKENS["answer"], do_sample=False
+    )
+    assert system.answer([Request(tone(0.5), "answer")])[0].text == expected["answer"]

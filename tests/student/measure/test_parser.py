@@ -28,7 +28,8 @@ def test_slots_or_the_transcript():
         3: "Get me an 8-ounce latte.",
     }
     parser = Parser(FakeTranscriber(heard))
-    answers = parser.answer([Request(np.zeros(n, np.float32), "slots", ORDER_QUESTION) for n in heard])
+    requests = [Request(np.zeros(n, np.float32), "slots", ORDER_QUESTION) for n in heard]
+    answers = [answer.text for answer in parser.answer(requests)]
     assert json.loads(answers[0]) == {"coffeeDrink": "mocha", "size": "small", "milkAmount": "soy milk"}
     assert answers[1] == heard[2]
     assert json.loads(answers[2]) == {"coffeeDrink": "latte", "size": "eight ounce"}

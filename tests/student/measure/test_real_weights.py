@@ -43,11 +43,14 @@ def test_whisper_and_the_parser_understand_orders(folders):
     waveforms = [load_audio(SPEECH / clip["audio"]) for clip in CLIPS]
     answers = Parser(transcriber).answer([Request(waveform, "slots", ORDER_QUESTION) for waveform in waveforms])
     for answer, clip in zip(answers, CLIPS, strict=True):
-        assert SlotAcceptance(strict=True).statistics(answer, Reference((json.dumps(clip["slots"]),))) == (1.0, 1.0)
+        assert SlotAcceptance(strict=True).statistics(answer.text, Reference((json.dumps(clip["slots"]),))) == (
+            1.0,
+            1.0,
+        )
     asked = [Request(waveform, "transcript", TRANSCRIPTION_INSTRUCTION) for waveform in waveforms]
     heard = Cascade(transcriber, TextLanguageModel(str(folders[0]), dtype="float32")).answer(asked)
     normalize = Normalizer()
-    assert [normalize(text) for text in heard] == [normalize(clip["transcript"]) for clip in CLIPS]
+    assert [normalize(answer.text) for answer in heard] == [normalize(clip["transcript"]) for clip in CLIPS]
 
 
 def test_whisper_hears_more_than_its_window(folders):
@@ -64,7 +67,7 @@ def test_the_llm_reads_a_question(folders, monkeypatch):
     waveform = load_audio(SPEECH / CLIPS[0]["audio"])
     request = Request(waveform, "answer", text="What is the capital of France?")
     (answer,) = GoldText(TextLanguageModel(str(folders[0]), dtype="float32")).answer([request])
-    assert Containment().statistics(answer, Reference(("Paris",))) == (1.0, 1.0)
+    assert Containment().statistics(answer.text, Reference(("Paris",))) == (1.0, 1.0)
 
 
 def test_a_student_of_the_real_llm_keeps_its_text(folders, tmp_path):

@@ -1,6 +1,6 @@
 """Systems under one interface: they get the same recordings and questions, and give texts."""
 
-from .interface import MAX_NEW_TOKENS, Request, System
+from .interface import MAX_NEW_TOKENS, Answer, Request, System
 from .native import NativeAudioSystem
 from .reading import Cascade, GoldText, TextLanguageModel, Transcriber
 from .student import AuraSystem
@@ -8,6 +8,7 @@ from .student import AuraSystem
 
 __all__ = [
     "MAX_NEW_TOKENS",
+    "Answer",
     "AuraSystem",
     "Cascade",
     "GoldText",

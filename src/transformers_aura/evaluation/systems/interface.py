@@ -34,6 +34,19 @@ class Request:
     text: str | None = None
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a system says.
+
+    Attributes:
+        text: the answer.
+        confidence: how sure the model is of it, from 0 to 1: the geometric mean of its tokens' probabilities; `None` where it is not known.
+    """
+
+    text: str
+    confidence: float | None = None
+
+
 class System(Protocol):
     """Answers requests, greedily.
 
@@ -57,8 +70,8 @@ class System(Protocol):
         """All that its answers depend on, for the result file and to know whether earlier answers still hold."""
         ...
 
-    def answer(self, requests: Sequence[Request]) -> list[str]:
-        """One text a request; the requests run as one batch."""
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """One answer a request; the requests run as one batch."""
         ...
 
 

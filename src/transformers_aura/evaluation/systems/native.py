@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from ...distillation.augmentation import SAMPLING_RATE
 from ...processing.conversation import build_conversation
 from ..items import Task
+from .generation import generate_greedily
 from .identity import model_identity, software_identity
-from .interface import ALL_TASKS, MAX_NEW_TOKENS, Request, shared
+from .interface import ALL_TASKS, MAX_NEW_TOKENS, Answer, Request, shared
 
 
 @dataclass
@@ -61,8 +60,7 @@ class NativeAudioSystem:
         processor.tokenizer.padding_side = "left"
         return processor
 
-    @torch.inference_mode()
-    def answer(self, requests: Sequence[Request]) -> list[str]:
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`]."""
         task, question = shared(requests)
         chats = [build_conversation(request.waveform, question, request.context) for request in requests]
@@ -74,8 +72,6 @@ class NativeAudioSystem:
             return_tensors="pt",
             processor_kwargs={"padding": True, "sampling_rate": SAMPLING_RATE},
         ).to(self.device, self.audio_language_model.dtype)
-        tokens = self.audio_language_model.generate(
-            **inputs, max_new_tokens=MAX_NEW_TOKENS[task], do_sample=False, num_beams=1
-        )
-        answers = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [answer.strip() for answer in answers]
+        tokens, confidences = generate_greedily(self.audio_language_model, inputs, MAX_NEW_TOKENS[task])
+        answers = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [Answer(answer.strip(), confidence) for answer, confidence in zip(answers, confidences, strict=True)]

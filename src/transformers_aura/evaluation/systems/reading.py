@@ -14,8 +14,9 @@ from ...distillation.augmentation import SAMPLING_RATE
 from ...processing.conversation import build_conversation
 from ..generations import input_hash
 from ..items import Task
+from .generation import generate_greedily
 from .identity import model_identity, software_identity
-from .interface import ALL_TASKS, MAX_NEW_TOKENS, Request, shared
+from .interface import ALL_TASKS, MAX_NEW_TOKENS, Answer, Request, shared
 
 
 WHISPER_WINDOW_SECONDS = 30
@@ -58,23 +59,18 @@ class TextLanguageModel:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
-    @torch.inference_mode()
-    def reply(self, texts: Sequence[str], requests: Sequence[Request]) -> list[str]:
+    def reply(self, texts: Sequence[str], requests: Sequence[Request]) -> list[Answer]:
         """Replies to the chats of `requests` with `texts` in the place of the recordings: the chats that a student gets."""
         task, question = shared(requests)
         chats = [_as_text(text, question, request.context) for text, request in zip(texts, requests, strict=True)]
         inputs = self.tokenizer.apply_chat_template(
             chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
         ).to(self.device)
-        tokens = self.language_model.generate(
-            **inputs,
-            max_new_tokens=MAX_NEW_TOKENS[task],
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=self.tokenizer.pad_token_id,
+        tokens, confidences = generate_greedily(
+            self.language_model, inputs, MAX_NEW_TOKENS[task], self.tokenizer.pad_token_id
         )
-        replies = self.tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [reply.strip() for reply in replies]
+        replies = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return [Answer(reply.strip(), confidence) for reply, confidence in zip(replies, confidences, strict=True)]
 
 
 def _as_text(said: str, question: str | None, context: str | None) -> list[dict[str, str]]:
@@ -100,7 +96,7 @@ class GoldText:
         """See [`System`]."""
         return {"kind": "gold", "language_model": self.reader.identity}
 
-    def answer(self, requests: Sequence[Request]) -> list[str]:
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`].
 
         Raises:
@@ -189,7 +185,9 @@ class Cascade:
         """See [`System`]."""
         return {"kind": "cascade", "whisper": self.transcriber.identity, "language_model": self.reader.identity}
 
-    def answer(self, requests: Sequence[Request]) -> list[str]:
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`]."""
         transcripts = self.transcriber.transcribe([request.waveform for request in requests])
-        return transcripts if requests[0].task == "transcript" else self.reader.reply(transcripts, requests)
+        if requests[0].task == "transcript":
+            return [Answer(transcript) for transcript in transcripts]
+        return self.reader.reply(transcripts, requests)

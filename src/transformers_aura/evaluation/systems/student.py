@@ -1,4 +1,4 @@
-"""An AuRA student, through its own pipeline."""
+"""An AuRA student."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from ...distillation.augmentation import SAMPLING_RATE
 from ...package_data import resolve_student
+from ...processing.conversation import build_conversation
 from ..items import Task
+from .generation import generate_greedily
 from .identity import model_identity, software_identity
-from .interface import ALL_TASKS, MAX_NEW_TOKENS, Request, shared
+from .interface import ALL_TASKS, MAX_NEW_TOKENS, Answer, Request, shared
 
 
 @dataclass
@@ -63,27 +65,17 @@ class AuraSystem:
 
         return AuraProcessor.from_pretrained(resolve_student(self.model), revision=self.revision)
 
-    @cached_property
-    def _pipeline(self) -> Any:
-        from transformers import pipeline
-
-        from ...registration import register
-
-        register()
-        return pipeline("audio-question-answering", model=self.student, processor=self.processor)
-
-    def answer(self, requests: Sequence[Request]) -> list[str]:
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`]."""
         task, question = shared(requests)
-        inputs = [
-            {
-                "audio": {"array": request.waveform, "sampling_rate": SAMPLING_RATE},
-                "question": question,
-                "context": request.context,
-            }
+        chats = [
+            build_conversation({"array": request.waveform, "sampling_rate": SAMPLING_RATE}, question, request.context)
             for request in requests
         ]
-        outputs = self._pipeline(
-            inputs, batch_size=len(inputs), max_new_tokens=MAX_NEW_TOKENS[task], do_sample=False, num_beams=1
-        )
-        return [output[0]["answer"] for output in outputs]
+        inputs = self.processor.apply_chat_template(
+            chats, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True
+        ).to(self.device, self.student.dtype)
+        pad_token_id = self.processor.tokenizer.pad_token_id
+        tokens, confidences = generate_greedily(self.student, inputs, MAX_NEW_TOKENS[task], pad_token_id)
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [Answer(text.strip(), confidence) for text, confidence in zip(texts, confidences, strict=True)]
