@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .calibration import Calibration
 from .figures import ALL, Figure
 from .results import Results, unique
 
@@ -42,6 +43,11 @@ def draw_plots(results: Results, folder: Path, is_share: dict[str, bool]) -> lis
                 name = f"{benchmark}-{kind}.png"
                 _along_condition(along, clean, kind, is_share[scorer], folder / name)
                 drawn.append((benchmark, name))
+        calibrated = [row for row in results.calibrations if (row.benchmark, row.scorer) == (benchmark, scorer)]
+        if calibrated:
+            name = f"{benchmark}-calibration.png"
+            _calibration([row for row in calibrated if row.condition == calibrated[0].condition], folder / name)
+            drawn.append((benchmark, name))
         first = figures[0].condition
         for key in unique(f.group.partition("=")[0] for f in figures if f.group != ALL):
             grouped = [f for f in figures if f.group.startswith(f"{key}=") and f.condition == first]
@@ -103,6 +109,24 @@ def _by_group(figures: Sequence[Figure], key: str, is_share: bool, path: Path) -
     axes.set_xticks(range(len(groups)), [group.partition("=")[2] for group in groups])
     axes.set_xlabel(key)
     _finish(chart, axes, figures, is_share, path)
+
+
+def _calibration(calibrations: Sequence[Calibration], path: Path) -> None:
+    chart, axes = _axes()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1, label="as sure as right")
+    for number, row in enumerate(calibrations):
+        places = [part.confidence for part in row.bins]
+        axes.plot(places, [part.accuracy for part in row.bins], marker="o", color=f"C{number}", label=row.system)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel(f"share right ({calibrations[0].scorer})")
+    axes.set_ylim(-0.02, 1.02)
+    sizes = ", ".join(str(row.num_items) for row in calibrations)
+    axes.set_title(
+        f"{calibrations[0].benchmark}, {calibrations[0].condition} (n = {sizes}; ten bins of equal size)", fontsize=10
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    chart.savefig(path, dpi=120)
 
 
 def _axes() -> tuple[Any, Any]:

@@ -69,7 +69,7 @@ def _benchmark(results: Results, benchmark: str, is_share: dict[str, bool]) -> l
         if len(values) > 1:
             parts += [f"### By {key} ({scorers[0]}, `{first}`)", _table(of_key, "group", values, is_share)]
     parts += _tests([test for test in results.tests if test.benchmark == benchmark], is_share)
-    return parts
+    return parts + _calibration(results, benchmark, scorers[0])
 
 
 def _of(figures: Sequence[Figure], **wanted: str) -> list[Figure]:
@@ -138,6 +138,24 @@ def _tests(tests: Sequence[PairedTest], is_share: dict[str, bool]) -> list[str]:
                 f"{test.first} misses what {test.second} gets ({test.condition}, {test.scorer}), by group: {', '.join(shares)}."
             )
     return parts
+
+
+def _calibration(results: Results, benchmark: str, scorer: str) -> list[str]:
+    found = [row for row in results.calibrations if (row.benchmark, row.scorer) == (benchmark, scorer)]
+    if not found:
+        return []
+    lines = ["| system | condition | n | expected error | right ones surer than wrong ones |", "|---|---|---|---|---|"]
+    for row in found:
+        low, high = row.interval
+        separated = "" if row.separation is None else f"{row.separation:.1%}"
+        lines.append(
+            f"| {row.system} | {row.condition} | {row.num_items} | {row.expected_error:.3f} ({low:.3f} to {high:.3f}) | {separated} |"
+        )
+    return [
+        f"### Calibration ({scorer})",
+        "Confidence is the geometric mean of an answer's token probabilities.",
+        "\n".join(lines),
+    ]
 
 
 def _text_ability(results: Results) -> list[str]:

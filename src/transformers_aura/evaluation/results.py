@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .calibration import Calibration, CalibrationBin
 from .figures import ALL, Figure, Lost
 from .statistics import Comparison, Interval
 
@@ -49,6 +50,7 @@ class Results:
         failures: items without an answer, `{"system", "benchmark", "condition", "item", "error"}`.
         text_ability: see `compare_text_logits`, by student.
         examples: wrong answers, see `write_examples`.
+        calibrations: of systems that say how sure they are.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Results:
     failures: list[dict[str, str]] = field(default_factory=list)
     text_ability: dict[str, dict[str, Any]] = field(default_factory=dict)
     examples: list[dict[str, str]] = field(default_factory=list)
+    calibrations: list[Calibration] = field(default_factory=list)
 
     def select(self, **wanted: str) -> Iterator[Figure]:
         """Figures whose fields have these values; `group` is [`ALL`] unless it is given."""
@@ -94,6 +97,16 @@ class Results:
             raise ValueError(f"{path} was written by another version of this package: run the evaluation again.")
         content["figures"] = [
             Figure(**{**figure, "interval": Interval(**figure["interval"])}) for figure in content["figures"]
+        ]
+        content["calibrations"] = [
+            Calibration(
+                **{
+                    **row,
+                    "interval": tuple(row["interval"]),
+                    "bins": tuple(CalibrationBin(**part) for part in row["bins"]),
+                }
+            )
+            for row in content["calibrations"]
         ]
         content["tests"] = [_test_from(test) for test in content["tests"]]
         return cls(**content)

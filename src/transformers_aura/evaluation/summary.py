@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from .calibration import calibration_of
 from .figures import ALL, ScoredItem, ScoredRun, lost_items
 from .plots import draw_plots
 from .report import write_report
@@ -26,6 +27,7 @@ def summarize(results: Results, runs: Sequence[ScoredRun], folder: Path, seed: i
     all_runs = [*runs, *pooled(runs)]
     results.figures = [figure for run in all_runs for figure in run.figures(seed)]
     results.tests = paired_tests(all_runs, seed)
+    results.calibrations = [found for run in runs if (found := calibration_of(run, seed)) is not None]
     results.save(folder)
     write_scores(runs, folder)
     is_share = {run.scorer.name: run.scorer.is_share for run in runs}
