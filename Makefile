@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models corpus student measure demo demo-train demo-control test test-quantization quality format clean
+.PHONY: help install real-models corpus student measure results demo demo-train demo-control test test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ student: corpus  ## the packaged student, both stages of its recipe, in outputs/
 
 measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (also needs Debian's pocketsphinx-testdata)
 	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/measure
+
+results: measure  ## docs/results.md from that measurement
+	$(BIN)/python -m student.measure.publish outputs/measure docs/results.md
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

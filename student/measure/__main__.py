@@ -16,11 +16,12 @@ import transformers
 from rich.console import Console
 from rich.progress import Progress
 
-from student.measure.benchmarks import BARISTA, order_conditions, orders, reading
+from student.measure.benchmarks import BARISTA, order_conditions, orders, reading, speech_conditions, varied_conditions
 from student.measure.parser import Parser
 from student.measure.spoken_questions import spoken_questions
 from tools.packages import PackageError
 from tools.real_models import real_model_folder
+from transformers_aura.evaluation.asking import can_be_asked
 from transformers_aura.evaluation.benchmarks import LoadedBenchmark
 from transformers_aura.evaluation.comparison import merge_evaluations
 from transformers_aura.evaluation.conditions import Condition
@@ -37,7 +38,7 @@ from transformers_aura.evaluation.text_ability import compare_text_logits
 
 
 SYSTEMS = ("aura", "cascade", "parser", "gold")
-CASES = ("orders", "noise", "questions", "reading")
+CASES = ("orders", "noise", "varied", "questions", "reading")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -86,17 +87,20 @@ def measure(arguments: argparse.Namespace) -> None:
     chosen = [available[name] for name in arguments.systems]
     text_ability = {"aura": compare_text_logits(student, reader)} if "aura" in arguments.systems else {}
     folders = []
-    for name, benchmarks, conditions in _parts(arguments):
+    for name, benchmarks, conditions, names in _parts(arguments):
+        systems = [system for system in chosen if system.name in names]
+        benchmarks = [loaded for loaded in benchmarks if any(can_be_asked(system, loaded.items) for system in systems)]
+        if not benchmarks:
+            continue
         folders.append(arguments.out / name)
-        facts = {"limit": arguments.limit or "all"}
         evaluation = Evaluation(
-            chosen,
+            systems,
             benchmarks,
             conditions,
             folders[-1],
             batch_size=arguments.batch_size,
             seed=arguments.seed,
-            facts=facts,
+            facts={"limit": arguments.limit or "all"},
         )
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("", total=evaluation.num_requests())
@@ -106,20 +110,26 @@ def measure(arguments: argparse.Namespace) -> None:
     merge_evaluations(folders, arguments.out, arguments.seed)
 
 
-def _parts(arguments: argparse.Namespace) -> list[tuple[str, list[LoadedBenchmark], list[Condition]]]:
-    """What is measured under which conditions: orders in noise, the rest clean."""
+def _parts(
+    arguments: argparse.Namespace,
+) -> list[tuple[str, list[LoadedBenchmark], list[Condition], tuple[str, ...]]]:
+    """What is measured under which conditions of which systems."""
     cases = set(arguments.cases)
-    parts = []
-    if cases & {"orders", "noise"} and (loaded := orders(arguments.barista, arguments.limit)):
-        conditions = order_conditions(arguments.barista, arguments.seed) if "noise" in cases else [Condition()]
-        parts.append(("orders", [loaded], conditions if "orders" in cases else conditions[1:]))
+    parts: list[tuple[str, list[LoadedBenchmark], list[Condition], tuple[str, ...]]] = []
+    if cases & {"orders", "noise", "varied"} and (loaded := orders(arguments.barista, arguments.limit)):
+        noisy = order_conditions(arguments.barista, arguments.seed)[1:] if "noise" in cases else []
+        conditions = [*([Condition()] if "orders" in cases else []), *noisy]
+        if conditions:
+            parts.append(("orders", [loaded], conditions, SYSTEMS))
+        if "varied" in cases:  # an LLM that was never taught the JSON object has nothing to lose
+            parts.append(("varied", [loaded], varied_conditions(arguments.seed), ("aura", "parser")))
     speech: list[LoadedBenchmark] = []
     if "questions" in cases:
         speech += spoken_questions(arguments.limit)
     if "reading" in cases and (read := reading(limit=arguments.limit)):
         speech.append(read)
     if speech:
-        parts.append(("speech", speech, [Condition()]))
+        parts.append(("speech", speech, speech_conditions(arguments.barista, arguments.seed), SYSTEMS))
     return parts
 
 

@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BARISTA = REPOSITORY.parent / "shared" / "data" / "barista"
 VALIDATION_CLIPS = REPOSITORY / "student" / "validation_clips.txt"
 SNR_DB = (6, 9, 12, 15, 18, 21, 24)
+SPEECH_SNR_DB = (6, 12, 18)
+VARIED = ("speed:0.8", "speed:1.25", "gain:-20", "gain:-10", "gain:10", "context:32", "context:256", "shuffled")
 
 ORDERS = Benchmark(
     "orders",
@@ -71,6 +73,17 @@ def order_conditions(barista: Path = BARISTA, seed: int = 0) -> list[Condition]:
         return [Condition()]
     noise = read_noise(recording, training=False)
     return [Condition(), *(Condition("noise", snr_db, noise, seed) for snr_db in SNR_DB)]
+
+
+def varied_conditions(seed: int = 0) -> list[Condition]:
+    """Other speeds, levels and places in the prompt, and the control in which every clip is another's."""
+    return [Condition.parse(written, seed=seed) for written in VARIED]
+
+
+def speech_conditions(barista: Path = BARISTA, seed: int = 0) -> list[Condition]:
+    """Clean, the SNRs of [`SPEECH_SNR_DB`] where there is a recording of noise, and the control."""
+    noisy = [condition for condition in order_conditions(barista, seed) if condition.amount in SPEECH_SNR_DB]
+    return [Condition(), *noisy, Condition("shuffled", seed=seed)]
 
 
 def reading(folder: Path = TRANSCRIPTS, limit: int | None = None) -> LoadedBenchmark | None:

@@ -72,6 +72,15 @@ def test_what_the_reader_knows_is_a_group_of_its_own(tmp_path):
     assert values(results, scorer="contains", group="gold=wrong") == {"student": 0.0, "gold": 0.0}
 
 
+def test_who_reads_is_asked_once_whatever_there_is_to_hear(tmp_path):
+    gold = right_on(range(6), "gold", needs_text=True)
+    asked = []
+    gold.answer = lambda requests, answer=gold.answer: asked.extend(requests) or answer(requests)
+    results = evaluate(tmp_path, [gold], conditions=("clean", "gain:-6", "speed:1.2", "shuffled"))
+    assert len(asked) == 2 * 12, "clean and shuffled"
+    assert values(results, scorer="contains", condition="speed:1.2") == {"gold": 0.5}
+
+
 def test_all_amounts_of_a_condition_together_are_drawn_by_recording(tmp_path):
     results = evaluate(tmp_path, [right_on(range(6), "student")], conditions=("clean", "gain:-6", "gain:-12"))
     (figure,) = results.select(scorer="contains", condition="gain:all")

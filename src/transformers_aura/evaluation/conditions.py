@@ -86,6 +86,10 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.name}:{self.amount:g}" if self.name in _LIMITS else self.name
 
+    def without_sound(self) -> Condition:
+        """What is left of it for who reads and does not hear."""
+        return Condition(seed=self.seed) if self.name in ("noise", "speed", "gain") else self
+
     @property
     def identity(self) -> dict[str, Any]:
         """What was done, for the result file."""

@@ -129,11 +129,10 @@ class Evaluation:
             if not can_be_asked(system, loaded.items):
                 continue
             what = f"{system.name}: {name}, {condition}"
-            file = f"{str(condition).replace(':', '_')}.jsonl"
+            heard = condition.without_sound() if system.needs_text else condition
+            file = f"{str(heard).replace(':', '_')}.jsonl"
             path = self.folder / GENERATIONS / f"{system.name}-{identity_hash(system.identity)}" / name / file
-            answers[system.name] = ask(
-                system, loaded.items, condition, path, self.batch_size, partial(on_answer, what)
-            )
+            answers[system.name] = ask(system, loaded.items, heard, path, self.batch_size, partial(on_answer, what))
             results.failures += [
                 {
                     "system": system.name,

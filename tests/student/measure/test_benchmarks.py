@@ -7,7 +7,16 @@ import pytest
 import soundfile
 
 from student.measure import benchmarks
-from student.measure.benchmarks import SNR_DB, VALIDATION_CLIPS, order_conditions, orders, reading
+from student.measure.benchmarks import (
+    SNR_DB,
+    VALIDATION_CLIPS,
+    VARIED,
+    order_conditions,
+    orders,
+    reading,
+    speech_conditions,
+    varied_conditions,
+)
 from student.noise import TRAINING_SECONDS
 from student.reserved import is_validation_clip
 from student.texts.orders import ORDER_QUESTION
@@ -52,6 +61,12 @@ def test_noise_at_every_ratio_from_seconds_that_training_does_not_hear(barista):
     assert str(clean) == "clean"
     assert [str(condition) for condition in noisy] == [f"noise:{snr_db}" for snr_db in SNR_DB]
     assert all(abs(condition.noise).max() < 0.4 and len(condition.noise) == 2 * 16000 for condition in noisy)
+
+
+def test_other_conditions(barista):
+    assert [str(condition) for condition in varied_conditions()] == list(VARIED)
+    written = [str(condition) for condition in speech_conditions(barista)]
+    assert written == ["clean", "noise:6", "noise:12", "noise:18", "shuffled"]
 
 
 def test_absent_recordings_are_said_and_left_out(tmp_path, capsys):

@@ -1,0 +1,69 @@
+"""docs/results.md: the report of a measurement, its pictures, and the commands of what this hardware cannot run.
+
+python -m student.measure.publish outputs/measure docs/results.md
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+
+HEADER = """\
+<!-- Made by `make results`; changes belong into what makes it. -->
+# Results
+
+What could be run on two CPU cores: the packaged student on SmolLM2-135M-Instruct (`aura`); the same LLM reading what is really said (`gold`); Whisper tiny.en, then the
+same LLM (`cascade`); Whisper tiny.en, then a strict grammar of orders (`parser`). What each set is, stands below; how figures, intervals and tests are made, in
+[evaluation.md](evaluation.md). `make results` makes this page again.
+
+Two comparisons are unfair to the alternatives: the cascade's LLM was never taught the JSON object, so its share of orders says only that it must be; and the parser
+is a strict grammar over Whisper's words, where a forgiving one would find more.
+"""
+
+NOT_RUN = """\
+## Not run
+
+The table of the paper needs a GPU, a Hub and a student of Qwen2.5-7B-Instruct. With them:
+
+```
+aura distill --config qwen2.5-7b-paper
+aura evaluate outputs/aura-qwen2.5-7b -b sd-qa -b heysquad -b heysquad-context -s gold -s cascade --whisper openai/whisper-large-v3 \\
+    -s qwen2.5-omni=Qwen/Qwen2.5-Omni-7B -s qwen2-audio=Qwen/Qwen2-Audio-7B-Instruct -c clean -c shuffled --dtype bfloat16 --out outputs/paper
+```
+
+Nothing of this has been run; the bridge (BLSP) and input-side (DiVA) baselines on the same LLM are not built yet.
+"""
+
+
+def publish(folder: Path, page: Path) -> None:
+    """Writes `page`, and the pictures of the report into a folder beside it, of the same name, in the place of earlier ones.
+
+    Args:
+        folder: `--out` of a measurement.
+        page: a Markdown file.
+    """
+    report = (folder / "results.md").read_text(encoding="utf-8")
+    body = report.removeprefix("# Results\n\n")
+    body = re.sub(r"\[([^\]]+)\]\(examples/[^)]+\)", r"\1", body)  # recordings stay where they were made
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", body)
+    target = page.with_suffix("")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for picture in pictures:
+        shutil.copy(folder / picture, target / Path(picture).name)
+        body = body.replace(f"]({picture})", f"]({target.name}/{Path(picture).name})")
+    page.write_text(f"{HEADER}\n{body}\n{NOT_RUN}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="--out of python -m student.measure")
+    parser.add_argument("page", type=Path)
+    arguments = parser.parse_args()
+    publish(arguments.folder, arguments.page)
+    print(arguments.page)
+
+
+if __name__ == "__main__":
+    main()
