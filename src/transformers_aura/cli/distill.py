@@ -1,5 +1,7 @@
 """`aura distill`: teach a student by a recipe."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +23,13 @@ def distill(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of this recipe's output folder.")
     ] = False,
+    bridge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHISPER",
+            help="Train the baseline in place of the student: this frozen Whisper encoder (Hub id or folder), a small adapter, the frozen LLM.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -44,7 +53,7 @@ def distill(
         from ..registration import register
 
         register()
-        trainer = build_trainer(recipe, arguments)
+        trainer = build_trainer(recipe, arguments, None if bridge is None else _new_bridge(recipe, arguments, bridge))
     except RecipeError as error:
         raise typer.BadParameter(str(error), param_hint="--config") from error
     if arguments.should_save:  # one process of several speaks
@@ -53,6 +62,12 @@ def distill(
         )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
+    if bridge is not None and arguments.should_save:
+        from ..evaluation.baselines.bridge import write_bridge_file
+
+        write_bridge_file(out, bridge)
+        print_status(f"Bridge: {out}")
+        return
     if arguments.should_save:
         from ..hub import TrainingSummary, save_model_card
 
@@ -64,7 +79,21 @@ def distill(
         print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
 
 
-def _print_plan(recipe: "Recipe", arguments: Any) -> None:
+def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:
+    """The baseline's model and processor, for the recipe's LLM."""
+    from ..distillation.recipe import RecipeError
+    from ..evaluation.baselines.bridge import new_bridge
+
+    if arguments.uses_distillation:
+        raise RecipeError(
+            "a bridge has nothing to distil an encoder into: it holds one. Add --set losses.supervision=transcript."
+        )
+    names = ("dtype", "attn_implementation")
+    settings = {name: value for name in names if (value := getattr(recipe.model, name)) is not None}
+    return new_bridge(recipe.model.base_model, whisper, **settings)
+
+
+def _print_plan(recipe: Recipe, arguments: Any) -> None:
     """Parameters, bytes and memory of a recipe, from the configurations alone."""
     from ..distillation.plan import plan_training
 

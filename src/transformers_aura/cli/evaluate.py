@@ -117,13 +117,23 @@ def _systems(
     students: list[str], others: list[str], base_model: str | None, whisper: str, settings: dict[str, Any]
 ) -> tuple[list[System], list[AuraSystem], TextLanguageModel | None]:
     """All systems, the students among them, and the LLM that reads."""
-    from ..evaluation.systems import AuraSystem, Cascade, GoldText, NativeAudioSystem, TextLanguageModel, Transcriber
+    from ..evaluation.baselines.bridge import is_bridge
+    from ..evaluation.systems import (
+        AuraSystem,
+        BridgeSystem,
+        Cascade,
+        GoldText,
+        NativeAudioSystem,
+        TextLanguageModel,
+        Transcriber,
+    )
     from ..package_data import resolve_student
 
-    heard = []
+    heard: list[AuraSystem] = []
     for written in students:
         name, _, model = written.rpartition("=")
-        heard.append(AuraSystem(model, name or Path(model).name, base_model, **settings))
+        kind = BridgeSystem if is_bridge(model) else AuraSystem
+        heard.append(kind(model, name or Path(model).name, base_model, **settings))
     where = base_model
     if where is None and heard:
         where = _base_of(resolve_student(heard[0].model))
@@ -134,9 +144,9 @@ def _systems(
         if model in ("gold", "cascade"):
             if reader is None:
                 raise ValueError(f"'{model}' needs an LLM: name a student, or --base-model.")
-            kind = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
-            kind.name = name or model
-            asked.append(kind)
+            reads = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
+            reads.name = name or model
+            asked.append(reads)
         else:
             asked.append(NativeAudioSystem(model, name, **settings))
     return asked, heard, reader

@@ -18,13 +18,19 @@ from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
 
 
-def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: Any) -> AuraTrainer:
+def build_trainer(
+    recipe: Recipe,
+    arguments: AuraTrainingArguments,
+    student: tuple[AuraForSpeechQA, AuraProcessor] | None = None,
+    **kwargs: Any,
+) -> AuraTrainer:
     """
     Load what a recipe names and put it together. The same recipe and seed give the same student, in every process.
 
     Args:
         recipe ([`Recipe`]): what to train.
         arguments ([`AuraTrainingArguments`]): of that recipe, see `training_arguments`.
+        student (*optional*): trained in the place of the recipe's own, with its processor.
         kwargs: further arguments of [`AuraTrainer`] (`callbacks`, ...).
 
     Raises:
@@ -41,12 +47,12 @@ def build_trainer(recipe: Recipe, arguments: AuraTrainingArguments, **kwargs: An
             raise RecipeError(f"'data.augmentation': {error}") from error
     set_seed(arguments.seed)
     teacher = None
-    if arguments.uses_distillation or recipe.model.init_from_teacher:
+    if arguments.uses_distillation or (student is None and recipe.model.init_from_teacher):
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
         teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
-    student, processor = build_student(recipe, teacher)
+    model, processor = build_student(recipe, teacher) if student is None else student
     trainer = AuraTrainer(
-        model=student,
+        model=model,
         teacher=teacher if arguments.uses_distillation else None,
         args=arguments,
         train_dataset=train_rows,

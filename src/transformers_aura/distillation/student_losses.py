@@ -275,12 +275,16 @@ class StudentLosses(nn.Module):
             return ctc, torch.zeros_like(ctc)
         with torch.no_grad():
             # LoRA is off unless AuraModel turns it on: this is the base LLM.
-            read = self.student.model.first_layers(max(self.text_state_layers))(
-                input_ids=text_input_ids,
-                attention_mask=text_attention_mask,
-                output_hidden_states=True,
-                use_cache=False,
-            ).hidden_states
+            depth = max(self.text_state_layers)
+            if depth == 0:
+                read = (self.student.get_input_embeddings()(text_input_ids),)
+            else:
+                read = self.student.model.first_layers(depth)(
+                    input_ids=text_input_ids,
+                    attention_mask=text_attention_mask,
+                    output_hidden_states=True,
+                    use_cache=False,
+                ).hidden_states
         read_at = (text_attention_mask.sum(-1) - lengths)[clips] + columns
         distances = [
             self.text_state_loss(

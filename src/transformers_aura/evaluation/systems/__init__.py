@@ -1,5 +1,6 @@
 """Systems under one interface: they get the same recordings and questions, and give texts."""
 
+from .bridge import BridgeSystem
 from .interface import MAX_NEW_TOKENS, Answer, Request, System
 from .native import NativeAudioSystem
 from .reading import Cascade, GoldText, TextLanguageModel, Transcriber
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_NEW_TOKENS",
     "Answer",
     "AuraSystem",
+    "BridgeSystem",
     "Cascade",
     "GoldText",
     "NativeAudioSystem",

@@ -1,0 +1,33 @@
+"""The bridge: a frozen Whisper encoder, an adapter, the frozen LLM."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .identity import model_identity
+from .student import AuraSystem
+
+
+@dataclass
+class BridgeSystem(AuraSystem):
+    """As [`AuraSystem`]; `model` is the folder of a bridge, see `evaluation.baselines.bridge`."""
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """See [`System`]."""
+        from ..baselines.bridge import BRIDGE_FILE
+
+        whisper = json.loads((Path(self.model) / BRIDGE_FILE).read_text("utf-8"))["whisper"]
+        return {**super().identity, "kind": "bridge", "whisper": model_identity(whisper)}
+
+    @cached_property
+    def student(self) -> Any:
+        """The bridge, which is a student with another patch embedding."""
+        from ..baselines.bridge import load_bridge
+
+        found = load_bridge(self.model, self.base_model, dtype=self.dtype)
+        return found.to(self.device).eval()
