@@ -159,6 +159,10 @@ def test_from_the_command_line_to_the_table(tmp_path, base, whisper, capsys):
         system.answer([Request(tone(0.4), "answer")])[0].text == system.answer([Request(tone(0.4), "answer")])[0].text
     )
 
-    code, _, err = run(capsys, *command, "--set", "losses.supervision=both")
+
+def test_a_bridge_is_not_distilled_into(capsys, tmp_path):
+    settings = ["data.train=[{source: rows.jsonl}]", f"training.output_dir={tmp_path}"]
+    command = [part for setting in settings for part in ("--set", setting)]
+    code, _, err = run(capsys, "distill", "--config", "smollm2-135m-quick", "--bridge", "org/whisper", *command)
     assert code == 2
-    assert "nothing to distil an encoder into" in " ".join(err.replace("│", " ").split())
+    assert "a bridge has nothing to distil an encoder into" in " ".join(err.replace("│", " ").split()), err
