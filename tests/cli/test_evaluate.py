@@ -110,3 +110,31 @@ def test_errors_for_people(
     assert found == code
     assert said in " ".join(err.split())
     assert "Traceback" not in err
+
+
+def test_students_of_different_llms_need_one_that_reads(
+    student: PublishedStudent, quiz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.support.tiny import tiny_processor
+    from tests.support.tiny_models import tiny_student
+
+    other = tmp_path / "other"
+    tiny_student(tmp_path / "other_base", "llama").save_pretrained(other)
+    tiny_processor().save_pretrained(other)
+    both = (
+        "evaluate",
+        str(student.folder),
+        str(other),
+        "-b",
+        str(quiz),
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    code, _, err = run(capsys, *both, "-s", "gold")
+    assert code == 1
+    assert "The students have different LLMs" in err
+    code, printed, err = run(capsys, *both)
+    assert code == 0, err
+    assert "bit for bit" not in printed, "there is no one LLM to compare with"

@@ -131,3 +131,35 @@ def test_every_public_set_says_what_it_is():
         assert benchmark.name == name
         assert benchmark.description.endswith(".")
         assert benchmark.scorers
+
+
+def test_a_public_set_is_streamed_at_the_commit_that_the_results_name(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    from types import SimpleNamespace
+
+    from huggingface_hub import HfApi
+
+    data = wav(tmp_path / "a.wav")
+    rows = [
+        {"id": str(n), "question": "Who?", "answers": ["Ada"], "aus": {"bytes": data, "path": None}} for n in range(3)
+    ]
+    asked: list = []
+
+    def load_dataset(*args: object, **kwargs: object) -> object:
+        asked.append((args, kwargs))
+        table = datasets.Dataset.from_list(rows)
+        for accent in BENCHMARKS["sd-qa"].accents[1:]:
+            table = table.add_column(accent, [None] * len(rows))
+        for accent in BENCHMARKS["sd-qa"].accents:
+            table = table.cast_column(accent, datasets.Audio(decode=True))
+        return table.to_iterable_dataset()
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(
+        HfApi, "dataset_info", lambda self, repo, revision=None: SimpleNamespace(sha=f"commit-of-{revision}")
+    )
+    loaded = load_benchmark("sd-qa", limit=2, revision="main")
+    assert asked == [(("WillHeld/SD-QA", None), {"split": "dev", "revision": "commit-of-main", "streaming": True})]
+    assert loaded.origin["commit"] == "commit-of-main"
+    assert [item.name for item in loaded.items] == ["0/aus", "1/aus"], "two rows were read, no more"
+    assert len(load_audio(loaded.items[0].audio)) == 4800, "still encoded: load_audio decodes it"

@@ -127,17 +127,13 @@ def _systems(
         TextLanguageModel,
         Transcriber,
     )
-    from ..package_data import resolve_student
 
     heard: list[AuraSystem] = []
     for written in students:
         name, _, model = written.rpartition("=")
         kind = BridgeSystem if is_bridge(model) else AuraSystem
         heard.append(kind(model, name or Path(model).name, base_model, **settings))
-    where = base_model
-    if where is None and heard:
-        where = _base_of(resolve_student(heard[0].model))
-    reader = TextLanguageModel(where, **settings) if where else None
+    reader = TextLanguageModel(base_model, **settings) if base_model else _reader_of(heard, others, settings)
     asked: list[System] = [*heard]
     for written in others:
         name, _, model = written.rpartition("=")
@@ -152,14 +148,31 @@ def _systems(
     return asked, heard, reader
 
 
-def _base_of(model: str) -> str | None:
-    """Where the base LLM of a student lies, for systems that read: a local copy, or what the config names."""
+def _reader_of(heard: list[AuraSystem], others: list[str], settings: dict[str, Any]) -> TextLanguageModel | None:
+    """The students' base LLM, reading: a local copy, or what their configs name; `None` where there is none, or not one.
+
+    Raises:
+        ValueError: gold or cascade was asked for beside students of different LLMs.
+    """
+    from ..evaluation.systems import TextLanguageModel
     from ..modeling.base_copy import copy_of_base_model
     from ..modeling.configuration_aura import AuraConfig
+    from ..package_data import resolve_student
 
-    config = AuraConfig.from_pretrained(model)
-    copy = copy_of_base_model(config) if config.is_compact else None
-    return str(copy) if copy is not None else config.base_model
+    configs = [AuraConfig.from_pretrained(resolve_student(system.model)) for system in heard]
+    bases = {
+        (config.base_model, config.base_revision, config.base_gguf_file) for config in configs if config.is_compact
+    }
+    if len(bases) > 1 and any(written.rpartition("=")[2] in ("gold", "cascade") for written in others):
+        named = ", ".join(sorted(str(base[0]) for base in bases))
+        raise ValueError(f"The students have different LLMs ({named}): name the one that reads, --base-model.")
+    if len(bases) != 1:
+        return None
+    copy = copy_of_base_model(next(config for config in configs if config.is_compact))
+    if copy is not None:
+        return TextLanguageModel(copy, **settings)
+    ((model, revision, gguf_file),) = bases
+    return TextLanguageModel(str(model), revision, gguf_file, **settings)
 
 
 def _best_device() -> str:
@@ -170,7 +183,7 @@ def _best_device() -> str:
 
 
 def _text_ability(heard: list[AuraSystem], reader: TextLanguageModel | None) -> dict[str, dict[str, Any]]:
-    """Of every compact student whose base is the LLM that reads."""
+    """Of every compact student; the LLM that reads is the base of all of them."""
     from ..evaluation.text_ability import compare_text_logits
 
     compact = [system for system in heard if system.student.config.is_compact]

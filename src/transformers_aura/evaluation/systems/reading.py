@@ -28,25 +28,31 @@ class TextLanguageModel:
 
     Args:
         model: Hub id or folder.
-        dtype, device: see [`~transformers_aura.evaluation.AuraSystem`].
+        revision: of a Hub id.
+        gguf_file: where the weights are of that format.
+        dtype, device: see [`AuraSystem`].
     """
 
     model: str
     revision: str | None = None
+    gguf_file: str | None = None
     dtype: str = "auto"
     device: str = "cpu"
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Its weights, and what runs them."""
-        return {**model_identity(self.model, self.revision), **software_identity(self.dtype, self.device)}
+        found = {**model_identity(self.model, self.revision), **software_identity(self.dtype, self.device)}
+        return found if self.gguf_file is None else {**found, "gguf_file": self.gguf_file}
 
     @cached_property
     def language_model(self) -> Any:
         """The stock causal LLM."""
         from transformers import AutoModelForCausalLM
 
-        loaded = AutoModelForCausalLM.from_pretrained(self.model, revision=self.revision, dtype=self.dtype)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            self.model, revision=self.revision, gguf_file=self.gguf_file, dtype=self.dtype
+        )
         return loaded.to(self.device).eval()
 
     @cached_property
@@ -54,7 +60,9 @@ class TextLanguageModel:
         """Its tokenizer, padding on the left."""
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.model, revision=self.revision, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            self.model, revision=self.revision, gguf_file=self.gguf_file, padding_side="left"
+        )
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
