@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.evaluation.support import FakeTranscriber
 from tests.support.tiny import tone
 from transformers_aura.evaluation.systems import (
     Answer,
@@ -13,18 +14,6 @@ from transformers_aura.evaluation.systems import (
 )
 from transformers_aura.evaluation.systems.reading import _as_text
 from transformers_aura.processing.conversation import build_conversation
-
-
-class FakeTranscriber:
-    """Hears what is written down for a recording's length."""
-
-    identity = {"weights": "fake"}
-
-    def __init__(self, heard):
-        self.heard = heard
-
-    def transcribe(self, waveforms):
-        return [self.heard[len(waveform)] for waveform in waveforms]
 
 
 class FakeReader:

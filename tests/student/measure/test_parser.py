@@ -6,19 +6,8 @@ import numpy as np
 
 from student.measure.parser import Parser
 from student.texts.orders import ORDER_QUESTION
+from tests.evaluation.support import FakeTranscriber
 from transformers_aura.evaluation.systems import Request
-
-
-class FakeTranscriber:
-    """Hears what is written down for a recording's length."""
-
-    identity = {"weights": "fake"}
-
-    def __init__(self, heard):
-        self.heard = heard
-
-    def transcribe(self, waveforms):
-        return [self.heard[len(waveform)] for waveform in waveforms]
 
 
 def test_slots_or_the_transcript():
