@@ -1,5 +1,6 @@
 """The whole loop on real weights and real speech: compose, distil a few steps, save, load by the Auto classes, ask, merge."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def test_loaded_by_the_auto_classes_it_answers_as_it_did(trained):
 def test_merged_equals_unmerged_on_real_speech(trained):
     student, processor, _, _ = trained
     inputs = processor(text="<|audio|> What is it?", audio=ROWS[0]["audio"], return_tensors="pt")
+    # In double precision: in single, 30 layers of rounding hide errors as large as some that merging could make.
+    student = copy.deepcopy(student).double()
     expected, found = student(**inputs).logits, student.merge()(**inputs).logits
-    torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert torch.equal(found.argmax(-1), expected.argmax(-1))

@@ -38,7 +38,7 @@ from transformers_aura.evaluation.text_ability import compare_text_logits
 
 
 SYSTEMS = ("aura", "cascade", "parser", "gold")
-CASES = ("orders", "noise", "varied", "questions", "reading")
+CASES = ("orders", "noise", "varied", "questions", "reading", "speech-noise")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -129,7 +129,9 @@ def _parts(
     if "reading" in cases and (read := reading(limit=arguments.limit)):
         speech.append(read)
     if speech:
-        parts.append(("speech", speech, speech_conditions(arguments.barista, arguments.seed), SYSTEMS))
+        noisy = "speech-noise" in cases
+        conditions = speech_conditions(arguments.barista, arguments.seed) if noisy else [Condition()]
+        parts.append(("speech", speech, conditions, SYSTEMS))
     return parts
 
 

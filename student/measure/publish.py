@@ -1,6 +1,6 @@
 """docs/results.md: the report of a measurement, its pictures, and the commands of what this hardware cannot run.
 
-python -m student.measure.publish outputs/measure docs/results.md
+python -m student.measure.publish outputs/results docs/results.md
 """
 
 import argparse
@@ -15,7 +15,8 @@ HEADER = """\
 
 What could be run on two CPU cores: the packaged student on SmolLM2-135M-Instruct (`aura`); the same LLM reading what is really said (`gold`); Whisper tiny.en, then the
 same LLM (`cascade`); Whisper tiny.en, then a strict grammar of orders (`parser`). What each set is, stands below; how figures, intervals and tests are made, in
-[evaluation.md](evaluation.md). `make results` makes this page again.
+[evaluation.md](evaluation.md). `make results` makes this page again; `make measure` also varies speed, level and place in the prompt, and has noise on questions and read
+speech, which are not on this page.
 
 Two comparisons are unfair to the alternatives: the cascade's LLM was never taught the JSON object, so its share of orders says only that it must be; and the parser
 is a strict grammar over Whisper's words, where a forgiving one would find more.
