@@ -18,8 +18,8 @@ same LLM (`cascade`); Whisper tiny.en, then a strict grammar of orders (`parser`
 [evaluation.md](evaluation.md). `make results` makes this page again; `make measure` also varies speed, level and place in the prompt, and has noise on questions and read
 speech, which are not on this page.
 
-Two comparisons are unfair to the alternatives: the cascade's LLM was never taught the JSON object, so its share of orders says only that it must be; and the parser
-is a strict grammar over Whisper's words, where a forgiving one would find more.
+The cascade is left out of the orders: its LLM was never taught their JSON object (`make measure` asks it all the same). The parser is a strict grammar over Whisper's words, where a forgiving
+one would find more.
 """
 
 NOT_RUN = """\
