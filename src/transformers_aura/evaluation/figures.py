@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from .generations import Generation
-from .items import Item, length_group
+from .items import Item, length_group, shortest_seconds
 from .scorers import Reference, Scorer
 from .statistics import Comparison, Interval, compare, interval_of
 
@@ -94,7 +94,8 @@ class ScoredRun:
         for index, item in enumerate(self.items):
             for group in item.groups:
                 found.setdefault(group, []).append(index)
-        return {group: members for group, members in found.items() if group == ALL or len(members) >= MIN_GROUP_ITEMS}
+        in_order = sorted(found, key=shortest_seconds)  # stable: other groups keep the order in which they came
+        return {group: found[group] for group in in_order if group == ALL or len(found[group]) >= MIN_GROUP_ITEMS}
 
     def figures(self, seed: int = 0) -> list[Figure]:
         """Of all items, and of each group."""
@@ -148,7 +149,7 @@ def score(
         generation = generations[item.name]
         groups = [f"{key}={value}" for key, value in item.groups.items()]
         if generation.seconds is not None:
-            groups.append(f"length={length_group(generation.seconds)}")
+            groups.append(length_group(generation.seconds))
         reference = Reference(item.accepted, item.needed, item.text or item.question)
         statistics = tuple(float(number) for number in scorer.statistics(generation.answer, reference))
         failed = generation.error is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,10 +67,16 @@ class Item:
 
 
 def length_group(seconds: float) -> str:
-    """The group of a recording's length: `"2-5 s"`."""
+    """The group of a recording's length: `"length=2-5 s"`."""
     low = 0.0
     for high in LENGTH_BINS_SECONDS:
         if seconds < high:
-            return f"{low:g}-{high:g} s"
+            return f"length={low:g}-{high:g} s"
         low = high
-    return f"over {low:g} s"
+    return f"length={low:g} s or more"
+
+
+def shortest_seconds(group: str) -> float:
+    """Where a group of length begins; -1 of any other group."""
+    found = re.match(r"length=(\d+)", group)
+    return -1.0 if found is None else float(found[1])
