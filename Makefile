@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models corpus student measure results demo demo-train demo-control test test-quantization quality format clean
+.PHONY: help install real-models corpus student baselines measure results demo demo-train demo-control test test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,14 +46,14 @@ corpus: real-models  ## what the packaged student is taught with, in outputs/cor
 student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (hours; goes on where it was)
 	$(BIN)/python -m student.train outputs
 
-measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (also needs Debian's pocketsphinx-testdata)
+baselines: corpus  ## the bridge and the DiVA-like baseline of docs/results.md, in outputs/ (an hour on 2 cores; goes on where it was)
+	$(BIN)/python -m student.baselines outputs
+
+measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (an hour; also needs Debian's pocketsphinx-testdata)
 	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/measure
 
-results: real-models  ## docs/results.md: orders clean and in noise, spoken questions, read speech (a quarter of an hour on 2 cores)
-	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/results --cases orders noise --systems aura parser
-	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/results --cases questions reading
-	$(BIN)/aura evaluate --compare outputs/results/orders outputs/results/speech --out outputs/results
-	$(BIN)/python -m student.measure.publish outputs/results docs/results.md
+results: measure  ## docs/results.md from that; with the baselines, where `make baselines` has trained them
+	$(BIN)/python -m student.measure.publish outputs/measure docs/results.md
 
 test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

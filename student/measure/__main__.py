@@ -3,7 +3,7 @@
     python -m student.measure hub_cards/aura-smollm2-135m
 
 The systems are the student; `cascade`: Whisper tiny.en, then the same LLM; `parser`: Whisper tiny.en, then the strict grammar of orders; `gold`: the
-same LLM reading the true text. Every generation is kept in `--out`, and a run that was killed goes on. `results.json` and `results.md` hold figures,
+same LLM reading the true text; `bridge` and `diva`, where `python -m student.baselines` has trained them. Every generation is kept in `--out`, and a run that was killed goes on. `results.json` and `results.md` hold figures,
 intervals, tests and what they depend on.
 """
 
@@ -16,18 +16,21 @@ import transformers
 from rich.console import Console
 from rich.progress import Progress
 
+from student.baselines.training import BASELINES, baseline_folder
 from student.measure.benchmarks import BARISTA, order_conditions, orders, reading, speech_conditions, varied_conditions
 from student.measure.parser import Parser
 from student.measure.spoken_questions import spoken_questions
 from tools.packages import PackageError
 from tools.real_models import real_model_folder
 from transformers_aura.evaluation.asking import can_be_asked
+from transformers_aura.evaluation.baselines.bridge import is_bridge
 from transformers_aura.evaluation.benchmarks import LoadedBenchmark
 from transformers_aura.evaluation.comparison import merge_evaluations
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.evaluation import Evaluation
 from transformers_aura.evaluation.systems import (
     AuraSystem,
+    BridgeSystem,
     Cascade,
     GoldText,
     System,
@@ -37,7 +40,7 @@ from transformers_aura.evaluation.systems import (
 from transformers_aura.evaluation.text_ability import compare_text_logits
 
 
-SYSTEMS = ("aura", "cascade", "parser", "gold")
+SYSTEMS = ("aura", "gold", "cascade", "bridge", "diva", "parser")
 CASES = ("orders", "noise", "varied", "questions", "reading", "speech-noise")
 
 
@@ -57,6 +60,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--whisper", type=Path, help="a Whisper model's folder; default: tiny.en of tools/real_models.py"
     )
+    parser.add_argument("--baselines", type=Path, default=Path("outputs"), help="where student.baselines trained them")
     parser.add_argument("--barista", type=Path, default=BARISTA, help="folder of recorded orders")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -83,8 +87,9 @@ def measure(arguments: argparse.Namespace) -> None:
         "cascade": Cascade(transcriber, reader),
         "parser": Parser(transcriber),
         "gold": GoldText(reader),
+        **_baselines(arguments, settings),
     }
-    chosen = [available[name] for name in arguments.systems]
+    chosen = [available[name] for name in arguments.systems if name in available]
     text_ability = {"aura": compare_text_logits(student, reader)} if "aura" in arguments.systems else {}
     folders = []
     for name, benchmarks, conditions, names in _parts(arguments):
@@ -108,6 +113,18 @@ def measure(arguments: argparse.Namespace) -> None:
     if not folders:
         raise FileNotFoundError("Nothing that was asked for can be measured here: what is missing stands above.")
     merge_evaluations(folders, arguments.out, arguments.seed)
+
+
+def _baselines(arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[str, System]:
+    """Those that are trained; what is not is said aloud."""
+    found: dict[str, System] = {}
+    for name in (name for name in BASELINES if name in arguments.systems):
+        folder = baseline_folder(arguments.baselines, name)
+        if is_bridge(folder):
+            found[name] = BridgeSystem(str(folder), name, str(arguments.base_model), **settings)
+        else:
+            print(f"No {name}: {folder} is absent (python -m student.baselines {arguments.baselines}).", flush=True)
+    return found
 
 
 def _parts(

@@ -17,7 +17,7 @@ from pathlib import Path
 import soundfile
 
 from student.noise import read_noise
-from student.recordings import NOISE_FILE, order_recordings
+from student.recordings import NOISE_FILE, order_recordings, order_transcripts
 from student.reserved import TRANSCRIPTS
 from student.texts.orders import ORDER_QUESTION
 from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
@@ -51,6 +51,7 @@ def orders(barista: Path = BARISTA, limit: int | None = None) -> LoadedBenchmark
     """Validation recordings of a folder with `manifest.jsonl`; `None`, said aloud, when it is absent."""
     names = set(VALIDATION_CLIPS.read_text().split())
     recordings = [recording for recording in order_recordings(barista) if recording.path.name in names]
+    transcripts = order_transcripts()
     items = [
         Item(
             name=recording.path.name,
@@ -58,6 +59,7 @@ def orders(barista: Path = BARISTA, limit: int | None = None) -> LoadedBenchmark
             audio=str(recording.path),
             accepted=(json.dumps(recording.slots, sort_keys=True),),
             question=ORDER_QUESTION,
+            text=transcripts.get(recording.path.name),
             seconds=soundfile.info(recording.path).duration,
         )
         for recording in recordings[:limit]

@@ -1,6 +1,6 @@
 """docs/results.md: the report of a measurement, its pictures, and the commands of what this hardware cannot run.
 
-python -m student.measure.publish outputs/results docs/results.md
+python -m student.measure.publish outputs/measure docs/results.md
 """
 
 import argparse
@@ -13,13 +13,20 @@ HEADER = """\
 <!-- Made by `make results`; changes belong into what makes it. -->
 # Results
 
-What could be run on two CPU cores: the packaged student on SmolLM2-135M-Instruct (`aura`); the same LLM reading what is really said (`gold`); Whisper tiny.en, then the
-same LLM (`cascade`); Whisper tiny.en, then a strict grammar of orders (`parser`). What each set is, stands below; how figures, intervals and tests are made, in
-[evaluation.md](evaluation.md). `make results` makes this page again; `make measure` also varies speed, level and place in the prompt, and has noise on questions and read
-speech, which are not on this page.
+What could be run on two CPU cores, every system on the same clips and the same LLM, SmolLM2-135M-Instruct:
 
-The cascade is left out of the orders: its LLM was never taught their JSON object (`make measure` asks it all the same). The parser is a strict grammar over Whisper's words, where a forgiving
-one would find more.
+| system | what it is |
+|---|---|
+| `aura` | the packaged student |
+| `gold` | the LLM reads what is really said: the ceiling |
+| `cascade` | Whisper tiny.en, then the LLM |
+| `bridge` | Whisper tiny.en's encoder, frozen, an adapter, the frozen LLM; taught to write answers and transcripts (BLSP's kind) |
+| `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
+| `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
+
+`make baselines` trains `bridge` and `diva` on the student's corpus ([recipe](../student/baselines/recipe.yaml)), for some 12,000 clips each; the student has had some 30,000, more of them orders.
+So a row says what came of that training, not what its kind can do in the end; one seed each. The LLM of `gold`, `cascade` and `diva` was never taught the orders' JSON object. What each set is, stands below; how figures, intervals and
+tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
 """
 
 NOT_RUN = """\
@@ -33,7 +40,7 @@ aura evaluate outputs/aura-qwen2.5-7b -b sd-qa -b heysquad -b heysquad-context -
     -s qwen2.5-omni=Qwen/Qwen2.5-Omni-7B -s qwen2-audio=Qwen/Qwen2-Audio-7B-Instruct -c clean -c shuffled --dtype bfloat16 --out outputs/paper
 ```
 
-Nothing of this has been run; the bridge (BLSP) and input-side (DiVA) baselines on the same LLM are not built yet.
+and, for the bridge (BLSP) and input-side (DiVA) baselines on the same LLM, the two commands of [evaluation.md](evaluation.md#systems) with `--config qwen2.5-7b-paper`, their folders among the systems. Nothing of this has been run.
 """
 
 

@@ -1,6 +1,7 @@
 """`aura evaluate` on a tiny student, from the command line to the model card."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.support.fake_hub import FakeHub
 from tests.support.published import STUDENT_ID, PublishedStudent, publish_student
 from tests.support.tiny import tone
 from tests.support.tiny_whisper import save_writing_whisper
+from transformers_aura.evaluation import benchmarks
+from transformers_aura.evaluation.benchmarks import Benchmark
 from transformers_aura.evaluation.systems import interface
 
 
@@ -84,6 +87,35 @@ def test_by_hub_id_and_evaluations_in_one_table(
     assert "aura-qwen7b - other" in printed
     identity = json.loads((tmp_path / "one" / "results.json").read_text())["systems"]["aura-qwen7b"]
     assert identity["student"] == {"repo": STUDENT_ID, "commit": student.commit}
+
+
+def test_a_run_that_goes_on_stays_with_the_rows_that_it_began_with(
+    student: PublishedStudent,
+    quiz: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    newest = "first"
+
+    def rows_of(benchmark: Benchmark, revision: str | None) -> tuple[Iterator[dict], dict]:
+        row = {"id": "0", "question": "Who?", "answers": ["Ada"], "aus": str(quiz / "0.wav")}
+        return iter([row]), {"repo": benchmark.repo, "commit": revision or newest}
+
+    monkeypatch.setattr(benchmarks, "_hub_rows", rows_of)
+
+    def commit(*more: str) -> str:
+        out = tmp_path / "out"
+        code, _, err = run(
+            capsys, "evaluate", str(student.folder), "-b", "sd-qa", "--device", "cpu", "--out", str(out), *more
+        )
+        assert code == 0, err
+        return json.loads((out / "results.json").read_text())["benchmarks"]["sd-qa"]["commit"]
+
+    assert commit() == "first"
+    newest = "second"
+    assert commit() == "first"
+    assert commit("--revision", "third") == "third"
 
 
 @pytest.mark.parametrize(

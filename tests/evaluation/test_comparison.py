@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,4 +43,12 @@ def test_what_cannot_be_compared_is_an_error(tmp_path):
     content["scorers"]["contains"]["version"] = "0"
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="another version of 'contains'"):
+        compare_evaluations([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
+def test_rows_of_two_commits_are_not_compared(tmp_path):
+    for name in ("a", "b"):
+        quiz = questions()
+        evaluate(tmp_path / name, [right_on(range(3), name)], replace(quiz, origin={"commit": f"commit-{name}"}))
+    with pytest.raises(ValueError, match="quiz was read at commit commit-a in one evaluation and at commit-b"):
         compare_evaluations([tmp_path / "a", tmp_path / "b"], tmp_path / "out")

@@ -94,6 +94,42 @@ def test_ten_of_ten_against_none_is_not_beyond_doubt():
     assert found.p_value < 0.01
 
 
+def test_trainings_that_differ_make_an_interval_wide_however_many_items_there_are():
+    generator = np.random.default_rng(0)
+    trainings = np.stack([marks(generator.random(2000) < rate) for rate in (0.3, 0.5, 0.7)])
+    interval = interval_of(trainings, ratio, range(2000))
+    assert interval.method == "bootstrap over 3 trainings and 2000 items"
+    assert interval.low < 0.35
+    assert interval.high > 0.65
+    alike = interval_of(np.stack([trainings[1]] * 3), ratio, range(2000))
+    alone = interval_of(trainings[1], ratio, range(2000))
+    assert alike.high - alike.low == pytest.approx(alone.high - alone.low, rel=0.1)
+
+
+def test_the_interval_of_trainings_covers_how_they_come_out_on_average():
+    generator = np.random.default_rng(3)
+    covered = 0
+    for trial in range(200):
+        rates = np.clip(generator.normal(0.5, 0.1, size=4), 0, 1)
+        trainings = np.stack([marks(generator.random(60) < rate) for rate in rates])
+        interval = interval_of(trainings, ratio, range(60), 300, seed=trial)
+        covered += interval.low <= 0.5 <= interval.high
+    assert covered >= 170
+
+
+def test_a_system_of_several_trainings_beside_one_of_one():
+    generator = np.random.default_rng(5)
+    trainings = np.stack([marks(generator.random(200) < rate) for rate in (0.6, 0.65, 0.7)])
+    other = marks(generator.random(200) < 0.2)
+    found = compare(trainings, other, ratio, range(200))
+    turned = compare(other, trainings, ratio, range(200))
+    assert found.difference == pytest.approx(trainings[..., 0].mean() - other[:, 0].mean())
+    assert found.interval.low > 0.25
+    assert found.p_value == turned.p_value == pytest.approx(1 / 2001)
+    assert turned.difference == pytest.approx(-found.difference)
+    assert found.num_items == 200
+
+
 def test_equal_systems_have_no_p_value():
     assert compare(marks([1, 0]), marks([1, 0]), ratio, range(2)).p_value is None
 

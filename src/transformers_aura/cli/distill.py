@@ -62,21 +62,21 @@ def distill(
         )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
-    if bridge is not None and arguments.should_save:
+    if not arguments.should_save:
+        return
+    from ..hub import TrainingSummary, save_model_card
+
+    summary = TrainingSummary.of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
+    summary.save(out)
+    if bridge is not None:
         from ..evaluation.baselines.bridge import write_bridge_file
 
-        write_bridge_file(out, bridge)
+        write_bridge_file(out, bridge)  # last: it says that the bridge is whole
         print_status(f"Bridge: {out}")
         return
-    if arguments.should_save:
-        from ..hub import TrainingSummary, save_model_card
-
-        seconds = result.metrics["train_runtime"] if checkpoint is None else None
-        summary = TrainingSummary.of_run(recipe, trainer, seconds)
-        summary.save(out)
-        save_model_card(out, summary, license=recipe.card.license)
-        size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
-        print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
+    save_model_card(out, summary, license=recipe.card.license)
+    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
 
 
 def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:

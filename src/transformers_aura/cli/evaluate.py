@@ -63,7 +63,12 @@ def evaluate(
     whisper: Annotated[
         str, typer.Option(help="The Whisper model of the cascade: folder or Hub id.")
     ] = DEFAULT_WHISPER,
-    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of benchmarks on the Hub.")] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="Commit, branch or tag of benchmarks on the Hub. Without it, the newest; that of the results in --out, where there are some."
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
@@ -96,11 +101,13 @@ def evaluate(
     from ..evaluation.benchmarks import load_benchmark
     from ..evaluation.conditions import Condition
     from ..evaluation.evaluation import Evaluation
+    from ..evaluation.results import earlier_commits
     from ..evaluation.scorers.registry import scorer as scorer_by_name
 
     scorers = [scorer_by_name(name) for name in scorer] if scorer else None
     conditions = [Condition.parse(written, noise, seed) for written in condition or ["clean"]]
-    benchmarks = [load_benchmark(written, limit, revision) for written in benchmark]
+    commits = earlier_commits(out)  # a run that goes on stays with the rows that it began with
+    benchmarks = [load_benchmark(written, limit, revision or commits.get(written)) for written in benchmark]
     settings = {"dtype": dtype, "device": device or _best_device()}
     asked, heard, reader = _systems(students or [], system or [], base_model, whisper, settings)
     evaluation = Evaluation(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .figures import ScoredRun
 from .results import Results
@@ -24,7 +25,7 @@ def compare_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Re
 
     Raises:
         FileNotFoundError: a folder holds no evaluation.
-        ValueError: fewer than two folders, or two systems were asked other items of the same benchmark.
+        ValueError: fewer than two folders, or two systems were asked other items of the same benchmark, or its rows at other commits.
     """
     if len(folders) < 2:
         raise ValueError(f"A comparison needs two evaluations or more, got {len(folders)}.")
@@ -42,6 +43,7 @@ def merge_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Resu
             for name, identity in results.systems.items()
         }
         merged.systems |= {names[name]: identity for name, identity in results.systems.items()}
+        _check_commits(merged.benchmarks, results.benchmarks)
         merged.benchmarks = {**results.benchmarks, **merged.benchmarks}
         merged.conditions = {**results.conditions, **merged.conditions}
         merged.scorers = {**results.scorers, **merged.scorers}
@@ -57,3 +59,12 @@ def merge_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Resu
     out.mkdir(parents=True, exist_ok=True)
     summarize(merged, list(runs.values()), out, seed)
     return merged
+
+
+def _check_commits(known: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> None:
+    for name in known.keys() & more.keys():
+        commits = [origins[name].get("commit") for origins in (known, more)]
+        if None not in commits and commits[0] != commits[1]:
+            raise ValueError(
+                f"{name} was read at commit {commits[0]} in one evaluation and at {commits[1]} in another: run one again with --revision."
+            )

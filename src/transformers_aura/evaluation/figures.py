@@ -29,8 +29,8 @@ class Figure:
         system, benchmark, condition, scorer: what was measured how.
         group: [`ALL`], or a group's key and value: `"accent=aus"`.
         value: in the scorer's own unit (1 = 100 % of a share or rate).
-        num_items: how many items it is made of.
-        num_failed: how many of them have no answer, counted as wrong.
+        num_items: how many answers it is made of: of every item, and where a system was trained several times of every training.
+        num_failed: how many of them are missing, counted as wrong.
         interval: 95 % confidence interval.
     """
 
@@ -56,6 +56,7 @@ class ScoredItem:
         failed: whether there is no answer.
         statistics: whose sums give the figure.
         confidence: how sure the system was, `None` where it does not say.
+        training: which of the system's trainings answered, where they stand together.
     """
 
     item: str
@@ -64,11 +65,12 @@ class ScoredItem:
     failed: bool
     statistics: tuple[float, ...]
     confidence: float | None = None
+    training: str = ""
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One system's answers to one benchmark under one condition, scored by one scorer.
+    """One system's answers to one benchmark under one condition, scored by one scorer; those of all its trainings, or of one.
 
     Attributes:
         system, benchmark, condition: their names.
@@ -113,25 +115,47 @@ class ScoredRun:
         Raises:
             ValueError: the items or scorers differ.
         """
-        if [item.item for item in self.items] != [item.item for item in other.items]:
+        everything = (self._by_training(self.groups[ALL]), other._by_training(other.groups[ALL]))
+        (statistics, asked), (others, also_asked) = everything
+        if [item.item for item in asked] != [item.item for item in also_asked]:
             raise ValueError(f"{self.system} and {other.system} were not asked the same items of {self.benchmark}.")
         if self.scorer.identity != other.scorer.identity:
             raise ValueError(f"{self.system} and {other.system} were not scored alike on {self.benchmark}.")
-        clusters = [item.cluster for item in self.items]
-        return compare(self.statistics, other.statistics, self.scorer.value, clusters, seed=seed)
+        return compare(statistics, others, self.scorer.value, [item.cluster for item in asked], seed=seed)
+
+    @property
+    def has_trainings(self) -> bool:
+        """Whether answers of several trainings stand together."""
+        return len({item.training for item in self.items}) > 1
+
+    def _by_training(self, members: list[int]) -> tuple[np.ndarray, list[ScoredItem]]:
+        """`(num_trainings, num_items, num_statistics)` of some of the items, and these as the first training has them.
+
+        Raises:
+            ValueError: two trainings were not asked the same items.
+        """
+        of_trainings: dict[str, list[int]] = {}
+        for index in members:
+            of_trainings.setdefault(self.items[index].training, []).append(index)
+        first, *others = of_trainings.values()
+        asked = [self.items[index].item for index in first]
+        if any([self.items[index].item for index in indices] != asked for indices in others):
+            raise ValueError(f"The trainings of {self.system} were not asked the same items of {self.benchmark}.")
+        statistics = np.stack([self.statistics[indices] for indices in of_trainings.values()])
+        return statistics, [self.items[index] for index in first]
 
     def _figure(self, group: str, members: list[int], seed: int) -> Figure:
-        statistics = self.statistics[members]
+        statistics, asked = self._by_training(members)
         return Figure(
             self.system,
             self.benchmark,
             self.condition,
             self.scorer.name,
             group,
-            float(self.scorer.value(statistics.sum(axis=0))),
+            float(self.scorer.value(statistics.sum(axis=(0, 1)))),
             len(members),
             sum(self.items[index].failed for index in members),
-            interval_of(statistics, self.scorer.value, [self.items[index].cluster for index in members], seed=seed),
+            interval_of(statistics, self.scorer.value, [item.cluster for item in asked], seed=seed),
         )
 
 

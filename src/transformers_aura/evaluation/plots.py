@@ -9,6 +9,7 @@ from typing import Any
 from .calibration import Calibration
 from .figures import ALL, Figure
 from .results import Results, unique
+from .trainings import without_single_trainings
 
 
 AXIS_LABELS = {
@@ -35,7 +36,8 @@ def draw_plots(results: Results, folder: Path, is_share: dict[str, bool]) -> lis
     for benchmark in unique(figure.benchmark for figure in results.figures):
         figures = [figure for figure in results.figures if figure.benchmark == benchmark]
         scorer = figures[0].scorer
-        figures = [figure for figure in figures if figure.scorer == scorer]
+        shown = without_single_trainings(figure.system for figure in figures)
+        figures = [figure for figure in figures if figure.scorer == scorer and figure.system in shown]
         for kind in AXIS_LABELS:
             along = [f for f in figures if f.group == ALL and is_amount_of(f.condition, kind)]
             if len(unique(figure.condition for figure in along)) >= MIN_POINTS:

@@ -57,19 +57,25 @@ def _benchmark(results: Results, benchmark: str, is_share: dict[str, bool]) -> l
     first = conditions[0]
     parts.append(f"Condition `{first}`:")
     parts.append(_table(_of(overall, condition=first), "scorer", scorers, is_share, with_counts=True))
-    if len(conditions) > 1:
-        parts += [
-            f"### By condition ({scorers[0]})",
-            _table(_of(overall, scorer=scorers[0]), "condition", conditions, is_share),
-        ]
+    for kind in unique(condition.partition(":")[0] for condition in conditions[1:]):
+        of_kind = [condition for condition in conditions[1:] if condition.partition(":")[0] == kind]
+        of_both = [figure for figure in _of(overall, scorer=scorers[0]) if figure.condition in (first, *of_kind)]
+        parts += [f"### {kind.capitalize()} ({scorers[0]})", _table(of_both, "condition", [first, *of_kind], is_share)]
     grouped = _of(figures, condition=first, scorer=scorers[0])
     for key in unique(figure.group.partition("=")[0] for figure in grouped if figure.group != ALL):
         of_key = [figure for figure in grouped if figure.group.startswith(f"{key}=")]
         values = unique(figure.group for figure in of_key)
         if len(values) > 1:
             parts += [f"### By {key} ({scorers[0]}, `{first}`)", _table(of_key, "group", values, is_share)]
-    parts += _tests([test for test in results.tests if test.benchmark == benchmark], is_share)
+    headline = [test for test in results.tests if (test.benchmark, test.scorer) == (benchmark, scorers[0])]
+    parts += _tests([test for test in headline if _is_shown(test.condition, conditions)], is_share)
     return parts + _calibration(results, benchmark, scorers[0])
+
+
+def _is_shown(condition: str, conditions: Sequence[str]) -> bool:
+    """Whether the report shows tests under a condition: the first, and of several amounts of one kind all of them together."""
+    kind, _, amount = condition.partition(":")
+    return condition == conditions[0] or amount == ALL or f"{kind}:{ALL}" not in conditions
 
 
 def _of(figures: Sequence[Figure], **wanted: str) -> list[Figure]:
@@ -113,8 +119,8 @@ def _tests(tests: Sequence[PairedTest], is_share: dict[str, bool]) -> list[str]:
     if not tests:
         return []
     lines = [
-        "| condition | scorer | systems | difference | p (Holm) | the second gets, the first misses |",
-        "|---|---|---|---|---|---|",
+        "| condition | systems | difference | p (Holm) | the second gets, the first misses |",
+        "|---|---|---|---|---|",
     ]
     for test in tests:
         share = is_share[test.scorer]
@@ -123,10 +129,14 @@ def _tests(tests: Sequence[PairedTest], is_share: dict[str, bool]) -> list[str]:
         p_value = "" if test.corrected_p_value is None else f"{test.corrected_p_value:.3g}"
         lost = "" if test.lost is None else f"{len(test.lost.items)} of {test.comparison.num_items}"
         lines.append(
-            f"| {test.condition} | {test.scorer} | {test.first} - {test.second} | "
+            f"| {test.condition} | {test.first} - {test.second} | "
             f"{unit * test.comparison.difference:+.1f} ({unit * interval.low:+.1f} to {unit * interval.high:+.1f}) | {p_value} | {lost} |"
         )
-    parts = ["### Paired tests", "\n".join(lines)]
+    parts = [
+        f"### Paired tests ({tests[0].scorer})",
+        "\n".join(lines),
+        "The tests of other scorers, and of each amount of a condition, stand in results.json; p is corrected for all of them.",
+    ]
     for test in tests:
         if test.lost is not None and test.lost.items and len(test.lost.by_group) > 2:
             shares = [
@@ -135,7 +145,7 @@ def _tests(tests: Sequence[PairedTest], is_share: dict[str, bool]) -> list[str]:
                 if group != ALL
             ]
             parts.append(
-                f"{test.first} misses what {test.second} gets ({test.condition}, {test.scorer}), by group: {', '.join(shares)}."
+                f"{test.first} misses what {test.second} gets ({test.condition}), by group: {', '.join(shares)}."
             )
     return parts
 

@@ -112,6 +112,15 @@ class Results:
         return cls(**content)
 
 
+def earlier_commits(folder: Path) -> dict[str, str]:
+    """At which commit each benchmark from the Hub was read by the evaluation that lies in `folder`; empty where there is none of this version."""
+    try:
+        found = Results.load(folder).benchmarks
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {name: origin["commit"] for name, origin in found.items() if origin.get("commit")}
+
+
 def _test_from(content: dict[str, Any]) -> PairedTest:
     comparison = content["comparison"]
     lost = content["lost"]

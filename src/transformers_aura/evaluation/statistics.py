@@ -4,7 +4,8 @@ An item scores a vector of statistics whose sums give the figure: `(right, 1)` f
 of n-grams for BLEU. Resampling items means summing other rows of one table, whatever the figure is.
 
 Items of one source (the same question in eleven accents, the same recording at seven noise levels) are not independent of each other,
-so sources are drawn, with all of their items.
+so sources are drawn, with all of their items. Where a system was trained several times, its trainings are drawn too: the figure is the mean over
+them, and the interval is of the way to train, not of one outcome.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def interval_of(
     """The percentile bootstrap interval of a figure, or Wilson's of a share of independent marks that are 0 or 1.
 
     Args:
-        statistics: `(num_items, num_statistics)`, see above.
+        statistics: `(num_items, num_statistics)`, see above; `(num_trainings, num_items, num_statistics)` of several trainings.
         value: makes the figure of their sums.
         sources: of each item; items of one source are drawn together.
         resamples: how many samples are drawn.
@@ -84,16 +85,18 @@ def interval_of(
         ValueError: there are no items, or not one source an item.
     """
     sums, kind = _sums_by_source(statistics, sources)
-    if len(sums) == len(statistics) and _is_share(statistics):
-        return wilson_interval(float(statistics[:, 0].sum()), len(statistics))
+    num_trainings, num_sources = sums.shape[:2]
+    if num_trainings == 1 and num_sources == len(sources) and _is_share(statistics):
+        return wilson_interval(float(statistics[..., 0].sum()), num_sources)
     if _is_share(statistics) and _all_equal(sums):
         # Resampling equal sources tells nothing: all right, or all wrong, is as sure as so many independent items would be.
-        share = float(statistics[:, 0].mean())
-        found = wilson_interval(share * len(sums), len(sums))
-        return Interval(found.low, found.high, f"Wilson over {len(sums)} {kind}")
+        share = float(statistics[..., 0].mean())
+        found = wilson_interval(share * num_sources, num_sources)
+        return Interval(found.low, found.high, f"Wilson over {num_sources} {kind}")
     drawn = value(_draw(sums, resamples, seed))
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(low), float(high), f"bootstrap over {len(sums)} {kind}")
+    trainings = "" if num_trainings == 1 else f"{num_trainings} trainings and "
+    return Interval(float(low), float(high), f"bootstrap over {trainings}{num_sources} {kind}")
 
 
 def compare(
@@ -106,38 +109,43 @@ def compare(
 ) -> Comparison:
     """A paired test between two systems on the same items.
 
-    The interval is the paired bootstrap's: both systems get the same draws (Newcombe's where every source differs alike). The p-value is that of approximate randomisation (Noreen
-    1989): in each of `resamples` trials each source's scores change sides or do not, and the trials whose difference is at least
-    the observed one are counted, the observed one with them.
+    The interval is the paired bootstrap's: both systems get the same draws of sources (Newcombe's where every source differs alike), and draws of
+    their trainings of their own. The p-value is that of approximate randomisation (Noreen 1989): in each of `resamples` trials each source's
+    scores, means over the trainings, change sides or do not, and the trials whose difference is at least the observed one are counted, the
+    observed one with them. So it is about these trainings.
 
     Args:
-        first, second: `(num_items, num_statistics)` of either system, the same items in the same order.
+        first, second: of either system as for [`interval_of`], the same items in the same order.
         value, sources, resamples, seed: as for [`interval_of`].
 
     Raises:
         ValueError: the two were not asked the same number of items, or there are none.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"A paired test needs the same items of both systems, got {len(first)} and {len(second)}.")
+    if first.shape[-2:] != second.shape[-2:]:
+        raise ValueError(
+            f"A paired test needs the same items of both systems, got {first.shape[-2]} and {second.shape[-2]}."
+        )
     sums_first, kind = _sums_by_source(first, sources)
     sums_second, _ = _sums_by_source(second, sources)
-    observed = float(value(sums_first.sum(axis=0)) - value(sums_second.sum(axis=0)))
-    differences = value(_draw(sums_first, resamples, seed)) - value(_draw(sums_second, resamples, seed))
-    if _is_share(first) and _is_share(second) and len(np.unique(sums_first - sums_second, axis=0)) == 1:
-        interval = _difference_of_wilson(
-            first, second, len(sums_first), kind
-        )  # resampling equal differences tells nothing
+    mean_first, mean_second = sums_first.mean(axis=0), sums_second.mean(axis=0)
+    num_sources = len(mean_first)
+    observed = float(value(mean_first.sum(axis=0)) - value(mean_second.sum(axis=0)))
+    is_single = len(sums_first) == len(sums_second) == 1
+    if is_single and _is_share(first) and _is_share(second) and len(np.unique(mean_first - mean_second, axis=0)) == 1:
+        # resampling equal differences tells nothing
+        interval = _difference_of_wilson(first, second, num_sources, kind)
     else:
+        differences = value(_draw(sums_first, resamples, seed)) - value(_draw(sums_second, resamples, seed, stream=1))
         low, high = np.percentile(differences, [2.5, 97.5])
-        interval = Interval(float(low), float(high), f"paired bootstrap over {len(sums_first)} {kind}")
-    if np.array_equal(sums_first, sums_second):
-        return Comparison(observed, interval, None, len(first))
-    swaps = np.random.default_rng(seed).integers(2, size=(resamples, len(sums_first)))
-    change = sums_second - sums_first
-    moved = swaps @ change
-    trials = value(sums_first.sum(axis=0) + moved) - value(sums_second.sum(axis=0) - moved)
+        interval = Interval(float(low), float(high), f"paired bootstrap over {num_sources} {kind}")
+    num_items = first.shape[-2]
+    if np.array_equal(mean_first, mean_second):
+        return Comparison(observed, interval, None, num_items)
+    swaps = np.random.default_rng(seed).integers(2, size=(resamples, num_sources))
+    moved = swaps @ (mean_second - mean_first)
+    trials = value(mean_first.sum(axis=0) + moved) - value(mean_second.sum(axis=0) - moved)
     as_far = int((np.abs(trials) >= abs(observed) - 1e-12).sum())
-    return Comparison(observed, interval, (as_far + 1) / (resamples + 1), len(first))
+    return Comparison(observed, interval, (as_far + 1) / (resamples + 1), num_items)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -152,26 +160,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _sums_by_source(statistics: np.ndarray, sources: Sequence[Hashable]) -> tuple[np.ndarray, str]:
-    if not len(statistics) or len(statistics) != len(sources):
-        raise ValueError(
-            f"One source for each item, at least one: got {len(statistics)} items, {len(sources)} sources."
-        )
+    """`(num_trainings, num_sources, num_statistics)`, and what its sources are called."""
+    by_training = statistics[None] if statistics.ndim == 2 else statistics
+    num_items = by_training.shape[1]
+    if not num_items or num_items != len(sources):
+        raise ValueError(f"One source for each item, at least one: got {num_items} items, {len(sources)} sources.")
     numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
-    sums = np.zeros((len(numbers), statistics.shape[1]))
-    np.add.at(sums, [numbers[source] for source in sources], statistics)
-    return sums, "items" if len(sums) == len(statistics) else "sources"
+    sums = np.zeros((len(by_training), len(numbers), by_training.shape[2]))
+    rows = [numbers[source] for source in sources]
+    for total, of_one in zip(sums, by_training, strict=True):
+        np.add.at(total, rows, of_one)
+    return sums, "items" if len(numbers) == num_items else "sources"
 
 
 def _is_share(statistics: np.ndarray) -> bool:
     """Whether each item is right or wrong."""
     return bool(
-        statistics.shape[1] == 2 and (statistics[:, 1] == 1).all() and np.isin(statistics[:, 0], (0.0, 1.0)).all()
+        statistics.shape[-1] == 2 and (statistics[..., 1] == 1).all() and np.isin(statistics[..., 0], (0.0, 1.0)).all()
     )
 
 
 def _difference_of_wilson(first: np.ndarray, second: np.ndarray, num_sources: int, kind: str) -> Interval:
     """Of the difference of two shares, from their Wilson intervals by squaring and adding (Newcombe 1998, as if they were independent)."""
-    shares = [float(statistics[:, 0].mean()) for statistics in (first, second)]
+    shares = [float(statistics[..., 0].mean()) for statistics in (first, second)]
     of_first, of_second = (wilson_interval(share * num_sources, num_sources) for share in shares)
     difference = shares[0] - shares[1]
     below = math.hypot(shares[0] - of_first.low, of_second.high - shares[1])
@@ -180,11 +191,21 @@ def _difference_of_wilson(first: np.ndarray, second: np.ndarray, num_sources: in
 
 
 def _all_equal(sums: np.ndarray) -> bool:
-    shares = sums[:, 0] / sums[:, 1]
-    return bool((shares == shares[0]).all())
+    shares = sums[..., 0] / sums[..., 1]
+    return bool((shares == shares.flat[0]).all())
 
 
-def _draw(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """`(resamples, num_statistics)`: sums of as many sources as there are, drawn with replacement."""
-    drawn = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
-    return drawn @ sums
+def _draw(sums: np.ndarray, resamples: int, seed: int, stream: int = 0) -> np.ndarray:
+    """`(resamples, num_statistics)`: sums over as many sources as there are, drawn with replacement by `seed`, and means over trainings.
+
+    Of `n` trainings `n - 1` are drawn, by `seed` and `stream`: drawing `n` would understate the variance of few by `(n - 1) / n`
+    (Rao and Wu 1988).
+    """
+    num_trainings, num_sources, _ = sums.shape
+    sources = np.random.default_rng(seed).multinomial(num_sources, np.full(num_sources, 1 / num_sources), resamples)
+    if num_trainings == 1:
+        return np.asarray(sources @ sums[0])
+    weights = np.full(num_trainings, 1 / num_trainings)
+    drawn = num_trainings - 1
+    trainings = np.random.default_rng([seed, stream]).multinomial(drawn, weights, resamples) / drawn
+    return np.einsum("rt,trk->rk", trainings, sources @ sums)

@@ -17,6 +17,7 @@ from .results import PairedTest, Results
 from .scorers import Scorer
 from .scorers.registry import scorer as scorer_by_name
 from .statistics import holm
+from .trainings import trainings_together, without_single_trainings
 
 
 SCORES_FILE = "scores.jsonl"
@@ -24,7 +25,8 @@ SCORES_FILE = "scores.jsonl"
 
 def summarize(results: Results, runs: Sequence[ScoredRun], folder: Path, seed: int = 0) -> None:
     """Makes all figures and tests of `runs`, puts them into `results` in the place of earlier ones, and writes everything into `folder`."""
-    all_runs = [*runs, *pooled(runs)]
+    with_trainings = [*runs, *trainings_together(runs)]
+    all_runs = [*with_trainings, *pooled(with_trainings)]
     results.figures = [figure for run in all_runs for figure in run.figures(seed)]
     results.tests = paired_tests(all_runs, seed)
     results.calibrations = [found for run in runs if (found := calibration_of(run, seed)) is not None]
@@ -52,9 +54,13 @@ def pooled(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
 
 
 def paired_tests(runs: Sequence[ScoredRun], seed: int = 0) -> list[PairedTest]:
-    """Every system against every other wherever both were asked and scored alike; p-values corrected for the number of tests (Holm)."""
+    """Every system against every other wherever both were asked and scored alike; p-values corrected for the number of tests (Holm).
+
+    A system whose trainings stand together is tested as that, its trainings alone are not.
+    """
     alike: dict[tuple[str, str, str], list[ScoredRun]] = {}
-    for run in runs:
+    shown = without_single_trainings([run.system for run in runs])
+    for run in (run for run in runs if run.system in shown):
         alike.setdefault((run.benchmark, run.condition, run.scorer.name), []).append(run)
     tests = [_test(first, second, seed) for of_one in alike.values() for first, second in combinations(of_one, 2)]
     tested = [index for index, test in enumerate(tests) if test.comparison.p_value is not None]
@@ -66,7 +72,8 @@ def paired_tests(runs: Sequence[ScoredRun], seed: int = 0) -> list[PairedTest]:
 
 def _test(first: ScoredRun, second: ScoredRun, seed: int) -> PairedTest:
     comparison = first.compare(second, seed)
-    lost = lost_items(second, first) if first.scorer.is_share else None
+    has_items = first.scorer.is_share and not (first.has_trainings or second.has_trainings)
+    lost = lost_items(second, first) if has_items else None
     return PairedTest(
         first.benchmark,
         first.condition,

@@ -55,6 +55,15 @@ def test_the_encoder_hears_what_whisper_would(whisper, base):
     assert agreement.mean() > 0.98
 
 
+def test_it_begins_as_loud_as_the_words_of_the_llm(whisper, base):
+    model, processor = new_bridge(base, whisper)
+    heard = processor.feature_extractor(tone(1.0), sampling_rate=16000, return_tensors="pt")
+    embeddings, _ = model.model.embed_audio(heard["input_features"], heard["input_features_mask"])
+    words = model.get_input_embeddings().weight
+    loudness = [tensor.float().square().mean().sqrt().item() for tensor in (embeddings, words)]
+    assert loudness[0] == pytest.approx(loudness[1], rel=0.1)
+
+
 def test_only_the_adapter_learns_and_is_saved(tmp_path, base, whisper):
     trainer = trainer_of(
         tmp_path / "run", base, whisper, max_steps=40, learning_rate=1e-2, audio_embedding_learning_rate=1e-2

@@ -184,6 +184,7 @@ def _build_in(model: AuraForSpeechQA, encoder: WhisperEncoder) -> None:
         config.audio_config.frames_per_token,
         config.audio_config.rms_norm_eps,
     )
+    embedding.norm.load_state_dict(model.model.embed_audio.norm.state_dict())  # as loud as the LLM's own embeddings
     model.requires_grad_(False)  # the LLM; LoRA, which would see to that, there is none
     reference = model.model.embed_audio.proj.weight
     model.model.embed_audio = embedding.to(reference.device, reference.dtype)

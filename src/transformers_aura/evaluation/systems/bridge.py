@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...hub import TrainingSummary
 from .identity import model_identity
 from .student import AuraSystem
 
@@ -22,7 +23,8 @@ class BridgeSystem(AuraSystem):
         from ..baselines.bridge import BRIDGE_FILE
 
         whisper = json.loads((Path(self.model) / BRIDGE_FILE).read_text("utf-8"))["whisper"]
-        return {**super().identity, "kind": "bridge", "whisper": model_identity(whisper)}
+        steps = TrainingSummary.load(self.model).num_steps
+        return {**super().identity, "kind": "bridge", "whisper": model_identity(whisper), "steps": steps}
 
     @cached_property
     def student(self) -> Any:

@@ -1,0 +1,1 @@
+"""Baselines that keep their encoder, trained on what the packaged student is taught with."""
