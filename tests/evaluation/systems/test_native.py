@@ -8,7 +8,8 @@ from transformers import (
     set_seed,
 )
 
-from tests.support.tiny import tiny_tokenizer, tone
+from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_tokenizer, tone
+from tests.support.tiny_voxtral import save_tiny_voxtral
 from transformers_aura.evaluation.systems import NativeAudioSystem, Request
 
 
@@ -71,3 +72,27 @@ def test_a_written_question_is_read(qwen2_audio):
     asked = system.answer([Request(tone(0.5), "answer", "Who is it?")])
     assert system.name == "native"
     assert asked != system.answer([Request(tone(0.5), "answer")])
+
+
+def test_a_template_of_strings_gets_the_audio_within_the_text(qwen2_audio):
+    """As Granite Speech's chat template, which knows no parts."""
+    parts = NativeAudioSystem(str(qwen2_audio), dtype="float32")
+    strings = NativeAudioSystem(str(qwen2_audio), dtype="float32")
+    strings.processor.chat_template = STRING_CHAT_TEMPLATE
+    assert parts._takes_parts
+    assert not strings._takes_parts
+    requests = [Request(tone(0.5), "answer", "Who?"), Request(tone(0.9, 300), "answer", "Who?")]
+    inputs = strings._inputs([[{"role": "user", "content": [{"type": "audio", "audio": tone(0.5)}]}]])
+    audio_token = strings.processor.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    assert (inputs["input_ids"] == audio_token).sum() > 1, "as many tokens as the clip is long"
+    together = strings.answer(requests)
+    assert [answer.text for answer in together] == [strings.answer([request])[0].text for request in requests]
+
+
+def test_voxtral_hears_files(tmp_path):
+    pytest.importorskip("mistral_common")
+    system = NativeAudioSystem(str(save_tiny_voxtral(tmp_path / "voxtral")), dtype="float32")
+    requests = [Request(tone(0.5), "answer"), Request(tone(0.9, 300), "answer")]
+    together = system.answer(requests)
+    assert [answer.text for answer in together] == [system.answer([request])[0].text for request in requests]
+    assert system.answer([Request(tone(0.5), "answer", "Who?")]) != together[:1]

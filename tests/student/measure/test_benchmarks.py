@@ -18,6 +18,7 @@ from student.measure.benchmarks import (
     varied_conditions,
 )
 from student.noise import TRAINING_SECONDS
+from student.recordings import order_transcripts
 from student.reserved import is_validation_clip
 from student.texts.orders import ORDER_QUESTION
 from tests.support.tiny import tone
@@ -43,6 +44,10 @@ def test_no_validation_clip_is_trained_on():
     names = VALIDATION_CLIPS.read_text().split()
     assert len(names) == len(set(names)) == 50
     assert all(map(is_validation_clip, names))
+
+
+def test_what_is_said_in_the_validation_recordings_can_be_read():
+    assert set(VALIDATION_CLIPS.read_text().split()) <= order_transcripts().keys()
 
 
 def test_orders_are_the_validation_recordings(barista):

@@ -25,7 +25,7 @@ def test_what_is_missing_is_said(tmp_path, capsys, monkeypatch):
     assert "python tools/real_models.py --only smollm2-135m-instruct" in capsys.readouterr().err
 
 
-def test_orders_clean_and_in_noise_and_a_killed_run_goes_on(tmp_path, monkeypatch):
+def test_orders_clean_and_in_noise_and_a_killed_run_goes_on(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "barista"
     folder.mkdir()
     for name in ("a", "b"):
@@ -61,7 +61,8 @@ def test_orders_clean_and_in_noise_and_a_killed_run_goes_on(tmp_path, monkeypatc
     monkeypatch.setattr(
         AuraSystem, "answer", lambda self, requests: asked.append(len(requests)) or answer(self, requests)
     )
-    results = run("--systems", "aura")
+    results = run("--systems", "aura", "bridge", "--baselines", str(tmp_path))
+    assert f"No bridge: {tmp_path / 'baseline-bridge'} is absent" in capsys.readouterr().out
     assert asked == [1, 1, 1], "the other recording, under three conditions"
     assert next(results.select(system="aura", scorer="slots", condition="noise:all")).num_items == 4
     assert (tmp_path / "out" / "results.md").is_file()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import soundfile
+from jinja2 import TemplateError
+
 from ...distillation.augmentation import SAMPLING_RATE
-from ...processing.conversation import build_conversation
+from ...processing.conversation import Conversation, build_conversation
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity
@@ -17,7 +23,9 @@ from .interface import ALL_TASKS, MAX_NEW_TOKENS, Answer, Request, shared
 
 @dataclass
 class NativeAudioSystem:
-    """An audio LLM through `AutoProcessor.apply_chat_template` and `generate`.
+    """An audio LLM through `AutoProcessor` and `generate`.
+
+    Most processors take chats of parts. Granite Speech's takes the audio token within a text, Mistral's (Voxtral) takes files.
 
     Args:
         model: Hub id or folder.
@@ -64,14 +72,75 @@ class NativeAudioSystem:
         """See [`System`]."""
         task, question = shared(requests)
         chats = [build_conversation(request.waveform, question, request.context) for request in requests]
-        inputs = self.processor.apply_chat_template(
+        inputs = self._inputs(chats).to(self.device, self.audio_language_model.dtype)
+        tokens, confidences = generate_greedily(self.audio_language_model, inputs, MAX_NEW_TOKENS[task])
+        answers = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [Answer(answer.strip(), confidence) for answer, confidence in zip(answers, confidences, strict=True)]
+
+    def _inputs(self, chats: list[Conversation]) -> Any:
+        """What the model takes, by the way that its processor knows."""
+        settings = {"padding": True, "sampling_rate": SAMPLING_RATE}
+        if not self._takes_parts:
+            written = [_as_strings(chat, self.processor.audio_token) for chat in chats]
+            texts = self.processor.apply_chat_template(written, add_generation_prompt=True, tokenize=False)
+            waveforms = [part["audio"] for chat in chats for part in _parts(chat) if part["type"] == "audio"]
+            return self.processor(text=texts, audio=waveforms, return_tensors="pt", **settings)
+        if type(self.processor.tokenizer).__name__ == "MistralCommonBackend":
+            chats = [_as_files(chat) for chat in chats]
+        return self.processor.apply_chat_template(
             chats,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            processor_kwargs={"padding": True, "sampling_rate": SAMPLING_RATE},
-        ).to(self.device, self.audio_language_model.dtype)
-        tokens, confidences = generate_greedily(self.audio_language_model, inputs, MAX_NEW_TOKENS[task])
-        answers = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return [Answer(answer.strip(), confidence) for answer, confidence in zip(answers, confidences, strict=True)]
+            processor_kwargs=settings,
+        )
+
+    @cached_property
+    def _takes_parts(self) -> bool:
+        """Whether the chat template knows messages of parts; that of Granite Speech knows strings that hold the audio token."""
+        if getattr(self.processor, "chat_template", None) is None:
+            return True  # Mistral's, which is no template
+        probe = build_conversation(np.zeros(SAMPLING_RATE, np.float32), "Who?")
+        try:
+            (text,) = self.processor.apply_chat_template([probe], tokenize=False)
+        except (TypeError, TemplateError):
+            return False
+        return self.processor.audio_token in text
+
+
+def _parts(chat: Conversation) -> list[dict[str, Any]]:
+    return [part for message in chat for part in message["content"]]
+
+
+def _as_strings(chat: Conversation, audio_token: str) -> Conversation:
+    """Messages whose content is one string, the audio token in the place of the audio."""
+    return [
+        {
+            **message,
+            "content": "\n".join(
+                audio_token if part["type"] == "audio" else part["text"] for part in message["content"]
+            ),
+        }
+        for message in chat
+    ]
+
+
+def _as_files(chat: Conversation) -> Conversation:
+    """The same chat with WAV files, base64, in the place of samples: what Mistral's tokenizers read."""
+    return [
+        {
+            **message,
+            "content": [
+                {"type": "audio", "base64": _wav(part["audio"])} if part["type"] == "audio" else part
+                for part in message["content"]
+            ],
+        }
+        for message in chat
+    ]
+
+
+def _wav(waveform: np.ndarray) -> str:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, SAMPLING_RATE, format="WAV", subtype="FLOAT")
+    return base64.b64encode(file.getvalue()).decode()
