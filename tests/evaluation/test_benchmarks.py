@@ -1,10 +1,17 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.tiny import tone
 from transformers_aura.evaluation.benchmarks import BENCHMARKS, BenchmarkError, load_benchmark
+from transformers_aura.evaluation.conditions import Condition
+from transformers_aura.evaluation.evaluation import Evaluation
+from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.scorers.registry import scorer as scorer_by_name
+from transformers_aura.evaluation.systems import Answer, Request
+from transformers_aura.evaluation.systems.interface import ALL_TASKS
 from transformers_aura.processing.audio_loading import load_audio
 
 
@@ -163,3 +170,42 @@ def test_a_public_set_is_streamed_at_the_commit_that_the_results_name(tmp_path, 
     assert loaded.origin["commit"] == "commit-of-main"
     assert [item.name for item in loaded.items] == ["0/aus", "1/aus"], "two rows were read, no more"
     assert len(load_audio(loaded.items[0].audio)) == 4800, "still encoded: load_audio decodes it"
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+LIKE = {"heysquad-context": "heysquad", "librispeech-other": "librispeech", "barista": "../speech"}
+
+
+def rows_of(name: str) -> Path:
+    schema = "voicebench" if name.startswith("voicebench-") else LIKE.get(name, name)
+    return FIXTURES / "benchmarks" / schema
+
+
+class Knows:
+    """Tells recordings apart by their length, and has the right answer to all of them, or to every other one."""
+
+    needs_text = False
+    tasks = ALL_TASKS
+
+    def __init__(self, items: list[Item], every: int = 1) -> None:
+        self.name = f"every-{every}"
+        self.identity = {"kind": self.name}
+        answers = {len(load_audio(item.audio)): item.accepted[0] for item in items}
+        self.known = dict(list(answers.items())[::every])
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        return [Answer(self.known.get(len(request.waveform), "")) for request in requests]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_from_rows_to_figures(name, tmp_path):
+    """Offline: real recordings in the columns of the public sets."""
+    loaded = load_benchmark(f"{name}={rows_of(name)}", limit=3)
+    results = Evaluation([Knows(loaded.items), Knows(loaded.items, every=2)], [loaded], [Condition()], tmp_path).run()
+    assert not results.failures
+    for scorer in map(scorer_by_name, loaded.benchmark.scorers):
+        of_all, of_some = (figure.value for figure in results.select(scorer=scorer.name))
+        best = (1.0 if scorer.is_share else 100.0) if scorer.higher_is_better else 0.0
+        assert of_all == pytest.approx(best)
+        assert (of_some < of_all) == scorer.higher_is_better
+        assert of_some != of_all
