@@ -25,7 +25,7 @@ def write_report(
         is_share: of each scorer by name, whether its figure is shown as per cent.
         plots: `(benchmark, file in folder)` of each picture.
     """
-    parts = ["# Results", _summary(results)]
+    parts = ["# Results", _summary(results), _overview(results, is_share)]
     for benchmark in unique(figure.benchmark for figure in results.figures):
         parts += _benchmark(results, benchmark, is_share)
         parts += [f"![{file.removesuffix('.png')}]({file})" for name, file in plots if name == benchmark]
@@ -47,6 +47,29 @@ def _summary(results: Results) -> str:
     )
 
 
+def _overview(results: Results, is_share: dict[str, bool]) -> str:
+    """The headline figure of every system, a row a benchmark and condition; empty where a benchmark's own table says it all."""
+    headlines: dict[str, str] = {}
+    for figure in results.figures:
+        headlines.setdefault(figure.benchmark, figure.scorer)
+    overall = [f for f in results.figures if f.group == ALL and f.scorer == headlines[f.benchmark]]
+    rows = [
+        (benchmark, condition)
+        for benchmark in headlines
+        for condition in unique(figure.condition for figure in overall if figure.benchmark == benchmark)
+    ]
+    if len(rows) < 2:
+        return ""
+    systems = unique(figure.system for figure in overall)
+    cells = {(figure.benchmark, figure.condition, figure.system): figure for figure in overall}
+    lines = [f"| benchmark | condition | {' | '.join(systems)} |", f"|---|---|{'---|' * len(systems)}"]
+    for benchmark, condition in rows:
+        found = [cells.get((benchmark, condition, system)) for system in systems]
+        shown = " | ".join("" if figure is None else _cell(figure, is_share[figure.scorer]) for figure in found)
+        lines.append(f"| {benchmark} ({headlines[benchmark]}) | {condition} | {shown} |")
+    return "\n".join(lines)
+
+
 def _benchmark(results: Results, benchmark: str, is_share: dict[str, bool]) -> list[str]:
     figures = [figure for figure in results.figures if figure.benchmark == benchmark]
     overall = [figure for figure in figures if figure.group == ALL]
@@ -57,10 +80,6 @@ def _benchmark(results: Results, benchmark: str, is_share: dict[str, bool]) -> l
     first = conditions[0]
     parts.append(f"Condition `{first}`:")
     parts.append(_table(_of(overall, condition=first), "scorer", scorers, is_share, with_counts=True))
-    for kind in unique(condition.partition(":")[0] for condition in conditions[1:]):
-        of_kind = [condition for condition in conditions[1:] if condition.partition(":")[0] == kind]
-        of_both = [figure for figure in _of(overall, scorer=scorers[0]) if figure.condition in (first, *of_kind)]
-        parts += [f"### {kind.capitalize()} ({scorers[0]})", _table(of_both, "condition", [first, *of_kind], is_share)]
     grouped = _of(figures, condition=first, scorer=scorers[0])
     for key in unique(figure.group.partition("=")[0] for figure in grouped if figure.group != ALL):
         of_key = [figure for figure in grouped if figure.group.startswith(f"{key}=")]
