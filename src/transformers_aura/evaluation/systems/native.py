@@ -99,14 +99,15 @@ class NativeAudioSystem:
     @cached_property
     def _takes_parts(self) -> bool:
         """Whether the chat template knows messages of parts; that of Granite Speech knows strings that hold the audio token."""
-        if getattr(self.processor, "chat_template", None) is None:
+        audio_token = getattr(self.processor, "audio_token", None)
+        if audio_token is None or getattr(self.processor, "chat_template", None) is None:
             return True  # Mistral's, which is no template
         probe = build_conversation(np.zeros(SAMPLING_RATE, np.float32), "Who?")
         try:
             (text,) = self.processor.apply_chat_template([probe], tokenize=False)
         except (TypeError, TemplateError):
             return False
-        return self.processor.audio_token in text
+        return audio_token in text
 
 
 def _parts(chat: Conversation) -> list[dict[str, Any]]:
