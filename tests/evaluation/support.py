@@ -24,10 +24,7 @@ class KnownSystem:
         self.answers = answers
         self.needs_text = needs_text
         self.tasks = frozenset(tasks)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"kind": "known", "answers": [list(pair) for pair in sorted(self.answers.items())]}
+        self.identity: dict[str, Any] = {"kind": "known", "answers": [list(pair) for pair in sorted(answers.items())]}
 
     def answer(self, requests: Any) -> list[Answer]:
         return [Answer(self.answers.get(len(request.waveform), ""), self.confidence) for request in requests]

@@ -32,3 +32,13 @@ def test_pictures_are_drawn_and_shown(folder):
     for name in ("quiz-gain.png", "quiz-by-accent.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
         assert f"({name})" in report
+
+
+def test_folders_of_the_machine_stay_out_of_the_report(tmp_path):
+    student = right_on(range(3), "student")
+    student.identity = {"base": "/home/me/models/base", "fingerprint": "a" * 400, "weights": "b" * 64}
+    evaluate(tmp_path, [student])
+    report = (tmp_path / "results.md").read_text()
+    assert '{"base": "base", "fingerprint": "aaaaaaaaaaaaaaaa...", "weights": "' + "b" * 64 in report
+    assert "/home/me" not in report
+    assert "/home/me" in (tmp_path / "results.json").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .figures import ALL, Figure
 from .results import PairedTest, Results, unique
@@ -12,6 +13,8 @@ from .results import PairedTest, Results, unique
 
 REPORT_FILE = "results.md"
 MAX_FAILURES = 20
+LONGEST_SHOWN = 64
+"""Characters: a sha256 is shown whole."""
 
 
 def write_report(
@@ -228,9 +231,22 @@ def _what_was_run(results: Results) -> list[str]:
     parts = ["## What was run", "\n".join(f"- {name}: {value}" for name, value in results.facts.items())]
     for title in ("systems", "benchmarks", "conditions", "scorers"):
         found = getattr(results, title)
-        lines = [f"- {name}: `{json.dumps(identity, ensure_ascii=False)}`" for name, identity in found.items()]
+        lines = [
+            f"- {name}: `{json.dumps(_to_read(identity), ensure_ascii=False)}`" for name, identity in found.items()
+        ]
         parts += [f"{title.capitalize()}:", "\n".join(lines)]
     return parts
+
+
+def _to_read(value: Any) -> Any:
+    """An identity without folders of this machine and without the body of long fingerprints; results.json has all of it."""
+    if isinstance(value, dict):
+        return {key: _to_read(part) for key, part in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN and " " not in value:
+        return f"{value[:16]}..."
+    return value
 
 
 def _count(number: int, what: str) -> str:
