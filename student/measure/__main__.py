@@ -3,8 +3,8 @@
     python -m student.measure hub_cards/aura-smollm2-135m
 
 The systems are the student; `cascade`: Whisper tiny.en, then the same LLM; `parser`: Whisper tiny.en, then the strict grammar of orders; `gold`: the
-same LLM reading the true text; `bridge` and `diva`, where `python -m student.baselines` has trained them. Every generation is kept in `--out`, and a run that was killed goes on. `results.json` and `results.md` hold figures,
-intervals, tests and what they depend on.
+same LLM reading the true text; `bridge` and `diva`, where `python -m student.baselines` has trained them. Every generation is kept in `--out`, and a
+run that was killed goes on. `results.json` and `results.md` hold figures, intervals, tests and what they depend on.
 """
 
 import argparse

@@ -29,7 +29,7 @@ def test_a_row_a_system_a_column_a_scorer(folder):
 
 def test_pictures_are_drawn_and_shown(folder):
     report = (folder / "results.md").read_text()
-    for name in ("quiz-gain.png", "quiz-by-accent.png"):
+    for name in ("quiz-gain.png", "quiz-by-accent.png", "quiz-lost.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
         assert f"({name})" in report
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .calibration import Calibration
 from .figures import ALL, Figure
-from .results import Results, unique
+from .results import PairedTest, Results, unique
 from .trainings import without_single_trainings
 
 
@@ -57,6 +57,19 @@ def draw_plots(results: Results, folder: Path, is_share: dict[str, bool]) -> lis
                 name = f"{benchmark}-by-{key}.png"
                 _by_group(grouped, key, is_share[scorer], folder / name)
                 drawn.append((benchmark, name))
+        headline = (benchmark, first, scorer, figures[0].system)  # what the first system loses to the others
+        lost = [
+            test
+            for test in results.tests
+            if (test.benchmark, test.condition, test.scorer, test.first) == headline
+            and test.lost is not None
+            and test.lost.items
+            and len(test.lost.by_group) > MIN_POINTS
+        ]
+        if lost:
+            name = f"{benchmark}-lost.png"
+            _lost(lost, folder / name)
+            drawn.append((benchmark, name))
     return drawn
 
 
@@ -111,6 +124,25 @@ def _by_group(figures: Sequence[Figure], key: str, is_share: bool, path: Path) -
     axes.set_xticks(range(len(groups)), [group.partition("=")[2] for group in groups])
     axes.set_xlabel(key)
     _finish(chart, axes, figures, is_share, path)
+
+
+def _lost(tests: Sequence[PairedTest], path: Path) -> None:
+    """What one system misses of what another gets, a share of each group."""
+    chart, axes = _axes()
+    of_tests = [test.lost.by_group if test.lost else {} for test in tests]
+    groups = [group for group in unique(group for shares in of_tests for group in shares) if group != ALL]
+    width = 0.8 / len(tests)
+    for number, (test, shares) in enumerate(zip(tests, of_tests, strict=True)):
+        places = [place for place, group in enumerate(groups) if group in shares]
+        values = [100 * shares[groups[place]][0] / shares[groups[place]][1] for place in places]
+        shifted = [place - 0.4 + (number + 0.5) * width for place in places]
+        axes.bar(shifted, values, width * 0.9, color=f"C{number}", label=f"{test.first} misses, {test.second} gets")
+    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
+    axes.set_ylabel("lost (%)")
+    axes.set_title(f"{tests[0].benchmark}, {tests[0].condition} ({tests[0].scorer})", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    chart.savefig(path, dpi=120)
 
 
 def _calibration(calibrations: Sequence[Calibration], path: Path) -> None:
