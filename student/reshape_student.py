@@ -52,6 +52,8 @@ def reshape_student(
     weights = load_file(student / "model.safetensors")
     audio = config.audio_config
     if conv_blocks is not None:
+        if audio.conv_block_type != "causal":
+            raise HubError(f"{student} has kernel blocks, which are a teacher's layers; none can be added.")
         if conv_blocks < audio.conv_blocks:
             raise HubError(f"{student} has {audio.conv_blocks} convolutional blocks; {conv_blocks} would lose some.")
         weights |= _new_blocks(weights, range(audio.conv_blocks, conv_blocks), audio.conv_width, seed)

@@ -73,6 +73,23 @@ def test_waveforms_are_those_of_the_features(processor):
     assert "waveforms" not in AuraDataCollator(processor, return_waveforms=False)([SPOKEN])
 
 
+@pytest.mark.parametrize("peak", [0.2, 0.9, 1.0, 3.0])
+def test_a_random_gain_is_no_louder_than_full_scale(processor, peak):
+    array = SPOKEN["audio"]["array"]
+    clip = {**SPOKEN, "audio": {"array": array * np.float32(peak / np.abs(array).max()), "sampling_rate": 16000}}
+    collator = AuraDataCollator(processor, random_gain_db=30)
+    plain = AuraDataCollator(processor)([clip])["input_features"]
+    loud = plain >= plain.flatten().quantile(0.99)
+    shifts = [
+        float((collator([{**clip, AUGMENTATION_SEED_KEY: seed}])["input_features"] - plain)[loud].mean())
+        for seed in range(20)
+    ]
+    # A gain of `g` decibels moves log10 power / 4 by `2 * g / 20 / 4`.
+    gains_db = [shift * 40 for shift in shifts]
+    assert max(gains_db) <= min(30, -20 * np.log10(peak)) + 0.5, "louder than full scale"
+    assert min(gains_db) < -5, "softer, as before"
+
+
 def test_gold_prompt_holds_the_transcript_in_place_of_the_audio(processor):
     collator = AuraDataCollator(processor, return_gold_prompts=True)
     batch = collator([SPOKEN, TRANSCRIPTION, WITH_QUESTION])

@@ -4,7 +4,7 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from transformers_aura import AuraAudioConfig
-from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding
+from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
 
 
 def embedding(**settings):
@@ -19,10 +19,20 @@ def clips(*lengths, num_mel_bins=80):
     return features, mask
 
 
-@pytest.mark.parametrize(("patch_embedding", "conv_blocks"), [("conv", 0), ("conv", 2), ("linear", 0)])
+KERNEL_BLOCKS = {"conv_blocks": 2, "conv_block_type": "kernel", "tokens_per_block": 3}
+SHAPES = [
+    {"patch_embedding": "linear"},
+    {"conv_blocks": 0},
+    {"conv_blocks": 2},
+    KERNEL_BLOCKS,
+    {**KERNEL_BLOCKS, "tokens_per_block": None},
+]
+
+
+@pytest.mark.parametrize("settings", SHAPES)
 @pytest.mark.parametrize("frames_per_token", [4, 8, 16])
-def test_a_clip_is_embedded_alike_alone_and_in_a_batch(patch_embedding, conv_blocks, frames_per_token):
-    module = embedding(patch_embedding=patch_embedding, conv_blocks=conv_blocks, frames_per_token=frames_per_token)
+def test_a_clip_is_embedded_alike_alone_and_in_a_batch(settings, frames_per_token):
+    module = embedding(**settings, frames_per_token=frames_per_token)
     features, mask = clips(50, 7, 33)
     batch, token_mask = module(features, mask)
     for row, length in enumerate((50, 7, 33)):
@@ -31,9 +41,23 @@ def test_a_clip_is_embedded_alike_alone_and_in_a_batch(patch_embedding, conv_blo
         torch.testing.assert_close(batch[row][token_mask[row]], alone[0], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("patch_embedding", "conv_blocks"), [("conv", 0), ("conv", 2), ("linear", 0)])
-def test_no_audio_token_depends_on_a_later_frame(patch_embedding, conv_blocks):
-    module = embedding(patch_embedding=patch_embedding, conv_blocks=conv_blocks)
+def test_kernel_blocks_hear_ahead_to_the_end_of_a_block_of_audio_and_no_further():
+    module = embedding(**{**KERNEL_BLOCKS, "tokens_per_block": 2})
+    features, mask = clips(64)
+    changed = features.clone()
+    changed[:, 32:] += 1.0  # frames of tokens 4 to 7, of the third block of two tokens on
+    before, after = module(features, mask)[0], module(changed, mask)[0]
+    torch.testing.assert_close(before[:, :4], after[:, :4], atol=0, rtol=0)
+    changed = features.clone()
+    changed[:, 24:32] += 1.0  # frames of token 3, the end of the second block
+    after = module(changed, mask)[0]
+    torch.testing.assert_close(before[:, :2], after[:, :2], atol=0, rtol=0)
+    assert not torch.allclose(before[:, 2], after[:, 2])
+
+
+@pytest.mark.parametrize("settings", SHAPES[:3])
+def test_no_audio_token_depends_on_a_later_frame(settings):
+    module = embedding(**settings)
     features, mask = clips(64)
     changed = features.clone()
     changed[:, 40:] += 1.0  # frames of tokens 5, 6, 7
@@ -49,21 +73,59 @@ def test_conv_blocks_need_a_stem():
         embedding(conv_blocks=-1)
 
 
-def test_stem_starts_from_the_teachers():
-    encoder = WhisperEncoder(
-        WhisperConfig(d_model=24, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=80)
+def tiny_encoder(layers=1, heads=2):
+    torch.manual_seed(2)
+    config = WhisperConfig(
+        d_model=24, encoder_layers=layers, encoder_attention_heads=heads, encoder_ffn_dim=96, num_mel_bins=80
     )
+    return WhisperEncoder(config).eval()
+
+
+def test_stem_starts_from_the_teachers():
+    encoder = tiny_encoder()
     module = embedding()
-    module.init_from_teacher_stem(encoder.conv1, encoder.conv2)
+    module.init_from_teacher(encoder)
     features, _ = clips(64)
     # The student's stem is the teacher's, one frame late: it pads the first convolution on the left only.
     states = torch.nn.functional.gelu(module.conv1(torch.nn.functional.pad(features.transpose(1, 2), (2, 0))))
     teachers = torch.nn.functional.gelu(encoder.conv1(features.transpose(1, 2)))
     torch.testing.assert_close(states[:, :, 1:], teachers[:, :, :-1], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="num_mel_bins=80, conv_width=24"):
-        AuraAudioEmbedding(AuraAudioConfig(conv_width=16), 32).init_from_teacher_stem(encoder.conv1, encoder.conv2)
+        AuraAudioEmbedding(AuraAudioConfig(conv_width=16), 32).init_from_teacher(encoder)
     with pytest.raises(ValueError, match="conv"):
-        embedding(patch_embedding="linear").init_from_teacher_stem(encoder.conv1, encoder.conv2)
+        embedding(patch_embedding="linear").init_from_teacher(encoder)
+
+
+def test_a_kernel_block_is_the_teachers_layer_where_its_heads_attend_by_distance():
+    encoder = tiny_encoder()
+    layer = encoder.layers[0]
+    block = KernelConvBlock(24, steps_per_block=None).eval()
+    kernels = torch.rand(2, block.past_steps + 1 + block.future_steps)
+    block.init_from_teacher(layer, kernels)
+    states = torch.randn(1, 60, 24)
+    # The same layer with its attention weights given: each head's is a band matrix of its kernel.
+    distances = torch.arange(60) - torch.arange(60)[:, None] + block.past_steps
+    inside = (distances >= 0) & (distances < kernels.shape[1])
+    weights = kernels[:, distances.clamp(0, kernels.shape[1] - 1)] * inside
+    values = layer.self_attn.v_proj(layer.self_attn_layer_norm(states)).unflatten(-1, (2, 12)).transpose(1, 2)
+    attended = (weights @ values).transpose(1, 2).flatten(2)
+    expected = states + layer.self_attn.out_proj(attended)
+    expected = expected + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(expected))))
+    torch.testing.assert_close(block(states, torch.ones(1, 60, dtype=torch.bool)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_kernel_blocks_take_as_many_layers_and_kernels_as_the_teacher_has():
+    encoder = tiny_encoder(layers=2)
+    module = embedding(**KERNEL_BLOCKS)
+    with pytest.raises(ValueError, match="pass `attention_kernels`"):
+        module.init_from_teacher(encoder)
+    with pytest.raises(ValueError, match=r"kernels of shape \(2, 41\)"):
+        module.init_from_teacher(encoder, torch.zeros(2, 2, 7))
+    module.init_from_teacher(encoder, torch.rand(2, 2, 41))
+    assert torch.equal(module.blocks[1].value.weight, encoder.layers[1].self_attn.v_proj.weight)
+    assert torch.equal(module.blocks_norm.weight, encoder.layer_norm.weight)
+    with pytest.raises(ValueError, match="fewer than `conv_blocks=2`"):
+        module.init_from_teacher(tiny_encoder(layers=1), torch.rand(1, 2, 41))
 
 
 def test_features_of_another_extractor_are_an_error():

@@ -67,9 +67,9 @@ class AuraDataCollator:
         return_gold_prompts: add, for rows with audio, transcript and answer, the same chat with the transcript in the place
             of the audio: what the base LLM reads for the answer KL. Rows whose key `answer_kl` is `False` have none.
         max_length: longest allowed row in tokens, answer included. Longer rows are an error, never cut.
-        random_gain_db: the student hears each clip louder or softer by up to this many decibels, drawn anew each time. Its
-            features are not normalised to the clip's loudness, so it has to learn every level. The teacher hears the clip
-            as it is.
+        random_gain_db: the student hears each clip louder or softer by up to this many decibels, but no louder than full
+            scale, drawn anew each time. Its features are not normalised to the clip's loudness, so it has to learn every
+            level. The teacher hears the clip as it is.
         context_texts: texts from which a context is drawn that stands before the audio, so that the student learns to hear
             wherever the audio starts.
         context_probability: share of the rows with audio that get a context.
@@ -196,8 +196,7 @@ class AuraDataCollator:
         if self.augmentation is not None:
             heard = self.augmentation(waveform, [other for other in others if other is not None], rng)
         if self.random_gain_db > 0:
-            gain_db = rng.uniform(-self.random_gain_db, self.random_gain_db)
-            heard = heard * np.float32(10 ** (gain_db / 20))
+            heard = _at_drawn_level(heard, self.random_gain_db, rng)
         context = self._draw_context(rng)
         audio = {"array": heard, "sampling_rate": self.processor.feature_extractor.sampling_rate}
         chat = build_conversation(audio=audio, question=question, context=context)
@@ -312,6 +311,14 @@ class AuraDataCollator:
                 "Text-only rows are skipped: where LoRA follows the audio (`lora_scope` 'rows' or 'audio') the student's "
                 "text path is the base LLM and such rows have no gradient. They teach only with `lora_scope='always'`."
             )
+
+
+def _at_drawn_level(waveform: np.ndarray, max_gain_db: float, rng: np.random.Generator) -> np.ndarray:
+    """The clip, louder or softer by up to `max_gain_db` decibels, but not louder than full scale: no recorder is."""
+    peak = float(np.abs(waveform).max(initial=0.0))
+    headroom_db = -20 * np.log10(peak) if peak > 0 else max_gain_db
+    gain_db = rng.uniform(-max_gain_db, np.clip(headroom_db, -max_gain_db, max_gain_db))
+    return waveform * np.float32(10 ** (gain_db / 20))
 
 
 def _shorten(text: str | None) -> str:

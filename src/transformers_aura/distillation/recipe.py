@@ -79,6 +79,7 @@ class ModelSection:
     patch_embedding: Literal["conv", "linear"] | None = None
     conv_width: int | None = None
     conv_blocks: int | None = None
+    conv_block_type: Literal["causal", "kernel"] | None = None
     tokens_per_block: int | Literal["clip"] | None = None
     chat_template: str | None = None
     init_from_teacher: bool = False

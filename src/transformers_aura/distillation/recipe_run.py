@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..modeling.audio_embedding import KernelConvBlock
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
+from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
 from .recipe import Recipe, RecipeError
 from .recipe_data import load_context_texts, load_rows
 from .teacher import AuraTeacher
 from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
+
+
+KERNEL_CLIPS = 64
+"""Training clips by which the teacher's mean attention is measured."""
 
 
 def build_trainer(
@@ -50,7 +60,7 @@ def build_trainer(
     if arguments.uses_distillation or (student is None and recipe.model.init_from_teacher):
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
         teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
-    model, processor = build_student(recipe, teacher) if student is None else student
+    model, processor = build_student(recipe, teacher, train_rows) if student is None else student
     trainer = AuraTrainer(
         model=model,
         teacher=teacher if arguments.uses_distillation else None,
@@ -67,8 +77,16 @@ def build_trainer(
     return trainer
 
 
-def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[AuraForSpeechQA, AuraProcessor]:
-    """A recipe's student before its first step, and its processor. The teacher is needed where the student starts from its stem."""
+def build_student(
+    recipe: Recipe, teacher: AuraTeacher | None = None, rows: Sequence[Mapping[str, Any]] = ()
+) -> tuple[AuraForSpeechQA, AuraProcessor]:
+    """A recipe's student before its first step, and its processor.
+
+    Args:
+        recipe ([`Recipe`]): what to train.
+        teacher (*optional*): needed where the patch embedding starts from it.
+        rows: of the training; the first of them show how the teacher attends, where kernel blocks start from that.
+    """
     section = recipe.model
     if section.student is not None:
         settings = {
@@ -80,7 +98,10 @@ def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[A
         return student, AuraProcessor.from_pretrained(section.student)
     student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
     if section.init_from_teacher and teacher is not None:
-        student.init_audio_embedding_from_teacher(teacher.encoder)
+        kernels = None
+        if student.config.audio_config.conv_blocks and student.config.audio_config.conv_block_type == "kernel":
+            kernels = _attention_kernels(teacher, rows)
+        student.init_audio_embedding_from_teacher(teacher.encoder, kernels)
     processor = AuraProcessor.from_language_model_pretrained(
         section.base_model,
         gguf_file=section.gguf_file,
@@ -90,3 +111,14 @@ def build_student(recipe: Recipe, teacher: AuraTeacher | None = None) -> tuple[A
         chat_template=section.chat_template,
     )
     return student, processor
+
+
+def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    clips = islice((row["audio"] for row in rows if row.get("audio") is not None), KERNEL_CLIPS)
+    waveforms = [load_audio(clip) for clip in clips]
+    if not waveforms:
+        raise RecipeError(
+            "'model.init_from_teacher': kernel blocks start from how the teacher attends to training clips; "
+            "'data.train' holds no row with audio."
+        )
+    return mean_attention_by_distance(teacher, waveforms, KernelConvBlock.past_steps, KernelConvBlock.future_steps)

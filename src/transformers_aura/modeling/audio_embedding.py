@@ -9,6 +9,10 @@ from ..processing.audio_tokens import num_audio_tokens
 from .configuration_aura import AuraAudioConfig
 
 
+_OFFSET_STATES = 200
+"""Position embeddings of the teacher that the offset is the mean of: of 4 s, as long as most utterances."""
+
+
 class CausalConvBlock(nn.Module):
     """A residual depthwise-separable convolution in ConvNeXt's layout (arXiv 2201.03545), padded on the left only.
 
@@ -28,19 +32,86 @@ class CausalConvBlock(nn.Module):
         self.expand = nn.Linear(width, 2 * width)
         self.reduce = nn.Linear(2 * width, width)
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """`(num_audios, steps, width)` in and out; step `t` depends on the steps `t - 6` to `t`."""
+    def forward(self, states: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
+        """`(num_audios, steps, width)` in and out; step `t` depends on the steps `t - 6` to `t`. The mask is not needed."""
         mixed = self.depthwise(nn.functional.pad(states.transpose(1, 2), (self.kernel_size - 1, 0))).transpose(1, 2)
         return states + self.reduce(nn.functional.gelu(self.expand(self.norm(mixed))))
+
+
+class KernelConvBlock(nn.Module):
+    """A Whisper encoder layer in which a fixed kernel over relative time stands in the place of attention.
+
+    LayerNorm -> Linear (the teacher's values) -> depthwise convolution -> Linear (the teacher's output map), added to the
+    input; then LayerNorm -> Linear to four times the width -> GELU -> Linear back, added again. Whisper's heads look at
+    fixed distances for the most part; a kernel that starts at a head's mean attention by distance takes over what it
+    does, and everything else starts from the teacher's own weights.
+
+    The kernel looks back over `past_steps`, across blocks of audio, and ahead over up to `future_steps`, but never past
+    the end of the block of audio that the step is in: an audio token depends on no later block.
+
+    Args:
+        width (`int`): channels.
+        steps_per_block (`int` or `None`): steps in one block of audio; `None` = the whole clip is one block.
+    """
+
+    past_steps = 24
+    future_steps = 16
+
+    def __init__(self, width: int, steps_per_block: int | None):
+        super().__init__()
+        self.steps_per_block = steps_per_block
+        self.mix_norm = nn.LayerNorm(width)
+        self.value = nn.Linear(width, width)
+        self.kernel = nn.Conv1d(width, width, self.past_steps + 1 + self.future_steps, groups=width, bias=False)
+        self.output = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 4 * width)
+        self.reduce = nn.Linear(4 * width, width)
+
+    def forward(self, states: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
+        """`(num_audios, steps, width)` in and out; steps outside `step_mask`, `(num_audios, steps)`, are heard by no other."""
+        values = self.value(self.mix_norm(states)) * step_mask.unsqueeze(-1).to(states.dtype)
+        states = states + self.output(self._mix(values))
+        return states + self.reduce(nn.functional.gelu(self.expand(self.norm(states))))
+
+    @torch.no_grad()
+    def init_from_teacher(self, layer: nn.Module, kernels: torch.Tensor) -> None:
+        """Starts from a `WhisperEncoderLayer` whose heads attend by `kernels`, `(heads, past_steps + 1 + future_steps)`."""
+        width, _, taps = self.kernel.weight.shape
+        if kernels.shape != (layer.self_attn.num_heads, taps) or layer.fc1.out_features != self.expand.out_features:
+            raise ValueError(
+                f"A block of width {width} takes kernels of shape {(layer.self_attn.num_heads, taps)} and a teacher whose MLP "
+                f"is {self.expand.out_features} wide; got {tuple(kernels.shape)} and {layer.fc1.out_features}."
+            )
+        for own, teachers in (
+            (self.mix_norm, layer.self_attn_layer_norm),
+            (self.value, layer.self_attn.v_proj),
+            (self.output, layer.self_attn.out_proj),
+            (self.norm, layer.final_layer_norm),
+            (self.expand, layer.fc1),
+            (self.reduce, layer.fc2),
+        ):
+            own.load_state_dict(teachers.state_dict())
+        self.kernel.weight.copy_(kernels.repeat_interleave(width // len(kernels), dim=0).unsqueeze(1))
+
+    def _mix(self, values: torch.Tensor) -> torch.Tensor:
+        num_audios, steps, _ = values.shape
+        block = self.steps_per_block or steps
+        num_blocks = -(-steps // block)
+        padded = nn.functional.pad(values.transpose(1, 2), (self.past_steps, num_blocks * block - steps))
+        pieces = padded.unfold(2, block + self.past_steps, block).transpose(1, 2).flatten(0, 1)
+        mixed = self.kernel(nn.functional.pad(pieces, (0, self.future_steps)))
+        return mixed.unflatten(0, (num_audios, num_blocks)).transpose(2, 3).flatten(1, 2)[:, :steps]
 
 
 class AuraAudioEmbedding(nn.Module):
     """Turns groups of `frames_per_token` log-mel frames into audio embeddings of the LLM's width.
 
     `conv`: Whisper's stem layout (two convolutions of width 3 with GELU, the second of stride 2), padded on the left
-    only, so that an audio token depends on no later frame; `conv_blocks` residual convolutions, causal too; then the
-    `frames_per_token / 2` outputs side by side -> Linear -> RMSNorm with a learned gain. `linear`: the frames side by
-    side -> Linear -> RMSNorm.
+    only, so that an audio token depends on no later frame; `conv_blocks` residual convolutions, causal too
+    ([`CausalConvBlock`]) or within a block of audio ([`KernelConvBlock`], with a learned offset before and a LayerNorm
+    behind them); then the `frames_per_token / 2` outputs side by side -> Linear -> RMSNorm with a learned gain.
+    `linear`: the frames side by side -> Linear -> RMSNorm.
 
     Args:
         config ([`AuraAudioConfig`]): what an audio token sees.
@@ -59,9 +130,18 @@ class AuraAudioEmbedding(nn.Module):
             patch_size = config.conv_width * config.frames_per_token // 2
         else:
             patch_size = config.num_mel_bins * config.frames_per_token
-        self.blocks = nn.ModuleList(
-            CausalConvBlock(config.conv_width, config.rms_norm_eps) for _ in range(config.conv_blocks)
-        )
+        self.blocks: nn.ModuleList
+        self.offset: nn.Parameter | None = None
+        self.blocks_norm: nn.LayerNorm | None = None
+        if config.conv_block_type == "kernel" and config.conv_blocks:
+            steps = None if config.tokens_per_block is None else config.tokens_per_block * config.frames_per_token // 2
+            self.blocks = nn.ModuleList(KernelConvBlock(config.conv_width, steps) for _ in range(config.conv_blocks))
+            self.offset = nn.Parameter(torch.zeros(config.conv_width))
+            self.blocks_norm = nn.LayerNorm(config.conv_width)
+        else:
+            self.blocks = nn.ModuleList(
+                CausalConvBlock(config.conv_width, config.rms_norm_eps) for _ in range(config.conv_blocks)
+            )
         self.proj = nn.Linear(patch_size, hidden_size)
         self.norm = nn.RMSNorm(hidden_size, eps=config.rms_norm_eps)
 
@@ -94,27 +174,55 @@ class AuraAudioEmbedding(nn.Module):
             states = nn.functional.gelu(self.conv1(nn.functional.pad(states, (2, 0))))
             states = nn.functional.gelu(self.conv2(nn.functional.pad(states, (1, 0))))
             frames = states.transpose(1, 2)
-        for block in self.blocks:
-            frames = block(frames)
+        if self.blocks:
+            frames = self._through_blocks(frames, input_features_mask)
         embeddings = self.norm(self.proj(frames.reshape(num_audios, num_tokens, -1)))
         clip_tokens = num_audio_tokens(input_features_mask.sum(-1), self.frames_per_token)
         token_mask = torch.arange(num_tokens, device=embeddings.device) < clip_tokens.unsqueeze(-1)
         return embeddings, token_mask
 
+    def _through_blocks(self, states: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
+        step_mask = torch.arange(states.shape[1], device=states.device) * 2 < frame_mask.sum(-1, keepdim=True)
+        if self.offset is not None:
+            states = states + self.offset
+        for block in self.blocks:
+            states = block(states, step_mask)
+        return states if self.blocks_norm is None else self.blocks_norm(states)
+
     @torch.no_grad()
-    def init_from_teacher_stem(self, conv1: nn.Conv1d, conv2: nn.Conv1d) -> None:
-        """Starts the convolutions from those of a Whisper encoder of the same width and mel bins.
+    def init_from_teacher(self, encoder: nn.Module, attention_kernels: torch.Tensor | None = None) -> None:
+        """Starts the convolutions from a Whisper encoder of the same width and mel bins.
+
+        The stem's convolutions are the teacher's. Kernel blocks are its first layers, with its final norm behind them; the
+        mean of its position embeddings over 4 s becomes the offset before them.
+
+        Args:
+            encoder: a `WhisperEncoder`.
+            attention_kernels (`(layers, heads, past_steps + 1 + future_steps)`): its heads' mean attention by distance in
+                time, from `past_steps` back to `future_steps` ahead. Needed for kernel blocks, and for nothing else.
 
         Raises:
-            ValueError: the patch embedding is linear, or its shapes differ from the teacher's.
+            ValueError: the patch embedding is linear, its shapes differ from the teacher's, or the kernels are missing.
         """
         if self.conv1 is None or self.conv2 is None:
-            raise ValueError('Only `patch_embedding="conv"` can start from a teacher\'s stem.')
-        if self.conv1.weight.shape != conv1.weight.shape:
+            raise ValueError('Only `patch_embedding="conv"` can start from a teacher.')
+        if self.conv1.weight.shape != encoder.conv1.weight.shape:
             raise ValueError(
-                f"The teacher's stem has {conv1.in_channels} mel bins and width {conv1.out_channels}, the student's "
-                f"{self.conv1.in_channels} and {self.conv1.out_channels}. "
-                f"Build the student with `num_mel_bins={conv1.in_channels}, conv_width={conv1.out_channels}`."
+                f"The teacher's stem has {encoder.conv1.in_channels} mel bins and width {encoder.conv1.out_channels}, the "
+                f"student's {self.conv1.in_channels} and {self.conv1.out_channels}. Build the student with "
+                f"`num_mel_bins={encoder.conv1.in_channels}, conv_width={encoder.conv1.out_channels}`."
             )
-        for own, teachers in ((self.conv1, conv1), (self.conv2, conv2)):
+        for own, teachers in ((self.conv1, encoder.conv1), (self.conv2, encoder.conv2)):
             own.load_state_dict(teachers.state_dict())
+        if self.offset is None or self.blocks_norm is None:
+            return
+        if len(self.blocks) > len(encoder.layers):
+            raise ValueError(
+                f"The teacher has {len(encoder.layers)} layers, fewer than `conv_blocks={len(self.blocks)}`."
+            )
+        if attention_kernels is None:
+            raise ValueError("Kernel blocks start from the teacher's mean attention: pass `attention_kernels`.")
+        self.offset.copy_(encoder.embed_positions.weight[:_OFFSET_STATES].mean(0))
+        self.blocks_norm.load_state_dict(encoder.layer_norm.state_dict())
+        for block, layer, kernels in zip(self.blocks, encoder.layers, attention_kernels, strict=False):
+            block.init_from_teacher(layer, kernels)

@@ -77,6 +77,7 @@ _PATCH_SETTINGS = {
     "patch_embedding",
     "conv_width",
     "conv_blocks",
+    "conv_block_type",
     "tokens_per_block",
 }
 

@@ -29,8 +29,11 @@ class AuraAudioConfig(PreTrainedConfig):
         conv_width (`int`, defaults to 384):
             Channels of the convolutions. Equal to the teacher's width, the stem can start from the teacher's.
         conv_blocks (`int`, defaults to 0):
-            Residual depthwise-separable convolutions (ConvNeXt's layout, arXiv 2201.03545) between the stem and the grouping,
-            at 50 steps a second, causal; each sees 140 ms. `"conv"` only.
+            Residual convolutions between the stem and the grouping, at 50 steps a second. `"conv"` only.
+        conv_block_type (`"causal"` or `"kernel"`, defaults to `"causal"`):
+            `"causal"`: depthwise-separable convolutions in ConvNeXt's layout (arXiv 2201.03545), each sees 140 ms of the past.
+            `"kernel"`: layers of a Whisper encoder with a fixed kernel over relative time in the place of attention; each
+            sees 0.48 s of the past and up to 0.32 s ahead, but not past the end of its block of audio.
         tokens_per_block (`int` or `None`, defaults to 8):
             Audio tokens that see each other in both directions; blocks are causal among themselves. 8 tokens are
             0.64 s at 12.5 tokens a second; 1 is causal attention; `None` makes a whole clip one block.
@@ -48,6 +51,7 @@ class AuraAudioConfig(PreTrainedConfig):
     patch_embedding: Literal["conv", "linear"] = "conv"
     conv_width: int = 384
     conv_blocks: int = 0
+    conv_block_type: Literal["causal", "kernel"] = "causal"
     tokens_per_block: int | None = 8
     rms_norm_eps: float = 1e-6
 

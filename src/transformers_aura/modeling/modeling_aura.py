@@ -20,7 +20,7 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 from ..package_data import resolve_student
 from ..processing.audio_tokens import num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
-from .audio_embedding import AuraAudioEmbedding, CausalConvBlock
+from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
@@ -63,6 +63,15 @@ class AuraPreTrainedModel(PreTrainedModel):
                     nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
                     nn.init.zeros_(layer.bias)
             nn.init.ones_(module.norm.weight)
+            if module.offset is not None:
+                nn.init.zeros_(module.offset)
+        elif isinstance(module, KernelConvBlock):
+            for layer in (module.value, module.kernel, module.output, module.expand, module.reduce):
+                nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+            for layer in (module.output, module.reduce):
+                layer.weight.mul_(0.1)  # begins near the identity
         elif isinstance(module, CausalConvBlock):
             for layer in (module.depthwise, module.expand):
                 nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
@@ -392,7 +401,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
             gguf_file: name of the GGUF file inside `base_model`, when that is a hub id or folder.
             revision: commit, branch or tag of `base_model`; what it resolves to is kept in the config.
             audio_config: settings of the patch embedding, an [`AuraAudioConfig`] or its fields as a `dict`. Its fields
-                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `conv_blocks`, `tokens_per_block`) may be given
+                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `conv_blocks`,
+                `conv_block_type`, `tokens_per_block`) may be given
                 as keyword arguments too.
             lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
             kwargs: fields of [`AuraAudioConfig`]; all others go to the stock loader (`dtype`, `device_map`,
@@ -440,9 +450,11 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         """See [`AuraModel.get_audio_features`]."""
         return self.model.get_audio_features(input_features, input_features_mask, **kwargs)
 
-    def init_audio_embedding_from_teacher(self, encoder: nn.Module) -> None:
-        """Starts the convolutions of the patch embedding from those of a Whisper encoder (its `conv1` and `conv2`)."""
-        self.model.embed_audio.init_from_teacher_stem(encoder.conv1, encoder.conv2)
+    def init_audio_embedding_from_teacher(
+        self, encoder: nn.Module, attention_kernels: torch.Tensor | None = None
+    ) -> None:
+        """Starts the patch embedding from a Whisper encoder, see [`AuraAudioEmbedding.init_from_teacher`]."""
+        self.model.embed_audio.init_from_teacher(encoder, attention_kernels)
 
     def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Logits as the base LLM computes them: `(..., hidden)`, after the final norm, to `(..., vocab_size)`."""
