@@ -1,4 +1,5 @@
-"""Trains the packaged student: the two stages of its recipe, and three on open speech; on two processes, without a hub.
+"""Trains the packaged student: the two stages of its recipe, and three on open speech with other ears before the second of them; on two
+processes, without a hub.
 
     python -m student.train outputs [--open-speech] [--set training.max_steps=4 ...]
 
@@ -21,7 +22,7 @@ from transformers_aura.package_data import package_data_folder
 
 STAGES = ("smollm2-135m-cpu", "smollm2-135m-cpu-stage2")
 OPEN_SPEECH_STAGES = tuple(f"smollm2-135m-cpu-stage{number}" for number in (3, 4, 5))
-SHAPE = {"conv_blocks": 8, "lora_rank": 48}
+SHAPE = {"conv_blocks": 8, "lora_rank": 46}
 """Of the student in the further stages: more of its 32 MB for the ears."""
 PROCESSES = 2
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
@@ -65,13 +66,31 @@ def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
     reshaped = outputs / "aura-smollm2-135m-reshaped"
     if recipe["model"].get("student") == f"outputs/{reshaped.name}" and not reshaped.is_dir():
         reshape_student(outputs / "aura-smollm2-135m", reshaped, **SHAPE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(PROCESSES)]
-    command += ["-m", "transformers_aura.cli.main", "distill", "--config", name]
-    for setting in [*stage_settings(recipe, outputs), *more_settings]:
-        command += ["--set", setting]
-    if any(folder.glob("checkpoint-*")):
-        command.append("--resume")
-    status = subprocess.run(command, env=ENVIRONMENT | os.environ, check=False).returncode
+    settings = [part for setting in (*stage_settings(recipe, outputs), *more_settings) for part in ("--set", setting)]
+    swapped = outputs / "aura-smollm2-135m-swapped" / "checkpoint-0"
+    if recipe["model"].get("student") == f"outputs/{swapped.relative_to(outputs)}" and not swapped.is_dir():
+        stage3 = outputs / "aura-smollm2-135m-stage3"
+        swapped.parent.mkdir(exist_ok=True)
+        run_on_all_processes(
+            ["student.swap_patch_embedding", name, str(last_checkpoint(stage3)), str(swapped), *settings]
+        )
+    resume = ["--resume"] if any(folder.glob("checkpoint-*")) else []
+    run_on_all_processes(["transformers_aura.cli.main", "distill", "--config", name, *settings, *resume])
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a stage that is done."""
+    return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def run_on_all_processes(module_and_arguments: list[str]) -> None:
+    """Runs a module in as many processes as train together.
+
+    Raises:
+        SystemExit: it failed; its reason stands above.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(PROCESSES), "-m"]
+    status = subprocess.run([*command, *module_and_arguments], env=ENVIRONMENT | os.environ, check=False).returncode
     if status != 0:
         raise SystemExit(status)
 

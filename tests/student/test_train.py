@@ -37,15 +37,16 @@ def test_every_stage_goes_on_from_the_one_before():
     first, second, third, fourth, fifth = (
         yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in ALL_STAGES
     )
-    for stage, next_stage in (
-        (first, second),
-        (third, fourth),
-        (fourth, fifth),
-    ):  # with the heads of its last checkpoint
+    for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
         assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
         assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
         assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
+    assert (
+        fourth["model"]["student"] == "outputs/aura-smollm2-135m-swapped/checkpoint-0"
+    )  # the third's, with other ears
+    assert fourth["losses"]["ctc_layers"] == third["losses"]["ctc_layers"]
+    assert fourth["losses"]["layer_mapping"] == third["losses"]["layer_mapping"]
     assert fifth["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
     assert second["name"] == "aura-smollm2-135m"  # the one that ships
 
@@ -74,3 +75,21 @@ def test_the_further_stages_start_from_the_second_in_another_shape(tmp_path, mon
     assert folders == (tmp_path / "aura-smollm2-135m", tmp_path / "aura-smollm2-135m-reshaped")
     assert shape == train.SHAPE
     assert f"model.student={tmp_path / 'aura-smollm2-135m-reshaped'}" in command
+
+
+def test_the_fourth_stage_starts_from_the_third_with_other_ears(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        train.subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)
+    )
+    for step in (900, 1000):
+        (tmp_path / "aura-smollm2-135m-stage3" / f"checkpoint-{step}").mkdir(parents=True)
+    train.train_stage(train.OPEN_SPEECH_STAGES[1], tmp_path, [])
+    swap, distil = commands
+    swapped = tmp_path / "aura-smollm2-135m-swapped" / "checkpoint-0"
+    at = swap.index("student.swap_patch_embedding")
+    assert swap[at + 2 : at + 4] == [str(tmp_path / "aura-smollm2-135m-stage3" / "checkpoint-1000"), str(swapped)]
+    assert f"model.student={swapped}" in distil
+    swapped.mkdir()
+    train.train_stage(train.OPEN_SPEECH_STAGES[1], tmp_path, [])
+    assert len(commands) == 3, "swapped once"
