@@ -99,7 +99,8 @@ class SwapLosses(nn.Module):
             for hook in hooks:
                 hook.remove()
         with torch.no_grad():
-            wanted = self.old(*clean)[0]
+            wanted, clean_mask = self.old(*clean)
+            wanted = wanted[clean_mask].float()  # the same audio tokens, of clips that may be padded otherwise
         num_states = min(steps[0].shape[1], teacher_states[0].shape[1])
         real = torch.arange(num_states) < lengths.unsqueeze(-1)
         states = torch.stack(
@@ -112,9 +113,7 @@ class SwapLosses(nn.Module):
         ).mean()
         logits = self.characters(steps[-1][:, :num_states].float())
         characters = self.ctc_loss(logits, lengths.clamp(max=num_states), symbols, symbol_lengths).sum()
-        embedding = (embeddings[mask].float() - wanted[mask].float()).square().mean() / wanted[
-            mask
-        ].float().square().mean()
+        embedding = (embeddings[mask].float() - wanted).square().mean() / wanted.square().mean()
         return {
             "states": states,
             "characters": characters / symbol_lengths.sum().clamp(min=1),

@@ -18,7 +18,12 @@ def recipe(tmp_path: Path) -> list[str]:
     """A recipe on spoken orders, and what it must be told."""
     write_corpus(tmp_path / "corpus", num_train=12)
     source = {"source": str(tmp_path / "corpus" / "orders"), "use": ["audio", "transcript"]}
-    return [str(write_recipe(tmp_path)), f"data.train=[{source}]", "training.max_steps=2"]
+    return [
+        str(write_recipe(tmp_path)),
+        f"data.train=[{source}]",
+        "training.max_steps=2",
+        "training.pad_to_multiple_of=16",
+    ]
 
 
 def settings(recipe: list[str]) -> list[str]:
