@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import skip_first_batches
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -151,7 +153,7 @@ def swap_patch_embedding(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, first, steps))
     model, optimizer = accelerator.prepare(losses, optimizer)
     began = time.time()
-    for step, batch in enumerate(islice(_batches(trainer), steps - first), start=first + 1):
+    for step, batch in enumerate(islice(_batches(trainer, first), steps - first), start=first + 1):
         waveforms = batch["waveforms"]
         hears = teacher(waveforms)
         clean = trainer.processing_class.feature_extractor(waveforms, sampling_rate=16000, return_tensors="pt")
@@ -185,7 +187,9 @@ def swap_patch_embedding(
 
 def _start(trainer: AuraTrainer, teacher: AuraTeacher, new: AuraAudioEmbedding, old: AuraAudioEmbedding) -> SwapLosses:
     """The new patch embedding before its first step, made of the first training clips' teacher states and attention."""
-    clips = list(islice(trainer._clips(trainer.train_dataset), max(KERNEL_CLIPS, STANDARDIZING_CLIPS)))
+    waveforms = (trainer.data_collator.load_waveform(row) for row in trainer.train_dataset)
+    with_audio = (waveform for waveform in waveforms if waveform is not None)
+    clips = list(islice(with_audio, max(KERNEL_CLIPS, STANDARDIZING_CLIPS)))
     kernels = mean_attention_by_distance(
         teacher, clips[:KERNEL_CLIPS], KernelConvBlock.past_steps, KernelConvBlock.future_steps
     )
@@ -219,11 +223,15 @@ def _rate(step: int, first: int, steps: int) -> float:
     return rise * min(1.0, (steps - first - step) / (DECAY_SHARE * steps))
 
 
-def _batches(trainer: AuraTrainer) -> Iterator[dict[str, Any]]:
-    """The trainer's own batches, epoch after epoch."""
+def _batches(trainer: AuraTrainer, seen: int) -> Iterator[dict[str, Any]]:
+    """The trainer's own batches, epoch after epoch, without the first `seen` ones."""
     loader = trainer.get_train_dataloader()
+    epochs, rest = divmod(seen, len(loader))
+    loader.set_epoch(epochs)
+    yield from skip_first_batches(loader, rest)
+    loader.set_epoch(epochs + 1)
     while True:
-        yield from loader
+        yield from loader  # counts its epochs itself
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -255,20 +263,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     arguments = parser.parse_args(argv)
-    recipe = load_recipe(
-        arguments.recipe,
-        [*arguments.set, f"model.student={arguments.student}", f"training.output_dir={arguments.out}-run"],
-    )
-    teacher = AuraTeacher.from_pretrained(recipe.teacher.model, **recipe.teacher.teacher_settings())
-    trainer = build_trainer(recipe, training_arguments(recipe))
-    swap_patch_embedding(
-        trainer,
-        teacher,
-        arguments.student,
-        arguments.out,
-        steps=arguments.steps,
-        learning_rate=arguments.learning_rate,
-    )
+    with (
+        tempfile.TemporaryDirectory() as unused
+    ):  # a trainer wants a folder; what is learned here is written by `swap_patch_embedding`
+        recipe = load_recipe(
+            arguments.recipe, [*arguments.set, f"model.student={arguments.student}", f"training.output_dir={unused}"]
+        )
+        teacher = AuraTeacher.from_pretrained(recipe.teacher.model, **recipe.teacher.teacher_settings())
+        trainer = build_trainer(recipe, training_arguments(recipe))
+        swap_patch_embedding(
+            trainer,
+            teacher,
+            arguments.student,
+            arguments.out,
+            steps=arguments.steps,
+            learning_rate=arguments.learning_rate,
+        )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from student import swap_patch_embedding
 from student.swap_patch_embedding import main
 from tests.student.ablations.support import write_corpus, write_recipe
 from transformers_aura import AuraForSpeechQA
@@ -58,8 +59,47 @@ def test_the_new_ears_hear_and_all_else_is_as_it_was(
     shown = capsys.readouterr().out
     assert "step 25 of 50" in shown
     assert "step 50 of 50" in shown
+    assert [path.name for path in out.parent.iterdir()] == ["checkpoint-0"], "nothing else is left behind"
     # The heads came along: a recipe goes on from here.
     further = load_recipe(
         recipe[0], [*recipe[1:], f"model.student={out}", f"training.output_dir={tmp_path / 'further'}"]
     )
     assert build_trainer(further, training_arguments(further)).train().global_step == 2
+
+
+class Killed(Exception):
+    """What a run dies of here."""
+
+
+def test_goes_on_after_a_kill_with_the_batches_that_it_has_not_seen(
+    recipe: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = load_recipe(recipe[0], [*recipe[1:], f"training.output_dir={tmp_path / 'student'}"])
+    build_trainer(student, training_arguments(student)).train()
+    checkpoint = tmp_path / "student" / "checkpoint-2"
+    seen: list[list[int]] = []
+
+    class Recording(swap_patch_embedding.SwapLosses):
+        dies_at = 0
+
+        def forward(self, heard, clean, teacher_states, lengths, symbols, symbol_lengths):  # type: ignore[no-untyped-def]
+            if len(seen) == Recording.dies_at:
+                raise Killed
+            seen.append(symbols.flatten().tolist())
+            return super().forward(heard, clean, teacher_states, lengths, symbols, symbol_lengths)
+
+    monkeypatch.setattr(swap_patch_embedding, "SwapLosses", Recording)
+    monkeypatch.setattr(swap_patch_embedding, "SAVE_STEPS", 5)
+
+    def run(out: Path, dies_at: int) -> list[list[int]]:
+        seen.clear()
+        Recording.dies_at = dies_at
+        main([recipe[0], str(checkpoint), str(out), "--steps", "12", *settings(recipe)])
+        return list(seen)
+
+    whole = run(tmp_path / "whole", dies_at=-1)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", dies_at=8)
+    assert run(tmp_path / "killed", dies_at=-1) == whole[5:], "from its last save at step 5"
+    assert not list(tmp_path.glob("killed-*")), "what was saved on the way is gone"
+    assert AuraForSpeechQA.from_pretrained(tmp_path / "killed").config.audio_config.conv_block_type == "kernel"
