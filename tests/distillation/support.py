@@ -10,6 +10,7 @@ from tests.support.tiny_models import tiny_student
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
+from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 from transformers_aura.processing.processing_aura import AuraProcessor
 
 
@@ -55,16 +56,17 @@ def tiny_rows(count: int = 8) -> list[dict[str, Any]]:
 
 
 def tiny_trainer(
-    folder: Path, output: str = "run", student: dict[str, Any] | None = None, **settings: Any
+    folder: Path, output: str = "run", student: dict[str, Any] | AuraForSpeechQA | None = None, **settings: Any
 ) -> AuraTrainer:
-    """A trainer on [`tiny_rows`]; `settings` are arguments of the trainer or of [`AuraTrainingArguments`]."""
+    """A trainer on [`tiny_rows`], of `student` or of a new one with such settings; `settings` are arguments of the trainer or of
+    [`AuraTrainingArguments`]."""
     base = folder / "base"
     trainer_settings = {
         name: settings.pop(name)
         for name in ("teacher", "data_collator", "train_dataset", "eval_dataset", "callbacks", "context_texts")
         if name in settings
     }
-    model = tiny_student(base, **(student or {}))
+    model = student if isinstance(student, AuraForSpeechQA) else tiny_student(base, **(student or {}))
     values = {
         "per_device_train_batch_size": 4,
         "per_device_eval_batch_size": 4,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 from transformers.trainer_utils import set_seed
 
@@ -18,6 +19,7 @@ from transformers_aura.distillation.student_losses import Terms
 from transformers_aura.distillation.text_alignment import align_ctc
 from transformers_aura.distillation.trainer import HISTORY_FILE_NAME, last_complete_checkpoint
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
+from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
 COMPONENTS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss")
@@ -487,6 +489,42 @@ def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
     reloaded = AuraForSpeechQA.from_pretrained(tmp_path / "released")
     weights = {name: p for name, p in reloaded.named_parameters() if ".lora_" in name or "embed_audio" in name}
     assert_same_weights(weights, {name: p for name, p in trainer.model.named_parameters() if name in weights})
+
+
+def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
+    settings = {"token_ctc_weight": 0.5, "token_ctc_layer": 1, "max_steps": 2}
+    trainer = tiny_trainer(
+        tmp_path,
+        "first",
+        save_strategy="steps",
+        save_steps=2,
+        keep_token_head=True,
+        answers_from_transcript=True,
+        **settings,
+    )
+    trainer.train()
+    trainer.save_model()
+    checkpoint = load_file(tmp_path / "first" / "checkpoint-2" / "model.safetensors")
+    assert not any("token_head" in name for name in checkpoint)  # it is the training's until the end
+    student = AuraForSpeechQA.from_pretrained(tmp_path / "first")
+    assert student.config.token_head_layer == 1
+    assert student.config.answers_from_transcript
+    processor = trainer.processing_class
+    assert student.config.transcription_prompt == processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION)
+    assert student.config.spoken_question_prompt == processor.prompt_behind_audio()
+    trained = trainer.token_head.projection.weight
+    torch.testing.assert_close(student.model.token_head.projection.weight, trained.to(student.dtype))
+
+    further = tiny_trainer(tmp_path, "second", student, keep_token_head=True, heads_learning_rate=0.01, **settings)
+    assert further.token_head is student.model.token_head
+    before = student.model.token_head.projection.weight.detach().clone()
+    further.train()
+    assert not torch.equal(student.model.token_head.projection.weight, before)
+    with pytest.raises(ValueError, match="`token_ctc_layer=2`, but the student's token head reads depth 1"):
+        tiny_trainer(tmp_path, "third", student, **settings | {"token_ctc_layer": 2})
+    without = tiny_trainer(tmp_path, "fourth", student)
+    assert without.model.model.token_head is None
+    assert without.model.config.transcription_prompt is None
 
 
 def test_heads_can_be_loaded_again(tmp_path):

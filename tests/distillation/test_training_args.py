@@ -25,6 +25,8 @@ def arguments(tmp_path, **settings):
         ({"supervision": "transcript", "lm_weight": 0}, "Nothing is left to learn"),
         ({"supervision": "distillation", "cosine_weight": 0, "mse_weight": 0}, "Nothing is left to learn"),
         ({"text_state_weight": 0.5}, "set `token_ctc_weight` too"),
+        ({"keep_token_head": True}, "set `token_ctc_weight` above 0"),
+        ({"token_ctc_weight": 0.5, "answers_from_transcript": True}, "set `keep_token_head` too"),
         ({"token_ctc_layer": -1}, "`token_ctc_layer` must be at least 0, got -1"),
         ({"text_state_layers": "12"}, "`text_state_layers` must be a list of depths"),
         ({"remove_unused_columns": True}, "remove_unused_columns"),

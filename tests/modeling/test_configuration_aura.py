@@ -58,9 +58,12 @@ def test_bad_audio_settings(settings, message):
         ({"lora_target_modules": ["q_proj", "qkv"]}, "'qkv'"),
         ({"lora_rank": -1}, "lora_rank"),
         ({"lora_scope": "everywhere"}, "lora_scope"),
+        ({"token_head_layer": 7}, "between 0 and the LLM's 6 layers, got 7"),
+        ({"transcript_ctc_weight": 1.5}, "between 0 and 1, got 1.5"),
+        ({"answers_from_transcript": True}, "needs a token head"),
     ],
 )
-def test_bad_lora_settings(settings, message):
+def test_bad_student_settings(settings, message):
     with pytest.raises((ValueError, StrictDataclassError), match=message):
         AuraConfig.from_text_audio_configs(
             AutoConfig.for_model("llama", num_hidden_layers=6), AuraAudioConfig(), **settings

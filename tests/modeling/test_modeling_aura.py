@@ -8,7 +8,8 @@ from tests.support.tiny import tiny_tokenizer
 from tests.support.tiny_models import FAMILIES, randomise_adapter, save_tiny_language_model, tiny_student
 from transformers_aura.modeling.adapter import lora_gate
 from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
-from transformers_aura.modeling.modeling_aura import audio_block_ids, clips_of_rows
+from transformers_aura.modeling.modeling_aura import audio_block_ids
+from transformers_aura.processing.audio_tokens import clips_of_rows
 
 
 FRAMES_PER_TOKEN = 8

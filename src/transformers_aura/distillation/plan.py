@@ -13,6 +13,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..modeling.token_head import TokenHead
 from .alignment import map_layers
 from .heads import DistillationHeads
 from .recipe import Recipe
@@ -70,6 +71,10 @@ def plan_training(
         encoder = WhisperEncoder(teacher_config)
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
     num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
+    num_kept = 0
+    if arguments.keep_token_head:
+        with torch.device("meta"):
+            num_kept = _count(TokenHead(text_config.hidden_size).parameters())
     num_heads = num_teacher = 0
     if arguments.uses_distillation:
         num_teacher = _count(encoder.parameters())
@@ -83,7 +88,7 @@ def plan_training(
         num_trained_parameters=num_trained,
         num_head_parameters=num_heads,
         num_teacher_parameters=num_teacher,
-        pushed_bytes=num_trained * dtype.itemsize,
+        pushed_bytes=(num_trained + num_kept) * dtype.itemsize,
         memory_bytes={
             "base model": num_base * dtype.itemsize,
             "teacher": teacher_bytes,

@@ -11,12 +11,12 @@ from transformers import Cache, DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..modeling.token_head import TokenHead, audio_states
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
 from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss, TextStateLoss
 from .text_alignment import align_ctc
-from .token_head import TokenHead
-from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads, audio_states
+from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads
 
 
 @dataclass(frozen=True)

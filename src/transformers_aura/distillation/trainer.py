@@ -22,6 +22,8 @@ from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
 
 from ..modeling.composition import load_adapter_weights
 from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
+from ..modeling.token_head import TOKEN_HEAD_FILE_NAME, TokenHead
+from ..processing.conversation import TRANSCRIPTION_INSTRUCTION
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
 from .augmentation import WaveformAugmentation
@@ -31,7 +33,6 @@ from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
 from .student_losses import NUM_TERMS, StudentLosses, Terms
 from .targets import TeacherTargets
 from .teacher import AuraTeacher
-from .token_head import TOKEN_HEAD_FILE_NAME, TokenHead
 from .training_args import AuraTrainingArguments
 from .transcript_heads import TRANSCRIPT_HEADS_FILE_NAME, TranscriptHeads
 
@@ -229,7 +230,13 @@ class AuraTrainer(Trainer):
                 raise ValueError(
                     f"`token_ctc_layer={token_layer}`, `text_state_layers={text_state_layers}`: the LLM has {num_layers} layers."
                 )
-            self.token_head = TokenHead(model.config.text_config.hidden_size).to(args.device)
+            self.token_head = self._token_head(model, token_layer).to(args.device)
+        elif model.model.token_head is not None:
+            logger.warning(
+                "This run has no CTC on tokens (`token_ctc_weight` above 0), so it would leave the student's token head behind: the head is "
+                "taken out, and the LLM alone will write the student's transcripts."
+            )
+            model.detach_token_head()
         self.losses = StudentLosses(
             model,
             self.heads,
@@ -249,6 +256,17 @@ class AuraTrainer(Trainer):
         self.add_callback(_EpochCallback(self))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(_CompactProgressCallback())
+
+    def _token_head(self, model: AuraForSpeechQA, layer: int) -> TokenHead:
+        """The student's own, if its repo holds one."""
+        if model.model.token_head is None:
+            return TokenHead(model.config.text_config.hidden_size)
+        if model.config.token_head_layer != layer:
+            raise ValueError(
+                f"`token_ctc_layer={layer}`, but the student's token head reads depth {model.config.token_head_layer}. Train it there, or "
+                "call `student.detach_token_head()` first."
+            )
+        return model.model.token_head
 
     # ---- what is learnt ----
 
@@ -535,6 +553,7 @@ class AuraTrainer(Trainer):
         """Checkpoints hold the weights as they are trained; anything else is the student in its own dtype."""
         folder = Path(self.args.output_dir if output_dir is None else output_dir)
         if state_dict is None and not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+            self._keep_token_head()
             state_dict = {
                 name: tensor.to(self._student_dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in self.model.state_dict().items()
@@ -543,6 +562,19 @@ class AuraTrainer(Trainer):
         super()._save(str(folder), state_dict=state_dict)
         if self.args.should_save:  # a pickle, which nothing reads
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _keep_token_head(self) -> None:
+        """Makes the trained token head a part of the student, if the arguments say so."""
+        if self.token_head is None or not self.args.keep_token_head:
+            return
+        processor = self.processing_class
+        self.model.attach_token_head(
+            self.token_head,
+            self.losses.token_layer,
+            transcription_prompt=processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION),
+            spoken_question_prompt=processor.prompt_behind_audio(),
+        )
+        self.model.config.answers_from_transcript = self.args.answers_from_transcript
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """The heads belong to the state of the training, not to the student."""
@@ -670,7 +702,7 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
 
 def _part(name: str) -> Part:
     """Whose learning rate a parameter of [`StudentLosses`] or of the student has."""
-    if name.startswith(("heads.", "transcript_heads.", "token_head.")):
+    if name.startswith(("heads.", "transcript_heads.")) or "token_head." in name:
         return "heads"
     return "audio_embedding" if ".embed_audio." in name else "lora"
 

@@ -52,9 +52,14 @@ class AuraTrainingArguments(TrainingArguments):
             decoder layers.
         token_ctc_weight (`float`, *optional*, defaults to `0.0`):
             Weight of CTC on the transcript's tokens, those of the LLM itself, told apart by its own embeddings: it turns sounds into
-            words before the LLM's upper layers read them. Its head is dropped after training. 0 = off.
+            words before the LLM's upper layers read them. Its head is dropped after training, see `keep_token_head`. 0 = off.
         token_ctc_layer (`int`, *optional*):
             The depth whose states tell the tokens, as for `ctc_layers`. Defaults to all layers that carry a LoRA.
+        keep_token_head (`bool`, *optional*, defaults to `False`):
+            The head of CTC on tokens becomes a part of the saved student, which writes transcripts with it (joint CTC/attention
+            decoding, see [`~modeling.generation.HearingGenerationMixin`]).
+        answers_from_transcript (`bool`, *optional*, defaults to `False`):
+            With `keep_token_head`: the saved student transcribes a spoken question before it answers it.
         text_state_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the student's state where a token of the transcript is heard (an alignment by the CTC on
             tokens, hence `token_ctc_weight` must be above 0) and the base LLM's own state where it reads that token. 0 = off; costs
@@ -133,6 +138,12 @@ class AuraTrainingArguments(TrainingArguments):
     token_ctc_layer: int | None = field(
         default=None, metadata={"help": "Depth whose states tell the tokens; all layers with a LoRA if not given."}
     )
+    keep_token_head: bool = field(
+        default=False, metadata={"help": "The saved student writes transcripts with the head of CTC on tokens."}
+    )
+    answers_from_transcript: bool = field(
+        default=False, metadata={"help": "The saved student transcribes a spoken question before it answers it."}
+    )
     text_state_weight: float = field(
         default=0.0, metadata={"help": "Weight of the distance to the base LLM's states for the transcript."}
     )
@@ -208,6 +219,12 @@ class AuraTrainingArguments(TrainingArguments):
         if self.text_state_weight > 0 and self.token_ctc_weight == 0:
             raise ValueError(
                 f"`text_state_weight={self.text_state_weight}` needs to know where each token is heard: set `token_ctc_weight` too."
+            )
+        if self.keep_token_head and not self.uses_token_ctc:
+            raise ValueError("`keep_token_head=True` needs a head to keep: set `token_ctc_weight` above 0.")
+        if self.answers_from_transcript and not self.keep_token_head:
+            raise ValueError(
+                "`answers_from_transcript=True` needs transcripts by the token head: set `keep_token_head` too."
             )
         if not (self.uses_language_modeling or self.uses_distillation or self.uses_ctc or self.uses_token_ctc):
             raise ValueError(

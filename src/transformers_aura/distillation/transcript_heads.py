@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..modeling.token_head import audio_states
+
 
 TRANSCRIPT_HEADS_FILE_NAME = "transcript_heads.safetensors"
 
@@ -29,18 +31,6 @@ def transcript_symbols(transcript: str) -> list[int]:
     if any(character not in CHARACTERS for character in text):
         return []
     return [CHARACTERS.index(character) + 1 for character in text]
-
-
-def audio_states(hidden_states: torch.Tensor, is_audio: torch.Tensor) -> torch.Tensor:
-    """The states at the audio positions of each row, in their order, `(rows, longest clip, width)`, right padded with anything.
-
-    Args:
-        hidden_states: `(rows, sequence, width)`.
-        is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions.
-    """
-    longest = int(is_audio.sum(-1).max())
-    order = is_audio.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :longest, None]
-    return hidden_states.gather(1, order.expand(-1, -1, hidden_states.shape[-1]))
 
 
 class TranscriptHeads(nn.Module):

@@ -20,6 +20,7 @@ from .configuration_aura import AuraAudioConfig, AuraConfig
 from .fingerprint import fingerprint, fingerprints_match
 from .language_models import check_language_model_supported
 from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
+from .token_head import TokenHead
 
 
 class AdapterMismatchError(ValueError):
@@ -280,7 +281,7 @@ def _load_base(
             cls,
             source,
             config=without_lora,
-            key_mapping={r"^model\.(?!language_model\.|embed_audio\.)": prefix},
+            key_mapping={r"^model\.(?!language_model\.|embed_audio\.|token_head\.)": prefix},
             output_loading_info=True,
             **{name: value for name, value in hub_kwargs.items() if value is not None},
             **loader_kwargs,
@@ -307,8 +308,10 @@ def _load_base(
 
 
 def _plain(config: AuraConfig) -> AuraConfig:
-    """The same student as one full checkpoint: no base elsewhere, no LoRA."""
+    """The same student as one full checkpoint: no base elsewhere, no LoRA, no token head (which no serving engine knows)."""
     plain = copy.deepcopy(config)
+    plain.token_head_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
+    plain.answers_from_transcript = False
     plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
     plain.lora_rank = 0
     return plain
@@ -336,6 +339,8 @@ def _load_gguf_base(
         causal_lm.dtype
     )
     student._init_weights(audio_language_model.embed_audio)
+    if config.token_head_layer is not None:
+        audio_language_model.token_head = TokenHead(config.text_config.hidden_size).to(causal_lm.dtype)
     if student.get_output_embeddings() is not None:
         student.set_output_embeddings(causal_lm.get_output_embeddings())
     if student.can_generate():
@@ -352,12 +357,12 @@ def _dequantise() -> dict[str, Any]:
 
 
 def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:
-    """Audio is what quantisation ruins first: the patch embedding and the head stay as they are."""
+    """Audio is what quantisation ruins first: the patch embedding and the heads stay as they are."""
     if quantization_config is None:
         return
     settings = vars(quantization_config)
     for name in {"modules_to_not_convert", "llm_int8_skip_modules"} & settings.keys():
-        settings[name] = list({*(settings[name] or ()), "embed_audio", "lm_head"})
+        settings[name] = list({*(settings[name] or ()), "embed_audio", "token_head", "lm_head"})
 
 
 def _attach_adapter(student: Any, config: AuraConfig) -> Any:
@@ -390,7 +395,7 @@ def merge_student(student: AuraForSpeechQA) -> AuraForSpeechQA:
     layers = lora_layers(student)
     weights = {}
     for key, value in student.state_dict().items():
-        if ".lora_" in key:
+        if ".lora_" in key or "token_head." in key:
             continue
         layer_name = key.rpartition(".base_layer.")[0]
         weights[without_lora_name(key)] = (

@@ -93,7 +93,7 @@ class AuraConfig(PreTrainedConfig):
     Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
 
     With `base_model` set it describes a *compact* student: the base LLM's weights live in their own repo, this one
-    holds only the LoRA and the audio patch embedding. Without, it describes a plain checkpoint that holds everything.
+    holds only the LoRA, the audio patch embedding and, if there is one, the token head. Without, it describes a plain checkpoint that holds everything.
 
     Args:
         text_config (`PreTrainedConfig` or `dict`): configuration of the base LLM, of a supported family.
@@ -113,6 +113,14 @@ class AuraConfig(PreTrainedConfig):
         lora_scope (`"rows"`, `"audio"` or `"always"`, defaults to `"rows"`): where LoRA acts. `"rows"`: on every
             position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
+        token_head_layer (`int`, *optional*): the depth at which a [`TokenHead`] reads the transcript's tokens off the audio
+            positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
+        transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
+            transcript is asked for; 0 = the LLM alone.
+        transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
+        spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
+        answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
+            what was written; otherwise it is answered at once. Needs a token head.
     """
 
     model_type = "aura"
@@ -133,6 +141,11 @@ class AuraConfig(PreTrainedConfig):
     lora_target_modules: Any = None
     lora_dropout: float | int = 0.0
     lora_scope: Literal["rows", "audio", "always"] = "rows"
+    token_head_layer: int | None = None
+    transcript_ctc_weight: float | int = 0.5
+    transcription_prompt: list[int] | None = None
+    spoken_question_prompt: list[int] | None = None
+    answers_from_transcript: bool = False
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -150,6 +163,7 @@ class AuraConfig(PreTrainedConfig):
         if self.audio_token_id is None:
             self.audio_token_id = self.text_config.vocab_size
         self._resolve_lora_settings()
+        self._check_token_head()
         super().__post_init__(**kwargs)
 
     def _resolve_lora_settings(self) -> None:
@@ -173,6 +187,17 @@ class AuraConfig(PreTrainedConfig):
                 f"`lora_target_modules` {unknown or '[]'} do not name linear layers of {self.text_config.model_type}; "
                 f"it has {', '.join(known)}."
             )
+
+    def _check_token_head(self) -> None:
+        num_layers = self.text_config.num_hidden_layers
+        if self.token_head_layer is not None and not 0 <= self.token_head_layer <= num_layers:
+            raise ValueError(
+                f"`token_head_layer` must lie between 0 and the LLM's {num_layers} layers, got {self.token_head_layer}."
+            )
+        if not 0 <= self.transcript_ctc_weight <= 1:
+            raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
+        if self.answers_from_transcript and self.token_head_layer is None:
+            raise ValueError("`answers_from_transcript` needs a token head: `token_head_layer` is None.")
 
     @classmethod
     def from_text_audio_configs(

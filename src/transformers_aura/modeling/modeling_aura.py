@@ -12,18 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..package_data import resolve_student
-from ..processing.audio_tokens import num_audio_tokens
+from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .generation import HearingGenerationMixin
+from .token_head import TokenHead
 
 
 @dataclass
@@ -81,13 +83,15 @@ class AuraPreTrainedModel(PreTrainedModel):
             )  # begins near the identity
             nn.init.zeros_(module.reduce.bias)
             nn.init.ones_(module.norm.weight)
+        elif isinstance(module, TokenHead):
+            module.reset_parameters()
         else:
             super()._init_weights(module)
 
     def _add_lora(self) -> None:
-        """Injects LoRA, leaves only it and the patch embedding trainable, and keeps the base out of what is saved."""
+        """Injects LoRA, leaves only what was added to the base trainable, and keeps the base out of what is saved."""
         if self.config.is_compact:  # the loader reads the base LLM's repo, where these cannot be
-            self._keys_to_ignore_on_load_missing.add(r"(^|\.)embed_audio\.")
+            self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)token_head\."}
         if self.config.lora_rank:
             inject_lora(self.audio_language_model.language_model, self.config)
             output_embeddings = self.get_output_embeddings()
@@ -193,6 +197,8 @@ class AuraModel(AuraPreTrainedModel):
         super().__init__(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size)
+        has_token_head = config.token_head_layer is not None
+        self.token_head = TokenHead(config.text_config.hidden_size) if has_token_head else None
         self.post_init()
         if add_lora:
             self._add_lora()
@@ -365,7 +371,7 @@ class AuraModel(AuraPreTrainedModel):
         return view
 
 
-class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
+class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
     """The student with the base LLM's language-modelling head: hears, reads and answers."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
@@ -443,6 +449,27 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         from .composition import merge_student
 
         return merge_student(self)
+
+    def attach_token_head(
+        self, head: TokenHead, layer: int, transcription_prompt: list[int], spoken_question_prompt: list[int]
+    ) -> None:
+        """Makes the head of token CTC a part of the student, which writes transcripts with it from now on; see [`HearingGenerationMixin`].
+
+        Args:
+            head: trained on this student.
+            layer: the depth that it reads.
+            transcription_prompt, spoken_question_prompt: see [`AuraConfig`] and [`AuraProcessor.prompt_behind_audio`].
+        """
+        self.model.token_head = head
+        self.config.token_head_layer = layer
+        self.config.transcription_prompt = list(transcription_prompt)
+        self.config.spoken_question_prompt = list(spoken_question_prompt)
+
+    def detach_token_head(self) -> None:
+        """Takes the token head out: the LLM alone writes transcripts, and answers spoken questions at once."""
+        self.model.token_head = None
+        self.config.token_head_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
+        self.config.answers_from_transcript = False
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
@@ -582,22 +609,9 @@ class AuraForSpeechQA(AuraPreTrainedModel, GenerationMixin):
         return model_inputs
 
 
-def clips_of_rows(clip_tokens: torch.Tensor, row_tokens: torch.Tensor) -> torch.Tensor:
-    """Row that each clip of a batch belongs to.
-
-    Args:
-        clip_tokens (`(num_audios,)`): audio tokens of each clip, in reading order.
-        row_tokens (`(batch,)`): audio positions of each row.
-
-    Returns:
-        `torch.LongTensor` of shape `(num_audios,)`.
-    """
-    return torch.searchsorted(row_tokens.cumsum(0), clip_tokens.cumsum(0))
-
-
 def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding), not to the base LLM."""
-    return is_lora_key(key) or key.startswith(("embed_audio.", "model.embed_audio."))
+    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, token head), not to the base LLM."""
+    return is_lora_key(key) or key.removeprefix("model.").startswith(("embed_audio.", "token_head."))
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

@@ -37,3 +37,16 @@ def num_audio_tokens(num_frames: FrameCount, frames_per_token: int) -> FrameCoun
         `ceil(num_frames / frames_per_token)`, of the type and shape of `num_frames`.
     """
     return (num_frames + frames_per_token - 1) // frames_per_token
+
+
+def clips_of_rows(clip_tokens: torch.Tensor, row_tokens: torch.Tensor) -> torch.Tensor:
+    """Row that each clip of a batch belongs to.
+
+    Args:
+        clip_tokens (`(num_audios,)`): audio tokens of each clip, in reading order.
+        row_tokens (`(batch,)`): audio positions of each row.
+
+    Returns:
+        `torch.LongTensor` of shape `(num_audios,)`.
+    """
+    return torch.searchsorted(row_tokens.cumsum(0), clip_tokens.cumsum(0))

@@ -13,7 +13,14 @@ from ..package_data import resolve_student
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
-from .conversation import PART_FORMS, PLAIN_CHAT_TEMPLATE, Conversation, FlattenedChats, as_batch_of_chats
+from .conversation import (
+    PART_FORMS,
+    PLAIN_CHAT_TEMPLATE,
+    Conversation,
+    FlattenedChats,
+    as_batch_of_chats,
+    build_conversation,
+)
 from .feature_extraction_aura import AuraFeatureExtractor
 
 
@@ -300,6 +307,17 @@ class AuraProcessor(ProcessorMixin):
         )
         inputs = self._batch_feature(encoded, features, num_tokens, settings)
         return inputs if return_dict else inputs["input_ids"]
+
+    def prompt_behind_audio(self, question: str | None = None) -> list[int]:
+        """Token ids between the audio of a request and its answer.
+
+        Args:
+            question (*optional*): as in [`build_conversation`]; without one, the audio is the question.
+        """
+        conversation = build_conversation(self.audio_token, question)  # rendered only, never loaded
+        text = self.apply_chat_template(conversation, add_generation_prompt=True)
+        token_ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return token_ids[token_ids.index(self.audio_token_id) + 1 :]
 
     def _chat_template(self, chat_template: str | None) -> str | None:
         """The template for the tokenizer: a text, the name of one of several, or `None` for its choice among several."""

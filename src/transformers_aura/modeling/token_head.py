@@ -1,4 +1,4 @@
-"""The head that reads the transcript's tokens, those of the LLM itself, off the student's states at the audio positions; training only."""
+"""The head that reads the transcript's tokens, those of the LLM itself, off the student's states at the audio positions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .transcript_heads import audio_states
-
 
 TOKEN_HEAD_FILE_NAME = "token_head.safetensors"
 
 NUM_CANDIDATES = 4096
 """Tokens that a training step tells apart: those of its transcripts, and others at random up to this number."""
+
+
+def audio_states(hidden_states: torch.Tensor, is_audio: torch.Tensor) -> torch.Tensor:
+    """The states at the audio positions of each row, in their order, `(rows, longest clip, width)`, right padded with anything.
+
+    Args:
+        hidden_states: `(rows, sequence, width)`.
+        is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions.
+    """
+    longest = int(is_audio.sum(-1).max())
+    order = is_audio.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :longest, None]
+    return hidden_states.gather(1, order.expand(-1, -1, hidden_states.shape[-1]))
+
+
+VOCABULARY_PART = 16384
+"""Token embeddings that are in float32 at once."""
 
 
 class TokenHead(nn.Module):
@@ -31,6 +45,11 @@ class TokenHead(nn.Module):
         self.norm = nn.RMSNorm(student_width, eps=1e-6)
         self.projection = nn.Linear(student_width, student_width, bias=False)
         self.blank = nn.Linear(student_width, 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Reads the states as if they were token embeddings."""
+        nn.init.ones_(self.norm.weight)
         nn.init.eye_(self.projection.weight)
         nn.init.zeros_(self.blank.weight)
         nn.init.zeros_(self.blank.bias)
@@ -61,6 +80,23 @@ class TokenHead(nn.Module):
         states = self.norm(audio_states(hidden_states, is_audio).to(self.norm.weight.dtype))
         of_tokens = self.projection(states) @ token_embeddings[candidates].to(states.dtype).T
         return torch.cat([self.blank(states).to(of_tokens.dtype), of_tokens], dim=-1), symbols[tokens]
+
+    @torch.no_grad()
+    def log_probabilities(self, states: torch.Tensor, token_embeddings: torch.Tensor) -> torch.Tensor:
+        """Of the blank (column 0) and every token (its id + 1), in float32 whatever the weights are in.
+
+        Args:
+            states: of the audio tokens of one clip, `(steps, student_width)`.
+            token_embeddings: the LLM's, `(vocabulary, student_width)`.
+
+        Returns:
+            `(steps, 1 + vocabulary)`.
+        """
+        states = nn.functional.rms_norm(states.float(), states.shape[-1:], self.norm.weight.float(), self.norm.eps)
+        projected = states @ self.projection.weight.float().T
+        blank = states @ self.blank.weight.float().T + self.blank.bias.float()
+        parts = [projected @ part.float().T for part in token_embeddings.split(VOCABULARY_PART)]
+        return torch.cat([blank, *parts], dim=-1).log_softmax(-1)
 
     def save(self, path: Path) -> None:
         """Write the head to one safetensors file."""

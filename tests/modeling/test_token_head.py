@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from transformers_aura.distillation import token_head
-from transformers_aura.distillation.token_head import TokenHead
+from transformers_aura.modeling import token_head
+from transformers_aura.modeling.token_head import TokenHead
 
 
 def random_case():

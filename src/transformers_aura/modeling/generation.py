@@ -1,0 +1,229 @@
+"""Generation that hears: transcripts are written by what the first layers heard, too, and spoken questions can be written down first."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
+
+from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
+from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
+
+
+@dataclass
+class HeardBatch:
+    """Prompts and their clips.
+
+    Attributes:
+        rows: token ids of each prompt, without padding.
+        features: log-mel frames of each prompt's clips, `(num_audios, num_frames, num_mel_bins)`.
+        masks: of the frames, `(num_audios, num_frames)`.
+    """
+
+    rows: list[torch.Tensor]
+    features: list[torch.Tensor]
+    masks: list[torch.Tensor]
+
+    def inputs(self, pad_token_id: int) -> dict[str, torch.Tensor]:
+        """As arguments of `generate`; text is padded on the left."""
+        longest = max(len(row) for row in self.rows)
+        input_ids = self.rows[0].new_full((len(self.rows), longest), pad_token_id)
+        attention_mask = torch.zeros_like(input_ids)
+        for index, row in enumerate(self.rows):
+            input_ids[index, longest - len(row) :] = row
+            attention_mask[index, longest - len(row) :] = 1
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if any(len(features) for features in self.features):
+            inputs["input_features"] = torch.cat(self.features)
+            inputs["input_features_mask"] = torch.cat(self.masks)
+        return inputs
+
+    def select(self, indices: list[int]) -> HeardBatch:
+        """Some of the prompts."""
+        return HeardBatch(*([values[index] for index in indices] for values in (self.rows, self.features, self.masks)))
+
+
+class HearingGenerationMixin(GenerationMixin):
+    """`generate` of a student whose repo holds a token head.
+
+    A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
+    (`joint_decoding`), CTC with `config.transcript_ctc_weight`. A prompt that ends with `config.spoken_question_prompt` behind its only clip
+    is a spoken question: with `config.answers_from_transcript` it is transcribed first, and the base LLM answers what was written. All other
+    prompts, and students without such a head, generate as any LLM does.
+    """
+
+    @functools.wraps(GenerationMixin.generate)
+    def generate(
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: LogitsProcessorList | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """As in [`GenerationMixin`], see the class. The returned sequences begin with the prompts as they were given."""
+        prompts = kwargs.get("input_ids", inputs)
+        batch = self._heard_batch(prompts, kwargs)
+        if batch is None:
+            return super().generate(inputs, generation_config, logits_processor, *args, **kwargs)
+        settings = _settings(self.generation_config, generation_config, kwargs)
+        given = _Prompts(self.config)
+        questions = [index for index, row in enumerate(batch.rows) if given.is_spoken_question(row)]
+        if questions:
+            self._write_down(batch, questions, given, settings)
+        generated_from = batch.inputs(settings["pad_token_id"])
+        asked = [given.asks_for_transcript(row) for row in batch.rows]
+        processors = LogitsProcessorList(logits_processor or [])
+        if any(asked) and self.config.transcript_ctc_weight:
+            scorers = self._scorers(generated_from, asked)
+            length = generated_from["input_ids"].shape[1]
+            processors.append(
+                JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"])
+            )
+        kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
+        generated = super().generate(None, generation_config, processors, *args, **generated_from, **kwargs)
+        return _behind(prompts, generated, generated_from["input_ids"].shape[1])
+
+    def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> HeardBatch | None:
+        """The prompts and their clips; `None` where nothing here concerns them."""
+        features = kwargs.get("input_features")
+        if self.model.token_head is None or features is None or input_ids is None:
+            return None
+        if any(kwargs.get(name) is not None for name in ("past_key_values", "cache", "inputs_embeds", "position_ids")):
+            return None
+        given = _Prompts(self.config)
+        mask = kwargs.get("attention_mask")
+        rows = [row if mask is None else row[mask[index].bool()] for index, row in enumerate(input_ids)]
+        if not any(given.asks_for_transcript(row) or given.is_spoken_question(row) for row in rows):
+            return None
+        frame_mask = kwargs.get("input_features_mask")
+        if frame_mask is None:
+            frame_mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        clip_tokens = num_audio_tokens(frame_mask.sum(-1), self.config.audio_config.frames_per_token)
+        row_tokens = torch.stack([(row == self.config.audio_token_id).sum() for row in rows])
+        row_of_clip = clips_of_rows(clip_tokens.to(row_tokens.device), row_tokens)
+        clips = [row_of_clip == index for index in range(len(rows))]
+        return HeardBatch(rows, [features[these] for these in clips], [frame_mask[these] for these in clips])
+
+    def _write_down(self, batch: HeardBatch, questions: list[int], given: _Prompts, settings: dict[str, Any]) -> None:
+        """Puts what is heard in the place of the audio of some prompts; one in which no word is heard keeps its audio."""
+        spoken = batch.select(questions)
+        spoken.rows = [given.as_transcription(row) for row in spoken.rows]
+        inputs = spoken.inputs(settings["pad_token_id"])
+        tokens = self.generate(
+            **inputs,
+            max_new_tokens=1 + max(int(given.is_audio(row).sum()) for row in spoken.rows),
+            do_sample=False,
+            num_beams=settings["num_beams"],
+            pad_token_id=settings["pad_token_id"],
+            eos_token_id=settings["eos_token_ids"],
+        )[:, inputs["input_ids"].shape[1] :]
+        ends = torch.tensor(settings["eos_token_ids"], device=tokens.device)
+        for index, written in zip(questions, tokens, strict=True):
+            is_end = torch.isin(written, ends)
+            written = written[is_end.cumsum(0) == 0]
+            if len(written):
+                batch.rows[index] = given.with_words(batch.rows[index], written)
+                batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
+
+    @torch.no_grad()
+    def _scorers(self, inputs: dict[str, torch.Tensor], asked: list[bool]) -> list[CTCPrefixScorer | None]:
+        """What the first layers heard in the last clip of each prompt that asks for it."""
+        input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
+        is_audio = input_ids == self.config.audio_token_id
+        columns = int(is_audio.any(dim=0).nonzero().max()) + 1  # what comes later changes nothing before it
+        layer = self.config.token_head_layer
+        states = self.model(
+            input_ids=input_ids[:, :columns],
+            attention_mask=attention_mask[:, :columns],
+            position_ids=(attention_mask[:, :columns].cumsum(-1) - 1).clamp(min=0),
+            input_features=inputs["input_features"],
+            input_features_mask=inputs["input_features_mask"],
+            num_hidden_layers=layer,
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states[layer]
+        embeddings = self.get_input_embeddings().weight
+        return [
+            CTCPrefixScorer(self.model.token_head.log_probabilities(states[row, _last_run(is_audio[row])], embeddings))
+            if asks
+            else None
+            for row, asks in enumerate(asked)
+        ]
+
+
+_REPLACED = {"input_ids", "attention_mask", "input_features", "input_features_mask", "audio_rows"}
+"""Arguments of `generate` that describe the prompts."""
+
+
+class _Prompts:
+    """What a prompt asks for, by the tokens behind its audio."""
+
+    def __init__(self, config: Any) -> None:
+        self._audio_token_id = config.audio_token_id
+        self._transcription = config.transcription_prompt
+        self._question = config.spoken_question_prompt if config.answers_from_transcript else None
+
+    def is_audio(self, row: torch.Tensor) -> torch.Tensor:
+        return row == self._audio_token_id
+
+    def asks_for_transcript(self, row: torch.Tensor) -> bool:
+        return self._transcription is not None and self._behind_audio(row) == self._transcription
+
+    def is_spoken_question(self, row: torch.Tensor) -> bool:
+        if self._question is None or self._behind_audio(row) != self._question:
+            return False
+        positions = self.is_audio(row).nonzero().flatten()
+        return len(positions) == positions[-1] - positions[0] + 1  # one clip
+
+    def as_transcription(self, row: torch.Tensor) -> torch.Tensor:
+        """The prompt that asks for the transcript of this spoken question."""
+        last = int(self.is_audio(row).nonzero().max())
+        return torch.cat([row[: last + 1], row.new_tensor(self._transcription)])
+
+    def with_words(self, row: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """The prompt with `words` in the place of its audio."""
+        positions = self.is_audio(row).nonzero().flatten()
+        return torch.cat([row[: positions[0]], words, row[positions[-1] + 1 :]])
+
+    def _behind_audio(self, row: torch.Tensor) -> list[int] | None:
+        positions = self.is_audio(row).nonzero()
+        return row[int(positions.max()) + 1 :].tolist() if len(positions) else None
+
+
+def _last_run(is_audio: torch.Tensor) -> torch.Tensor:
+    """Positions of the last clip of a row."""
+    positions = is_audio.nonzero().flatten()
+    breaks = (positions.diff() > 1).nonzero().flatten()
+    return positions if not len(breaks) else positions[int(breaks[-1]) + 1 :]
+
+
+def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What of a call's generation settings matters here."""
+
+    def setting(name: str) -> Any:
+        for source in (kwargs, {} if given is None else given.to_dict(), default.to_dict()):
+            if source.get(name) is not None:
+                return source[name]
+        return None
+
+    ends = setting("eos_token_id")
+    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    padding = setting("pad_token_id")
+    if padding is None:
+        padding = ends[0] if ends else 0
+    return {"eos_token_ids": ends, "pad_token_id": padding, "num_beams": setting("num_beams") or 1}
+
+
+def _behind(prompts: torch.Tensor, generated: Any, prompt_length: int) -> Any:
+    """What was generated, behind the prompts as they were given."""
+    sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
+    given = prompts.repeat_interleave(len(sequences) // len(prompts), dim=0)
+    sequences = torch.cat([given, sequences[:, prompt_length:]], dim=-1)
+    if isinstance(generated, torch.Tensor):
+        return sequences
+    generated["sequences"] = sequences
+    return generated

@@ -1,0 +1,148 @@
+"""A student with a token head writes what it heard, and answers what it wrote; anything else it does as before."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.support.tiny import tiny_processor, tone
+from tests.support.tiny_models import save_tiny_language_model, tiny_student
+from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
+from transformers_aura.modeling.composition import AdapterMismatchError
+from transformers_aura.modeling.token_head import TokenHead
+from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
+
+
+LAYER = 2
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return save_tiny_language_model(tmp_path / "base", "qwen2")
+
+
+@pytest.fixture
+def processor() -> AuraProcessor:
+    return tiny_processor()
+
+
+@pytest.fixture
+def student(base: Path, processor: AuraProcessor) -> AuraForSpeechQA:
+    student = tiny_student(base)
+    torch.manual_seed(0)
+    head = TokenHead(student.config.text_config.hidden_size)
+    torch.nn.init.normal_(head.projection.weight, std=2.0)
+    student.attach_token_head(
+        head, LAYER, processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION), processor.prompt_behind_audio()
+    )
+    student.config.transcript_ctc_weight = 1.0  # what is heard alone decides
+    student.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    student.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    return student
+
+
+def inputs(processor: AuraProcessor, *requests: tuple) -> dict:
+    chats = [build_conversation(audio, question) for audio, question in requests]
+    return processor.apply_chat_template(
+        chats, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True
+    )
+
+
+def clip(seconds: float, seed: int) -> dict:
+    noise = np.random.default_rng(seed).normal(size=int(16000 * seconds)).astype(np.float32)
+    return {"array": tone(seconds) * 0.2 + 0.05 * noise, "sampling_rate": 16000}
+
+
+def new_tokens(student: AuraForSpeechQA, batch: dict, max_new_tokens: int = 12) -> list[list[int]]:
+    tokens = student.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+    assert torch.equal(tokens[:, : batch["input_ids"].shape[1]], batch["input_ids"])
+    ends = (student.generation_config.eos_token_id, student.generation_config.pad_token_id)
+    return [[token for token in row if token not in ends] for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
+
+
+def test_a_transcript_is_what_the_first_layers_heard(student, processor):
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
+    states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0]
+    heard = states[batch["input_ids"][0] == student.config.audio_token_id]
+    log_probabilities = student.model.token_head.log_probabilities(heard, student.get_input_embeddings().weight)
+    # By hand: the likeliest first token is that with the highest sum over where it may be said first.
+    silence = torch.cat([torch.zeros(1), log_probabilities[:, 0].cumsum(0)[:-1]])
+    first = int((log_probabilities[:, 1:] + silence.unsqueeze(-1)).logsumexp(0).argmax())
+    assert new_tokens(student, batch, 1) == [[first]]
+    student.config.transcript_ctc_weight = 0.0
+    with_llm_alone = new_tokens(student, batch)
+    student.detach_token_head()
+    assert new_tokens(student, batch) == with_llm_alone
+
+
+def test_a_batch_is_its_rows(student, processor):
+    student.config.answers_from_transcript = True
+    requests = [
+        (clip(1.3, 1), TRANSCRIPTION_INSTRUCTION),
+        (clip(0.6, 2), None),
+        (clip(0.9, 3), "What was ordered?"),
+        (None, "A question of text"),
+        (clip(1.0, 4), TRANSCRIPTION_INSTRUCTION),
+    ]
+    together = new_tokens(student, inputs(processor, *requests))
+    assert together == [new_tokens(student, inputs(processor, request))[0] for request in requests]
+    beams = student.generate(
+        **inputs(processor, *requests), max_new_tokens=5, num_beams=3, num_return_sequences=2, do_sample=False
+    )
+    assert len(beams) == 2 * len(requests)
+
+
+def test_a_spoken_question_is_answered_as_the_base_llm_answers_what_was_written(student, processor, base):
+    question = clip(1.0, 1)
+    transcript = new_tokens(student, inputs(processor, (question, TRANSCRIPTION_INSTRUCTION)), 100)[0]
+    assert transcript
+    batch = inputs(processor, (question, None))
+    at_once = new_tokens(student, batch)
+    student.config.answers_from_transcript = True
+    row = batch["input_ids"][0].tolist()
+    first = row.index(student.config.audio_token_id)
+    last = len(row) - row[::-1].index(student.config.audio_token_id)
+    written = torch.tensor([row[:first] + transcript + row[last:]])
+    llm = AutoModelForCausalLM.from_pretrained(base)
+    expected = llm.generate(written, attention_mask=torch.ones_like(written), max_new_tokens=12, do_sample=False)
+    answer = new_tokens(student, batch)
+    assert answer[0] == [
+        token for token in expected[0, written.shape[1] :].tolist() if token != llm.config.eos_token_id
+    ]
+    assert answer != at_once
+    scored = student.generate(
+        **batch, max_new_tokens=12, do_sample=False, return_dict_in_generate=True, output_scores=True
+    )
+    assert student.compute_transition_scores(scored.sequences, scored.scores).shape == (1, len(scored.scores))
+
+
+def test_a_question_in_which_nothing_is_heard_keeps_its_audio(student, processor):
+    batch = inputs(processor, (clip(1.0, 1), None))
+    at_once = new_tokens(student, batch)
+    torch.nn.init.constant_(student.model.token_head.blank.bias, 1e4)  # nothing but silence
+    student.config.answers_from_transcript = True
+    assert new_tokens(student, batch) == at_once
+    assert new_tokens(student, inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))) == [[]]
+
+
+def test_the_head_is_saved_loaded_and_missed(student, processor, tmp_path, base):
+    student.config.answers_from_transcript = True
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION), (clip(0.5, 2), None))
+    expected = new_tokens(student, batch)
+    student.save_pretrained(tmp_path / "student")
+    again = AuraForSpeechQA.from_pretrained(tmp_path / "student")
+    assert new_tokens(again, batch) == expected
+    headless = AuraModel.from_pretrained(tmp_path / "student")
+    assert torch.equal(headless.token_head.projection.weight, student.model.token_head.projection.weight)
+    # Merged, it writes by the LLM alone: serving engines know no such head.
+    merged = student.merge()
+    assert merged.model.token_head is None
+    merged.save_pretrained(tmp_path / "merged")
+    assert AuraForSpeechQA.from_pretrained(tmp_path / "merged").config.transcription_prompt is None
+    del student.model.token_head.blank
+    student._keys_to_ignore_on_save = {key for key in student.state_dict() if "lora" not in key and "audio" not in key}
+    student.save_pretrained(tmp_path / "without")
+    with pytest.raises(AdapterMismatchError, match=r"missing: token_head\."):
+        AuraForSpeechQA.from_pretrained(tmp_path / "without")
