@@ -43,7 +43,7 @@ corpus: real-models  ## what the packaged student is taught with, in outputs/cor
 	OMP_NUM_THREADS=1 $(BIN)/python -m student.acted_speech
 	OMP_NUM_THREADS=1 $(BIN)/python -m student.corpus outputs/corpus
 
-student: corpus  ## the packaged student, both stages of its recipe, in outputs/ (hours; goes on where it was)
+student: corpus  ## the packaged student, all stages, in outputs/ (most of a day; goes on where it was)
 	$(BIN)/python -m student.train outputs
 
 baselines: corpus  ## the bridge and the DiVA-like baseline of docs/results.md, in outputs/ (an hour on 2 cores; goes on where it was)

@@ -1,7 +1,6 @@
-"""Trains the packaged student: the two stages of its recipe, and three on open speech with other ears before the second of them; on two
-processes, without a hub.
+"""Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub.
 
-    python -m student.train outputs [--open-speech] [--set training.max_steps=4 ...]
+    python -m student.train outputs [--set training.max_steps=4 ...]
 
 Reads OUTPUTS/corpus (made by `python -m student.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
 checkpoint, a stage that is done is left alone.
@@ -20,9 +19,8 @@ from tools.real_models import make_real_model
 from transformers_aura.package_data import package_data_folder
 
 
-STAGES = ("smollm2-135m-cpu", "smollm2-135m-cpu-stage2")
-OPEN_SPEECH_STAGES = tuple(f"smollm2-135m-cpu-stage{number}" for number in (3, 4, 5))
-SHAPE = {"conv_blocks": 8, "lora_rank": 46}
+STAGES = ("smollm2-135m-cpu", *(f"smollm2-135m-cpu-stage{number}" for number in (2, 3, 4, 5)))
+SHAPE = {"conv_blocks": 8, "lora_rank": 44}
 """Of the student in the further stages: more of its 32 MB for the ears."""
 PROCESSES = 2
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
@@ -65,7 +63,7 @@ def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
         return
     reshaped = outputs / "aura-smollm2-135m-reshaped"
     if recipe["model"].get("student") == f"outputs/{reshaped.name}" and not reshaped.is_dir():
-        reshape_student(outputs / "aura-smollm2-135m", reshaped, **SHAPE)
+        reshape_student(outputs / "aura-smollm2-135m-stage2", reshaped, **SHAPE)
     settings = [part for setting in (*stage_settings(recipe, outputs), *more_settings) for part in ("--set", setting)]
     swapped = outputs / "aura-smollm2-135m-swapped" / "checkpoint-0"
     if recipe["model"].get("student") == f"outputs/{swapped.relative_to(outputs)}" and not swapped.is_dir():
@@ -98,10 +96,9 @@ def run_on_all_processes(module_and_arguments: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("outputs", type=Path, help="folder that holds `corpus` and gets the students")
-    parser.add_argument("--open-speech", action="store_true", help="go on with the further stages")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change all recipes")
     arguments = parser.parse_args()
-    for name in (*STAGES, *(OPEN_SPEECH_STAGES if arguments.open_speech else ())):
+    for name in STAGES:
         train_stage(name, arguments.outputs, arguments.set)
 
 

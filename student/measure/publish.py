@@ -17,14 +17,14 @@ What could be run on two CPU cores, every system on the same clips and the same 
 
 | system | what it is |
 |---|---|
-| `aura` | the packaged student |
+| `aura` | the packaged student; it writes a spoken question down before it answers |
 | `gold` | the LLM reads what is really said: the ceiling |
 | `cascade` | Whisper tiny.en, then the LLM |
 | `bridge` | Whisper tiny.en's encoder, frozen, an adapter, the frozen LLM; taught to write answers and transcripts (BLSP's kind) |
 | `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
 | `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
 
-`make baselines` trains `bridge` and `diva` on the student's corpus ([recipe](../student/baselines/recipe.yaml)), for 16,000 clips each; the student has had some 30,000, more of them orders.
+`make baselines` trains `bridge` and `diva` on the student's corpus ([recipe](../student/baselines/recipe.yaml)), for 16,000 clips each; the student has had more than 300,000 ([in stages](student.md#how)).
 So a row says what came of that training, not what its kind can do in the end; one seed each. The LLM of `gold`, `cascade` and `diva` was never taught the orders' JSON object. What each set is, stands below; how figures, intervals and
 tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
 """

@@ -11,6 +11,7 @@ from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
 from transformers_aura.modeling.composition import AdapterMismatchError
+from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
 from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
@@ -55,8 +56,8 @@ def clip(seconds: float, seed: int) -> dict:
     return {"array": tone(seconds) * 0.2 + 0.05 * noise, "sampling_rate": 16000}
 
 
-def new_tokens(student: AuraForSpeechQA, batch: dict, max_new_tokens: int = 12) -> list[list[int]]:
-    tokens = student.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+def new_tokens(student: AuraForSpeechQA, batch: dict, max_new_tokens: int = 12, **settings: float) -> list[list[int]]:
+    tokens = student.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, **settings)
     assert torch.equal(tokens[:, : batch["input_ids"].shape[1]], batch["input_ids"])
     ends = (student.generation_config.eos_token_id, student.generation_config.pad_token_id)
     return [[token for token in row if token not in ends] for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
@@ -70,9 +71,10 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     # By hand: the likeliest first token is that with the highest sum over where it may be said first.
     silence = torch.cat([torch.zeros(1), log_probabilities[:, 0].cumsum(0)[:-1]])
     first = int((log_probabilities[:, 1:] + silence.unsqueeze(-1)).logsumexp(0).argmax())
-    assert new_tokens(student, batch, 1) == [[first]]
+    assert new_tokens(student, batch, 1, num_beams=1) == [[first]]
+    assert new_tokens(student, batch) == new_tokens(student, batch, num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0)
     student.config.transcript_ctc_weight = 0.0
-    with_llm_alone = new_tokens(student, batch)
+    with_llm_alone = new_tokens(student, batch, num_beams=1)
     student.detach_token_head()
     assert new_tokens(student, batch) == with_llm_alone
 

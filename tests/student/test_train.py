@@ -16,10 +16,7 @@ def models(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "make_real_model", lambda name: tmp_path / "models" / name)
 
 
-ALL_STAGES = (*train.STAGES, *train.OPEN_SPEECH_STAGES)
-
-
-@pytest.mark.parametrize("name", ALL_STAGES)
+@pytest.mark.parametrize("name", train.STAGES)
 def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     outputs = tmp_path / "out"
     (outputs / "corpus" / "noise").mkdir(parents=True)
@@ -35,7 +32,7 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
 
 def test_every_stage_goes_on_from_the_one_before():
     first, second, third, fourth, fifth = (
-        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in ALL_STAGES
+        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
     )
     for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
@@ -48,7 +45,7 @@ def test_every_stage_goes_on_from_the_one_before():
     assert fourth["losses"]["ctc_layers"] == third["losses"]["ctc_layers"]
     assert fourth["losses"]["layer_mapping"] == third["losses"]["layer_mapping"]
     assert fifth["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
-    assert second["name"] == "aura-smollm2-135m"  # the one that ships
+    assert fifth["name"] == "aura-smollm2-135m"  # the one that ships
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):
@@ -58,8 +55,8 @@ def test_without_the_noise_recording_there_is_none(tmp_path):
 
 def test_a_stage_that_is_done_is_left_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train.subprocess, "run", lambda *_, **__: pytest.fail("it was trained again"))
-    (tmp_path / "aura-smollm2-135m").mkdir()
-    (tmp_path / "aura-smollm2-135m" / "README.md").touch()
+    (tmp_path / "aura-smollm2-135m-stage2").mkdir()
+    (tmp_path / "aura-smollm2-135m-stage2" / "README.md").touch()
     train.train_stage(train.STAGES[1], tmp_path, [])
     assert "Trained already" in capsys.readouterr().out
 
@@ -70,9 +67,9 @@ def test_the_further_stages_start_from_the_second_in_another_shape(tmp_path, mon
     monkeypatch.setattr(
         train.subprocess, "run", lambda command, **_: asked.append(command) or SimpleNamespace(returncode=0)
     )
-    train.train_stage(train.OPEN_SPEECH_STAGES[0], tmp_path, [])
+    train.train_stage(train.STAGES[2], tmp_path, [])
     (folders, shape), command = asked
-    assert folders == (tmp_path / "aura-smollm2-135m", tmp_path / "aura-smollm2-135m-reshaped")
+    assert folders == (tmp_path / "aura-smollm2-135m-stage2", tmp_path / "aura-smollm2-135m-reshaped")
     assert shape == train.SHAPE
     assert f"model.student={tmp_path / 'aura-smollm2-135m-reshaped'}" in command
 
@@ -84,12 +81,12 @@ def test_the_fourth_stage_starts_from_the_third_with_other_ears(tmp_path, monkey
     )
     for step in (900, 1000):
         (tmp_path / "aura-smollm2-135m-stage3" / f"checkpoint-{step}").mkdir(parents=True)
-    train.train_stage(train.OPEN_SPEECH_STAGES[1], tmp_path, [])
+    train.train_stage(train.STAGES[3], tmp_path, [])
     swap, distil = commands
     swapped = tmp_path / "aura-smollm2-135m-swapped" / "checkpoint-0"
     at = swap.index("student.swap_patch_embedding")
     assert swap[at + 2 : at + 4] == [str(tmp_path / "aura-smollm2-135m-stage3" / "checkpoint-1000"), str(swapped)]
     assert f"model.student={swapped}" in distil
     swapped.mkdir()
-    train.train_stage(train.OPEN_SPEECH_STAGES[1], tmp_path, [])
+    train.train_stage(train.STAGES[3], tmp_path, [])
     assert len(commands) == 3, "swapped once"

@@ -13,6 +13,10 @@ from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 
 
+TRANSCRIPT_BEAMS = 3
+"""Beams with which a transcript is written where the caller does not say how to search."""
+
+
 @dataclass
 class HeardBatch:
     """Prompts and their clips.
@@ -50,7 +54,8 @@ class HearingGenerationMixin(GenerationMixin):
     """`generate` of a student whose repo holds a token head.
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
-    (`joint_decoding`), CTC with `config.transcript_ctc_weight`. A prompt that ends with `config.spoken_question_prompt` behind its only clip
+    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
+    `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
     is a spoken question: with `config.answers_from_transcript` it is transcribed first, and the base LLM answers what was written. All other
     prompts, and students without such a head, generate as any LLM does.
     """
@@ -61,14 +66,13 @@ class HearingGenerationMixin(GenerationMixin):
         inputs: torch.Tensor | None = None,
         generation_config: GenerationConfig | None = None,
         logits_processor: LogitsProcessorList | None = None,
-        *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """As in [`GenerationMixin`], see the class. The returned sequences begin with the prompts as they were given."""
+        """As in [`GenerationMixin`] (further arguments by name), see the class. The returned sequences begin with the prompts as they were given."""
         prompts = kwargs.get("input_ids", inputs)
         batch = self._heard_batch(prompts, kwargs)
         if batch is None:
-            return super().generate(inputs, generation_config, logits_processor, *args, **kwargs)
+            return super().generate(inputs, generation_config, logits_processor, **kwargs)
         settings = _settings(self.generation_config, generation_config, kwargs)
         given = _Prompts(self.config)
         questions = [index for index, row in enumerate(batch.rows) if given.is_spoken_question(row)]
@@ -76,6 +80,15 @@ class HearingGenerationMixin(GenerationMixin):
             self._write_down(batch, questions, given, settings)
         generated_from = batch.inputs(settings["pad_token_id"])
         asked = [given.asks_for_transcript(row) for row in batch.rows]
+        kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
+        if any(asked) and settings["leaves_search_open"]:
+            if not all(asked) and not settings["return_dict_in_generate"]:
+                kwargs |= {"generation_config": generation_config, "logits_processor": logits_processor}
+                tokens = self._apart(batch, asked, settings, kwargs)
+                return torch.cat([prompts, tokens], dim=-1)
+            if all(asked):
+                # The likeliest transcript, whatever its length: CTC knows how much is said.
+                kwargs |= {"num_beams": TRANSCRIPT_BEAMS, "length_penalty": 0.0}
         processors = LogitsProcessorList(logits_processor or [])
         if any(asked) and self.config.transcript_ctc_weight:
             scorers = self._scorers(generated_from, asked)
@@ -83,8 +96,7 @@ class HearingGenerationMixin(GenerationMixin):
             processors.append(
                 JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"])
             )
-        kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
-        generated = super().generate(None, generation_config, processors, *args, **generated_from, **kwargs)
+        generated = super().generate(None, generation_config, processors, **generated_from, **kwargs)
         return _behind(prompts, generated, generated_from["input_ids"].shape[1])
 
     def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> HeardBatch | None:
@@ -108,6 +120,19 @@ class HearingGenerationMixin(GenerationMixin):
         clips = [row_of_clip == index for index in range(len(rows))]
         return HeardBatch(rows, [features[these] for these in clips], [frame_mask[these] for these in clips])
 
+    def _apart(
+        self, batch: HeardBatch, asked: list[bool], settings: dict[str, Any], kwargs: dict[str, Any]
+    ) -> torch.Tensor:
+        """Transcripts, which are searched for, and everything else, each as if it were alone; the new tokens, `(rows, tokens)`."""
+        found: dict[int, torch.Tensor] = {}
+        for is_transcript in (True, False):
+            indices = [index for index, asks in enumerate(asked) if asks is is_transcript]
+            inputs = batch.select(indices).inputs(settings["pad_token_id"])
+            generated = self.generate(**inputs, **kwargs)
+            found |= dict(zip(indices, generated[:, inputs["input_ids"].shape[1] :], strict=True))
+        rows = [found[index] for index in range(len(asked))]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings["pad_token_id"])
+
     def _write_down(self, batch: HeardBatch, questions: list[int], given: _Prompts, settings: dict[str, Any]) -> None:
         """Puts what is heard in the place of the audio of some prompts; one in which no word is heard keeps its audio."""
         spoken = batch.select(questions)
@@ -117,7 +142,6 @@ class HearingGenerationMixin(GenerationMixin):
             **inputs,
             max_new_tokens=1 + max(int(given.is_audio(row).sum()) for row in spoken.rows),
             do_sample=False,
-            num_beams=settings["num_beams"],
             pad_token_id=settings["pad_token_id"],
             eos_token_id=settings["eos_token_ids"],
         )[:, inputs["input_ids"].shape[1] :]
@@ -215,7 +239,16 @@ def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs:
     padding = setting("pad_token_id")
     if padding is None:
         padding = ends[0] if ends else 0
-    return {"eos_token_ids": ends, "pad_token_id": padding, "num_beams": setting("num_beams") or 1}
+    searches = ("do_sample", "num_return_sequences", "penalty_alpha", "prompt_lookup_num_tokens", "num_beams")
+    says_how = any(name in kwargs for name in ("num_beams", "streamer", "assistant_model", "custom_generate")) or any(
+        setting(name) not in (None, False, 1) for name in searches
+    )
+    return {
+        "eos_token_ids": ends,
+        "pad_token_id": padding,
+        "leaves_search_open": not says_how,
+        "return_dict_in_generate": bool(setting("return_dict_in_generate")),
+    }
 
 
 def _behind(prompts: torch.Tensor, generated: Any, prompt_length: int) -> Any:

@@ -10,7 +10,11 @@ import torch
 
 @torch.inference_mode()
 def generate_greedily(
-    model: Any, inputs: Mapping[str, torch.Tensor], max_new_tokens: int, pad_token_id: int | None = None
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    max_new_tokens: int,
+    pad_token_id: int | None = None,
+    own_search: bool = False,
 ) -> tuple[torch.Tensor, list[float | None]]:
     """
     Args:
@@ -18,6 +22,7 @@ def generate_greedily(
         inputs: padded on the left; `input_ids` among them.
         max_new_tokens: length limit.
         pad_token_id: fills finished rows; the model's own without it.
+        own_search: leave it to the model whether it looks at several beams; a student does where it writes a transcript.
 
     Returns:
         new tokens `(batch, tokens)`; and of each row the geometric mean of its tokens' probabilities, the one that ends it included (`None`
@@ -27,13 +32,15 @@ def generate_greedily(
         **inputs,
         max_new_tokens=max_new_tokens,
         do_sample=False,
-        num_beams=1,
         return_dict_in_generate=True,
         output_scores=True,
+        **({} if own_search else {"num_beams": 1}),
         **({} if pad_token_id is None else {"pad_token_id": pad_token_id}),
     )
     tokens = output.sequences[:, inputs["input_ids"].shape[1] :]
-    log_probabilities = model.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
+    log_probabilities = model.compute_transition_scores(
+        output.sequences, output.scores, getattr(output, "beam_indices", None), normalize_logits=True
+    )
     ends = torch.tensor(_end_tokens(model), device=tokens.device)
     is_end = torch.isin(tokens, ends)
     counted = (is_end.long().cumsum(dim=1) - is_end.long()) == 0  # up to the first end, with it

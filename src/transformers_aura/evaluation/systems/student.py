@@ -76,6 +76,8 @@ class AuraSystem:
             chats, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True
         ).to(self.device, self.student.dtype)
         pad_token_id = self.processor.tokenizer.pad_token_id
-        tokens, confidences = generate_greedily(self.student, inputs, MAX_NEW_TOKENS[task], pad_token_id)
+        tokens, confidences = generate_greedily(
+            self.student, inputs, MAX_NEW_TOKENS[task], pad_token_id, own_search=True
+        )
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [Answer(text.strip(), confidence) for text, confidence in zip(texts, confidences, strict=True)]
