@@ -37,7 +37,6 @@ def test_prefix_probabilities_are_the_sums_over_all_alignments(log_probabilities
             begins = sum(p for said, p in transcripts.items() if said[:length] == prefix)
             following, end = scorer.next_token(prefix)
             assert np.exp(end) == pytest.approx(transcripts.get(prefix, 0.0) / begins, rel=1e-4, abs=1e-9)
-            assert np.exp(scorer.log_probability(prefix)) == pytest.approx(transcripts.get(prefix, 0.0), rel=1e-4)
             for token in range(VOCABULARY):
                 longer = (*prefix, token)
                 goes_on = sum(p for said, p in transcripts.items() if said[: length + 1] == longer)
@@ -74,5 +73,8 @@ def test_the_weight_decides_between_the_llm_and_what_was_heard(log_probabilities
     assert heard[5].item() == pytest.approx(end, rel=1e-5)
     between = 0.7 * heard + 0.3 * scores[0].log_softmax(-1)
     torch.testing.assert_close(joint(0.7)[0], between)
+    scores[0, 1] = -torch.inf
+    assert joint(1.0)[0, 1] == -torch.inf, "a forbidden token stays forbidden, whatever was heard"
+    assert not joint(1.0).isnan().any()
     finished = JointCTCLogitsProcessor([scorer] * 4, 2, 0.7, [5])(written, scores)
     assert torch.equal(finished[3], scores[3])  # what has ended stays as it is

@@ -143,9 +143,9 @@ class HearingGenerationMixin(GenerationMixin):
             max_new_tokens=1 + max(int(given.is_audio(row).sum()) for row in spoken.rows),
             do_sample=False,
             pad_token_id=settings["pad_token_id"],
-            eos_token_id=settings["eos_token_ids"],
+            eos_token_id=settings["eos_token_ids"] or None,
         )[:, inputs["input_ids"].shape[1] :]
-        ends = torch.tensor(settings["eos_token_ids"], device=tokens.device)
+        ends = torch.tensor(settings["eos_token_ids"], dtype=tokens.dtype, device=tokens.device)
         for index, written in zip(questions, tokens, strict=True):
             is_end = torch.isin(written, ends)
             written = written[is_end.cumsum(0) == 0]

@@ -34,7 +34,6 @@ class CTCPrefixScorer:
         likeliest = log_probabilities[:, 1:].topk(min(TOKENS_PER_STEP, num_symbols - 1)).indices
         tokens = likeliest.unique()
         kept = torch.cat([tokens.new_zeros(1), tokens + 1])
-        self.vocabulary_size = num_symbols - 1
         self.tokens = tokens.cpu().numpy()
         self._steps = log_probabilities[:, kept].double().cpu().numpy()
         self._probabilities = np.exp(self._steps)
@@ -64,11 +63,6 @@ class CTCPrefixScorer:
             apart = self._before(on_blank, at_start=False) + self._steps[:, column]
             following[column - 1] = np.logaddexp.reduce(apart)
         return following - of_prefix, float(np.logaddexp(on_token[-1], on_blank[-1]) - of_prefix)
-
-    def log_probability(self, tokens: Sequence[int]) -> float:
-        """Natural log of the probability that `tokens` are all that is said."""
-        on_token, on_blank, _ = self._prefix(tuple(tokens))
-        return float(np.logaddexp(on_token[-1], on_blank[-1]))
 
     def _prefix(self, prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float]:
         if prefix in self._prefixes:
@@ -133,5 +127,6 @@ class JointCTCLogitsProcessor(LogitsProcessor):
             ).clamp(min=INAUDIBLE)
             heard[self.eos_token_ids] = max(end, INAUDIBLE)
             llm = scores[row].float().log_softmax(-1)
-            joint[row] = ((1 - self.weight) * llm + self.weight * heard).to(joint.dtype)
+            weighed = (1 - self.weight) * llm + self.weight * heard
+            joint[row] = weighed.masked_fill(llm.isneginf(), -torch.inf).to(joint.dtype)  # forbidden stays forbidden
         return joint
