@@ -59,7 +59,7 @@ NUM_CLIPS = {
     "orders": {"hibari": 2000, "flite": 1500, "pico": 1000, "kokoro": 800},
     "questions": {"hibari": 3000, "flite": 1500, "pico": 1000, "kokoro": 1200},
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
-    "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500},
+    "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
 }
 NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60}

@@ -72,6 +72,18 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     silence = torch.cat([torch.zeros(1), log_probabilities[:, 0].cumsum(0)[:-1]])
     first = int((log_probabilities[:, 1:] + silence.unsqueeze(-1)).logsumexp(0).argmax())
     assert new_tokens(student, batch, 1, num_beams=1) == [[first]]
+    stop_at_once = [lambda input_ids, scores: torch.ones(len(input_ids), dtype=torch.bool)]
+    by_position = student.generate(
+        batch["input_ids"],
+        None,
+        None,
+        stop_at_once,
+        **{k: v for k, v in batch.items() if k != "input_ids"},
+        max_new_tokens=9,
+        num_beams=1,
+    )
+    assert by_position[0, -1] == first
+    assert by_position.shape[1] == batch["input_ids"].shape[1] + 1
     assert new_tokens(student, batch) == new_tokens(student, batch, num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0)
     student.config.transcript_ctc_weight = 0.0
     with_llm_alone = new_tokens(student, batch, num_beams=1)
@@ -94,6 +106,19 @@ def test_a_batch_is_its_rows(student, processor):
         **inputs(processor, *requests), max_new_tokens=5, num_beams=3, num_return_sequences=2, do_sample=False
     )
     assert len(beams) == 2 * len(requests)
+
+
+def test_the_beams_share_what_was_heard_once(student, processor, monkeypatch):
+    student.config.transcript_ctc_weight = 0.3  # both decide
+    heard = []
+    embed = AuraModel.get_audio_features
+    monkeypatch.setattr(AuraModel, "get_audio_features", lambda self, *a, **k: heard.append(a) or embed(self, *a, **k))
+    batch = inputs(processor, (clip(1.3, 1), TRANSCRIPTION_INSTRUCTION), (clip(0.6, 2), TRANSCRIPTION_INSTRUCTION))
+    shared = new_tokens(student, batch)
+    assert len(heard) == 1
+    for heard_again in ({"num_beams": TRANSCRIPT_BEAMS, "length_penalty": 0.0}, {"use_cache": False}):
+        assert new_tokens(student, batch, **heard_again) == shared
+    assert len(heard) > 3
 
 
 def test_a_spoken_question_is_answered_as_the_base_llm_answers_what_was_written(student, processor, base):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessorList
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
+from .cache_argument import CACHE_ARGUMENT
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 
 
@@ -61,14 +63,11 @@ class HearingGenerationMixin(GenerationMixin):
     """
 
     @functools.wraps(GenerationMixin.generate)
-    def generate(
-        self,
-        inputs: torch.Tensor | None = None,
-        generation_config: GenerationConfig | None = None,
-        logits_processor: LogitsProcessorList | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As in [`GenerationMixin`] (further arguments by name), see the class. The returned sequences begin with the prompts as they were given."""
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """As in [`GenerationMixin`], see the class. The returned sequences begin with the prompts as they were given."""
+        arguments = _SIGNATURE.bind(self, *args, **kwargs).arguments
+        kwargs = arguments.pop("kwargs", {}) | {name: value for name, value in arguments.items() if name != "self"}
+        inputs, generation_config, logits_processor = (kwargs.pop(name, None) for name in _FIRST_ARGUMENTS)
         prompts = kwargs.get("input_ids", inputs)
         batch = self._heard_batch(prompts, kwargs)
         if batch is None:
@@ -90,13 +89,20 @@ class HearingGenerationMixin(GenerationMixin):
                 # The likeliest transcript, whatever its length: CTC knows how much is said.
                 kwargs |= {"num_beams": TRANSCRIPT_BEAMS, "length_penalty": 0.0}
         processors = LogitsProcessorList(logits_processor or [])
+        going_on = generated_from
         if any(asked) and self.config.transcript_ctc_weight:
-            scorers = self._scorers(generated_from, asked)
+            shares_cache = all(asked) and settings["leaves_search_open"] and settings["leaves_cache_open"]
+            scorers, cache = self._listen(generated_from, asked, all_layers=shares_cache)
             length = generated_from["input_ids"].shape[1]
             processors.append(
                 JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"])
             )
-        generated = super().generate(None, generation_config, processors, **generated_from, **kwargs)
+            if shares_cache:  # the beams share what was heard, and nothing is heard twice
+                cache.batch_repeat_interleave(TRANSCRIPT_BEAMS)
+                audio_rows = torch.ones(len(batch.rows), dtype=torch.bool, device=prompts.device)
+                going_on = {name: generated_from[name] for name in ("input_ids", "attention_mask")}
+                going_on |= {CACHE_ARGUMENT: cache, "audio_rows": audio_rows}
+        generated = super().generate(None, generation_config, processors, **going_on, **kwargs)
         return _behind(prompts, generated, generated_from["input_ids"].shape[1])
 
     def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> HeardBatch | None:
@@ -154,30 +160,45 @@ class HearingGenerationMixin(GenerationMixin):
                 batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
 
     @torch.no_grad()
-    def _scorers(self, inputs: dict[str, torch.Tensor], asked: list[bool]) -> list[CTCPrefixScorer | None]:
-        """What the first layers heard in the last clip of each prompt that asks for it."""
+    def _listen(
+        self, inputs: dict[str, torch.Tensor], asked: list[bool], all_layers: bool
+    ) -> tuple[list[CTCPrefixScorer | None], DynamicCache]:
+        """Goes once through the prompts up to the end of their audio (what comes later changes nothing before it).
+
+        Args:
+            all_layers: go through all layers, not just those that the token head needs.
+
+        Returns:
+            what the first layers heard in the last clip of each prompt that asks for it; and the layers' keys and values.
+        """
         input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
         is_audio = input_ids == self.config.audio_token_id
-        columns = int(is_audio.any(dim=0).nonzero().max()) + 1  # what comes later changes nothing before it
+        columns = int(is_audio.any(dim=0).nonzero().max()) + 1
         layer = self.config.token_head_layer
+        cache = DynamicCache(config=self.config.get_text_config(decoder=True))
         states = self.model(
             input_ids=input_ids[:, :columns],
             attention_mask=attention_mask[:, :columns],
             position_ids=(attention_mask[:, :columns].cumsum(-1) - 1).clamp(min=0),
             input_features=inputs["input_features"],
             input_features_mask=inputs["input_features_mask"],
-            num_hidden_layers=layer,
+            cache=cache,
+            num_hidden_layers=None if all_layers else layer,
             output_hidden_states=True,
-            use_cache=False,
+            use_cache=True,
         ).hidden_states[layer]
         embeddings = self.get_input_embeddings().weight
-        return [
+        scorers = [
             CTCPrefixScorer(self.model.token_head.log_probabilities(states[row, _last_run(is_audio[row])], embeddings))
             if asks
             else None
             for row, asks in enumerate(asked)
         ]
+        return scorers, cache
 
+
+_SIGNATURE = inspect.signature(GenerationMixin.generate)
+_FIRST_ARGUMENTS = ("inputs", "generation_config", "logits_processor")
 
 _REPLACED = {"input_ids", "attention_mask", "input_features", "input_features_mask", "audio_rows"}
 """Arguments of `generate` that describe the prompts."""
@@ -243,10 +264,12 @@ def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs:
     says_how = any(name in kwargs for name in ("num_beams", "streamer", "assistant_model", "custom_generate")) or any(
         setting(name) not in (None, False, 1) for name in searches
     )
+    chooses_cache = any(setting(name) not in (None, False) for name in ("cache_implementation", "prefill_chunk_size"))
     return {
         "eos_token_ids": ends,
         "pad_token_id": padding,
         "leaves_search_open": not says_how,
+        "leaves_cache_open": not chooses_cache and setting("use_cache") is not False,
         "return_dict_in_generate": bool(setting("return_dict_in_generate")),
     }
 
