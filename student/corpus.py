@@ -13,6 +13,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | sentences | general sentences with rare words | transcript |
 | everyday | general sentences as they come | transcript |
 | law | clauses of state papers | transcript |
+| scrambled | runs of words from all these, as nobody wrote them | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
 | acted | what actors say in three games, each at two tract lengths | Whisper's transcript |
@@ -46,6 +47,7 @@ from student.reserved import check_clip, is_validation_clip
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
+from student.texts.scrambled import scramble
 from student.texts.sentences import EVERYDAY, LAW, SENTENCES, load_sentences
 from student.voices import Voice, draw_voice, missing_engines, speak
 
@@ -61,8 +63,9 @@ NUM_CLIPS = {
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
+    "scrambled": {"hibari": 6000, "flite": 4500, "pico": 3000, "kokoro": 600},
 }
-NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60}
+NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60, "scrambled": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 
@@ -107,6 +110,13 @@ def sentences_of(part: str, validation: bool) -> list[str]:
     return [text for text in texts if _is_validation_text(text) == validation]
 
 
+@lru_cache
+def texts_to_scramble(validation: bool) -> dict[str, list[str]]:
+    """What the scrambled texts are made of."""
+    texts = {part: sentences_of(part, validation) for part in ("sentences", "everyday", "law")}
+    return texts | {"questions": [item.question for item in questions_of(validation)]}
+
+
 def plan_spoken(part: str, engine: str, numbers: range, seed: int, validation: bool = False) -> list[Clip]:
     """Clips number `numbers` of a part that an engine's voices speak."""
     split = "validation" if validation else "train"
@@ -129,6 +139,8 @@ def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, 
         items = questions_of(validation)
         item = generator.choice(items) if validation else items[number % len(items)]
         transcript, answer = item.question, item.answer
+    elif part == "scrambled":
+        transcript = scramble(generator, texts_to_scramble(validation))
     else:
         sentences = sentences_of(part, validation)
         # Every engine begins elsewhere in the list, and passes over all of it before it repeats a sentence.

@@ -1,0 +1,106 @@
+"""What a student heard and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
+
+    python -m student.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
+
+Both are clean, spoken by the same kinds of voices, and taken evenly from each engine's clips. A student that only reads what it hears makes as many errors on the one as
+on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
+test text is in a corpus.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import transformers
+
+from student.corpus import NUM_CLIPS
+from tools.real_models import real_model_folder
+from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
+from transformers_aura.evaluation.conditions import Condition
+from transformers_aura.evaluation.evaluation import Evaluation
+from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.systems import AuraSystem
+
+
+PARTS = [part for part in NUM_CLIPS if part != "orders"]
+SPLITS = ("train", "validation")
+
+
+def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) -> LoadedBenchmark | None:
+    """`limit` transcripts of a part, as many from each engine; their recordings are written below `clips`. `None`, said aloud, without the part."""
+    engines: dict[str, list[Path]] = {}
+    for shard in sorted((corpus / part).glob(f"{split}-*.parquet")):
+        engines.setdefault(shard.stem.split("-")[1], []).append(shard)
+    items = []
+    for engine, shards in engines.items():
+        rows = parquet.read_table(shards[0], columns=["audio", "transcript", "seconds"]).to_pylist()
+        wanted = -(-limit // len(engines))
+        for row in rows[:: max(1, len(rows) // wanted)][:wanted]:
+            path = clips / part / row["audio"]["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(row["audio"]["bytes"])
+            items.append(
+                Item(
+                    name=path.stem,
+                    task="transcript",
+                    audio=str(path),
+                    accepted=(row["transcript"],),
+                    text=row["transcript"],
+                    groups={"engine": engine},
+                    seconds=row["seconds"],
+                )
+            )
+    if not items:
+        print(f"No {split} clips of {part}: {corpus / part} has none.", flush=True)
+        return None
+    benchmark = Benchmark(f"{part}-{split}", ("wer",), f"Clips of the corpus' part `{part}`, {split}.", read_own)
+    return LoadedBenchmark(benchmark, items, {"corpus": corpus.name})
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m student.measure.corpus_parts", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("student", type=Path, help="the student's folder")
+    parser.add_argument("corpus", type=Path, help="the corpus' folder")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+    parser.add_argument("--limit", type=int, default=40, help="clips of each part and split")
+    parser.add_argument("--out", type=Path, default=Path("outputs/corpus-parts"))
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parsed = parser.parse_args(arguments)
+    try:
+        parsed.base_model = real_model_folder("smollm2-135m-instruct")
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    return parsed
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    loaded = [
+        corpus_part(arguments.corpus, part, split, arguments.limit, arguments.out / "clips")
+        for part in arguments.parts
+        for split in arguments.splits
+    ]
+    if not any(loaded):
+        print(
+            f"error: {arguments.corpus} has no clips (python -m student.corpus {arguments.corpus}).", file=sys.stderr
+        )
+        return 1
+    student = AuraSystem(
+        str(arguments.student), "aura", str(arguments.base_model), dtype=arguments.dtype, device="cpu"
+    )
+    benchmarks = [one for one in loaded if one is not None]
+    Evaluation([student], benchmarks, [Condition()], arguments.out, batch_size=arguments.batch_size).run()
+    print((arguments.out / "results.md").read_text().partition("## Wrong answers")[0])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
