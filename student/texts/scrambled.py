@@ -26,7 +26,8 @@ def scramble(generator: random.Random, texts: Mapping[str, Sequence[str]]) -> st
     """
     names = list(SHARES)
     words: list[str] = []
-    if generator.random() < QUESTION_OPENINGS:
+    asks = generator.random() < QUESTION_OPENINGS
+    if asks:
         words += _words(generator.choice(texts["questions"]))[: generator.randint(2, 4)]
     length = generator.randint(4, 12)
     while len(words) < length:
@@ -38,7 +39,7 @@ def scramble(generator: random.Random, texts: Mapping[str, Sequence[str]]) -> st
                 others = _words(generator.choice(texts[generator.choice(names)]))[1:]
                 word = generator.choice(others or [word])
             words.append(word)
-    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]][:14]) + "."
+    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]][:14]) + ("?" if asks else ".")
 
 
 def _words(text: str) -> list[str]:
