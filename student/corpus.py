@@ -43,7 +43,7 @@ from student.recordings import (
     prompt_recordings,
     read_speech,
 )
-from student.reserved import check_clip, is_validation_clip
+from student.reserved import check_clip, is_validation_clip, normalise, reserved_texts
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
@@ -117,6 +117,16 @@ def texts_to_scramble(validation: bool) -> dict[str, list[str]]:
     return texts | {"questions": [item.question for item in questions_of(validation)]}
 
 
+@lru_cache
+def _validation_texts() -> frozenset[str]:
+    return frozenset(normalise(text) for texts in texts_to_scramble(validation=True).values() for text in texts)
+
+
+def is_kept_aside(text: str, validation: bool) -> bool:
+    """Whether a scrambled text happens to be a test's, or, for training, a validation clip's."""
+    return reserved_texts().holds(text) or (not validation and normalise(text) in _validation_texts())
+
+
 def plan_spoken(part: str, engine: str, numbers: range, seed: int, validation: bool = False) -> list[Clip]:
     """Clips number `numbers` of a part that an engine's voices speak."""
     split = "validation" if validation else "train"
@@ -141,6 +151,8 @@ def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, 
         transcript, answer = item.question, item.answer
     elif part == "scrambled":
         transcript = scramble(generator, texts_to_scramble(validation))
+        while is_kept_aside(transcript, validation):
+            transcript = scramble(generator, texts_to_scramble(validation))
     else:
         sentences = sentences_of(part, validation)
         # Every engine begins elsewhere in the list, and passes over all of it before it repeats a sentence.

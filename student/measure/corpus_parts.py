@@ -2,7 +2,7 @@
 
     python -m student.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
 
-Both are clean, spoken by the same kinds of voices, and taken evenly from each engine's clips. A student that only reads what it hears makes as many errors on the one as
+Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
 test text is in a corpus.
 """
@@ -28,7 +28,10 @@ SPLITS = ("train", "validation")
 
 
 def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) -> LoadedBenchmark | None:
-    """`limit` transcripts of a part, as many from each engine; their recordings are written below `clips`. `None`, said aloud, without the part."""
+    """Transcripts of a part, `limit` shared out evenly among the engines and rounded up; recordings are written below `clips`.
+
+    `None`, said aloud, without the part.
+    """
     engines: dict[str, list[Path]] = {}
     for shard in sorted((corpus / part).glob(f"{split}-*.parquet")):
         engines.setdefault(shard.stem.split("-")[1], []).append(shard)
