@@ -1,7 +1,7 @@
 """Trains the student in many small variants and reports which settings matter.
 
     python -m student.ablations outputs/corpus --only supervision --seeds 0 1 2
-    python -m student.ablations outputs/corpus --report-only      # docs/ablations.md from what is done
+    python -m student.ablations outputs/corpus --report-only      # adds what is done to docs/ablations/runs.jsonl, and makes docs/ablations.md of all that
 
 `arms.yaml` lists groups and arms, `recipe.yaml` is what they change. Two runs at a time, each on a core of its own. A run that was killed goes
 on when the same command is given again, and a finished one is not run again.
@@ -15,7 +15,7 @@ from pathlib import Path
 from student.ablations.arms import ARMS, RECIPE, AblationError, load_groups, select_groups
 from student.ablations.plan import Budget, plan_runs, write_specs
 from student.ablations.report import write_report
-from student.ablations.results import load_results
+from student.ablations.results import RUNS, load_results, publish
 from student.ablations.runner import run_all
 from student.corpus import SHARED_DATA
 from transformers_aura.distillation.recipe import RecipeError
@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="what the arms change")
     parser.add_argument("--arms", type=Path, default=ARMS, help="groups and arms")
-    parser.add_argument("--report-only", action="store_true", help="run nothing; report what is done, into docs/")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; publish what is done, in docs/")
     parser.add_argument(
         "--report", type=Path, help=f"default: OUT/ablations.md, or docs/{REPORT.name} with --report-only"
     )
@@ -76,11 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
             )
             write_specs(out, runs)
             failed = run_all(out, runs, parsed.at_once)
+        report = parsed.report or (REPORT if parsed.report_only else out / REPORT.name)
+        results = load_results(out, (arm.run for group in all_groups for arm in group.arms))
+        if parsed.report_only:
+            results = publish(report.with_suffix("") / RUNS, results, parsed.recipe)
+        write_report(report, all_groups, results)
     except (AblationError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    report = parsed.report or (REPORT if parsed.report_only else out / REPORT.name)
-    write_report(report, all_groups, load_results(out, (arm.run for group in all_groups for arm in group.arms)))
     print(f"Report: {report}")
     return 1 if failed else 0
 

@@ -1,5 +1,6 @@
 """The arms of the ablations, as `arms.yaml` lists them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,9 @@ def select_groups(groups: list[Group], names: list[str] | None) -> list[Group]:
     if unknown := [name for name in names or () if name not in known]:
         raise AblationError(f"There is no group '{unknown[0]}'; there are {', '.join(known)}.")
     return [known[name] for name in names] if names else groups
+
+
+def recipe_digest(recipe: Path) -> str:
+    """Tells recipes apart: twelve hex digits of the SHA-256 of what the YAML file says, comments left out."""
+    content = repr(yaml.safe_load(recipe.read_text(encoding="utf-8")))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -68,7 +68,7 @@ def _plot_curve(axes: Any, name: str, runs: Mapping[int, RunResult], key: str, a
 def _plot_bars(axes: Any, arms: Mapping[str, Mapping[int, RunResult]], kind: str) -> None:
     shares, errors, names = [], [], []
     for name, runs in arms.items():
-        marks = [mark for run in runs.values() for mark in run.checks[-1]["marks"].get(kind, {}).values()]
+        marks = [mark for run in runs.values() for mark in run.last_marks(kind)]
         if marks:
             share = sum(marks) / len(marks)
             interval = wilson_interval(sum(marks), len(marks))

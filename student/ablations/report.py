@@ -10,13 +10,11 @@ from student.ablations.arms import Arm, Group
 from student.ablations.clips import REAL, SYNTHETIC
 from student.ablations.comparison import KINDS, Comparison, Difference, compare
 from student.ablations.figure import draw_group
-from student.ablations.results import CROSS_ENTROPY, RunResult
+from student.ablations.results import CROSS_ENTROPY, Results, RunResult
 from student.ablations.statistics import t_interval
 from transformers_aura.evaluation.scorers.interface import ratio
 from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
-
-Results = Mapping[str, Mapping[int, RunResult]]
 
 HOW_READ = f"""\
 Every arm is trained from the same seeds, on the same clips in the same order, in a process of one thread. Seconds are those of training:
@@ -41,7 +39,7 @@ def write_report(path: Path, groups: Sequence[Group], results: Results) -> None:
     """
     pictures = path.with_suffix("")
     for group in groups:
-        arms = {arm.name: results[arm.run] for arm in group.arms}
+        arms = {arm.name: results.get(arm.run, {}) for arm in group.arms}
         if any(arms.values()):
             draw_group(pictures / f"{group.name}.png", arms)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +59,7 @@ def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str
         parts.append(_arms_table(group, results))
         if comparisons[group.name]:
             parts.append(_comparisons_table(comparisons[group.name]))
-        if any(results[arm.run] for arm in group.arms):
+        if any(results.get(arm.run, {}) for arm in group.arms):
             parts.append(f"![Curves and results of the arms]({pictures}/{group.name}.png)")
     return "\n\n".join(parts)
 
@@ -69,7 +67,7 @@ def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str
 def group_comparisons(group: Group, results: Results) -> list[Comparison]:
     """The comparisons of a group that can be made, each at equal steps and at equal time."""
     made = [
-        compare(name, reference, results[group.arm(name).run], results[group.arm(reference).run], axis)
+        compare(name, reference, results.get(group.arm(name).run, {}), results.get(group.arm(reference).run, {}), axis)
         for name, reference in group.comparisons
         for axis in ("step", "train_seconds")
     ]
@@ -111,7 +109,7 @@ def _decided(groups: Sequence[Group], comparisons: Mapping[str, list[Comparison]
 
 
 def _command(group: Group, results: Results) -> str:
-    runs = [run for arm in group.arms for run in results[arm.run].values()]
+    runs = [run for arm in group.arms for run in results.get(arm.run, {}).values()]
     seeds = sorted({run.seed for run in runs})
     command = f"python -m student.ablations CORPUS --only {group.name}"
     if runs:
@@ -130,7 +128,7 @@ def _arms_table(group: Group, results: Results) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in group.arms:
-        runs = list(results[arm.run].values())
+        runs = list(results.get(arm.run, {}).values())
         if not runs:
             lines.append(f"| {arm.name} | {_settings(arm)} | not run | | | | | | |")
             continue
@@ -150,7 +148,7 @@ def _settings(arm: Arm) -> str:
 
 
 def _acceptance_cell(runs: Sequence[RunResult], kind: str) -> str:
-    marks = [list(run.checks[-1]["marks"].get(kind, {}).values()) for run in runs]
+    marks = [run.last_marks(kind) for run in runs]
     right, clips = [sum(of_run) for of_run in marks], [len(of_run) for of_run in marks]
     if not all(clips):
         return "no clips"

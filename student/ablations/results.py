@@ -1,17 +1,21 @@
 """What the runs found, and how it is read at any step or second."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from student.ablations.arms import AblationError, recipe_digest
 from student.ablations.worker import RESULT
 
 
 Axis = Literal["step", "train_seconds"]
+RUNS = "runs.jsonl"
+"""The published runs, in the folder of the report's pictures."""
+
 CROSS_ENTROPY = "eval_lm_loss"
 COSINE = "eval_cosine"
 
@@ -21,16 +25,20 @@ class RunResult:
     """One finished run.
 
     Attributes:
+        recipe: [`recipe_digest`] of what the arm changed.
         log: the trainer's logs, each with `step`, `train_seconds` and `train_cpu_seconds`.
-        checks: where the student was scored: `step`, `train_seconds` and `marks` (kind of clip -> name -> right or not).
+        checks: where the student was scored: `step` and `train_seconds`.
+        marks: kind of clip -> name -> at every check, right or not.
     """
 
     name: str
     seed: int
     settings: list[str]
     minutes: float | None
+    recipe: str
     log: list[dict[str, Any]]
     checks: list[dict[str, Any]]
+    marks: dict[str, dict[str, list[bool]]]
     machine: str
 
     def end(self, axis: Axis) -> float:
@@ -54,12 +62,20 @@ class RunResult:
 
     def marks_at(self, kind: str, axis: Axis, at: float) -> dict[str, float] | None:
         """The mark of each clip (0 wrong to 1 right) between two scorings, linearly; `None` before the first, or without such clips."""
-        if kind not in self.checks[0]["marks"]:
+        marks = self.marks.get(kind)
+        if not marks:
             return None
-        names = list(self.checks[0]["marks"][kind])
-        marks = [[check["marks"][kind][name] for name in names] for check in self.checks]
-        values = interpolate([check[axis] for check in self.checks], marks, at)
-        return None if values is None else dict(zip(names, values.tolist(), strict=True))
+        by_check = list(zip(*marks.values(), strict=True))
+        values = interpolate([check[axis] for check in self.checks], by_check, at)
+        return None if values is None else dict(zip(marks, values.tolist(), strict=True))
+
+    def last_marks(self, kind: str) -> list[bool]:
+        """Of all clips of a kind, whether the run ended with a right answer."""
+        return [of_clip[-1] for of_clip in self.marks.get(kind, {}).values()]
+
+
+Results = Mapping[str, Mapping[int, RunResult]]
+"""Name of a run -> seed -> what it found."""
 
 
 def interpolate(places: Sequence[float], values: Sequence[Sequence[float]], at: float) -> np.ndarray | None:
@@ -79,12 +95,58 @@ def interpolate(places: Sequence[float], values: Sequence[Sequence[float]], at: 
     return np.array([np.interp(at, places, column) for column in columns])
 
 
-def load_results(out: Path, names: Iterable[str]) -> dict[str, dict[int, RunResult]]:
-    """The finished runs of these names in a folder: name -> seed -> result."""
-    results: dict[str, dict[int, RunResult]] = {}
-    for name in dict.fromkeys(names):
-        found = [
+def load_results(out: Path, names: Iterable[str]) -> Results:
+    """The finished runs of these names in a folder of runs."""
+    return {
+        name: _by_seed(
             RunResult(**json.loads(path.read_text(encoding="utf-8"))) for path in out.glob(f"{name}/seed-*/{RESULT}")
-        ]
-        results[name] = {result.seed: result for result in sorted(found, key=lambda result: result.seed)}
+        )
+        for name in dict.fromkeys(names)
+    }
+
+
+def publish(path: Path, results: Results, recipe: Path) -> Results:
+    """Adds finished runs to those in `path`, a JSON line each, so that a later round need not run them again.
+
+    Args:
+        results: a run of a name and seed that `path` holds takes its place.
+        recipe: what the arms change today.
+
+    Returns:
+        all runs in `path`.
+
+    Raises:
+        AblationError: runs are of another recipe, and say nothing beside the others.
+    """
+    published = read_published(path)
+    merged = {name: dict(runs) for name, runs in published.items()}
+    for name, runs in results.items():
+        merged.setdefault(name, {}).update(runs)
+    everything = [run for name in sorted(merged) for run in _by_seed(merged[name].values()).values()]
+    if other := [f"{run.name}, seed {run.seed}" for run in everything if run.recipe != recipe_digest(recipe)]:
+        raise AblationError(
+            f"Not of {recipe} as it is now: {'; '.join(other)}. Remove them from {path}, or run them again."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(asdict(_without_losses(run)))}\n" for run in everything), encoding="utf-8")
+    return read_published(path)
+
+
+def read_published(path: Path) -> Results:
+    """The runs that [`publish`] wrote; none where there is no such file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    results: dict[str, dict[int, RunResult]] = {}
+    for run in (RunResult(**json.loads(line)) for line in lines):
+        results.setdefault(run.name, {})[run.seed] = run
     return results
+
+
+def _by_seed(runs: Iterable[RunResult]) -> dict[int, RunResult]:
+    return {run.seed: run for run in sorted(runs, key=lambda run: run.seed)}
+
+
+def _without_losses(run: RunResult) -> RunResult:
+    """The run with what the report reads of its log: the evaluations, and how long all took."""
+    keys = ("step", "train_seconds", "train_cpu_seconds", CROSS_ENTROPY, COSINE)
+    kept = [entry for entry in run.log if CROSS_ENTROPY in entry or entry is run.log[-1]]
+    return replace(run, log=[{key: entry[key] for key in keys if key in entry} for entry in kept])

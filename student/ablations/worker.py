@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from student.ablations.arms import recipe_digest
 from student.ablations.plan import NUM_CHECKS, NUM_EVALUATIONS, RunSpec, read_spec, write_json
 
 
@@ -35,13 +36,16 @@ def run_arm(folder: Path) -> None:
     if not (folder / TRAINED).is_file():
         write_json(folder / TRAINED, train(folder, spec))
     log = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+    checks, marks = score_checks(folder, spec, log)
     result = {
         "name": spec.name,
         "seed": spec.seed,
         "settings": spec.arm_settings,
         "minutes": spec.minutes,
+        "recipe": recipe_digest(Path(spec.recipe)),
         "log": log,
-        "checks": score_checks(folder, spec, log),
+        "checks": checks,
+        "marks": marks,
         "machine": describe_machine(),
     }
     write_json(folder / RESULT, result)
@@ -72,11 +76,13 @@ def train(folder: Path, spec: RunSpec) -> list[dict[str, Any]]:
     return trainer.state.log_history
 
 
-def score_checks(folder: Path, spec: RunSpec, log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def score_checks(
+    folder: Path, spec: RunSpec, log: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, list[bool]]]]:
     """Asks the student of every checkpoint for all orders, greedily.
 
     Returns:
-        of each checkpoint its `step`, `train_seconds` and `marks`: kind of clip -> name -> whether every labelled slot is right.
+        of each checkpoint its `step` and `train_seconds`; and kind of clip -> name -> at each checkpoint, whether every labelled slot is right.
     """
     from student.ablations.clips import KIND, scored_clips
     from transformers_aura.distillation.recipe import load_recipe
@@ -90,16 +96,16 @@ def score_checks(folder: Path, spec: RunSpec, log: list[dict[str, Any]]) -> list
     clips = scored_clips(Path(spec.orders), Path(spec.recordings))
     seconds = {entry["step"]: entry["train_seconds"] for entry in log}
     checks = []
+    marks: dict[str, dict[str, list[bool]]] = {}
     for checkpoint in checkpoints(folder / "training"):
         student = AuraSystem(str(checkpoint), base_model=model.base_model, dtype=model.dtype or "float32")
         answers = ask(student, clips, Condition(), folder / f"answers-{_step(checkpoint)}.jsonl")
         is_right = score("student", "orders", "clean", clips, answers, SlotAcceptance()).is_right()
-        marks: dict[str, dict[str, bool]] = {}
         for clip, right in zip(clips, is_right, strict=True):
-            marks.setdefault(clip.groups[KIND], {})[clip.name] = bool(right)
+            marks.setdefault(clip.groups[KIND], {}).setdefault(clip.name, []).append(bool(right))
         step = _step(checkpoint)
-        checks.append({"step": step, "train_seconds": seconds[step], "marks": marks})
-    return checks
+        checks.append({"step": step, "train_seconds": seconds[step]})
+    return checks, marks
 
 
 def checkpoints(out: Path) -> list[Path]:

@@ -4,10 +4,12 @@
 
 Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
-test text is in a corpus.
+test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own.
 """
 
 import argparse
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,6 +63,24 @@ def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) ->
     return LoadedBenchmark(benchmark, items, {"corpus": corpus.name})
 
 
+def with_other_blocks(student: Path, tokens_per_block: int | str, out: Path) -> Path:
+    """A copy of a student below `out` whose audio blocks hold so many tokens (`"clip"`: the whole clip), with the same weights."""
+    folder = out / "students" / f"{student.name}-{tokens_per_block}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(student, folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["audio_config"]["tokens_per_block"] = None if tokens_per_block == "clip" else tokens_per_block
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def _tokens_per_block(text: str) -> int | str:
+    if text != "clip" and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"a number of audio tokens above 0, or clip; got {text!r}")
+    return text if text == "clip" else int(text)
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -71,6 +91,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
     parser.add_argument("--limit", type=int, default=40, help="clips of each part and split")
+    parser.add_argument(
+        "--tokens-per-block",
+        nargs="+",
+        type=_tokens_per_block,
+        default=[],
+        metavar="N|clip",
+        help="measure the student with these blocks of audio too",
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/corpus-parts"))
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -96,11 +124,16 @@ def main() -> int:
             f"error: {arguments.corpus} has no clips (python -m student.corpus {arguments.corpus}).", file=sys.stderr
         )
         return 1
-    student = AuraSystem(
-        str(arguments.student), "aura", str(arguments.base_model), dtype=arguments.dtype, device="cpu"
-    )
+    folders = {"aura": arguments.student} | {
+        f"aura-{tokens}": with_other_blocks(arguments.student, tokens, arguments.out)
+        for tokens in arguments.tokens_per_block
+    }
+    systems = [
+        AuraSystem(str(folder), name, str(arguments.base_model), dtype=arguments.dtype)
+        for name, folder in folders.items()
+    ]
     benchmarks = [one for one in loaded if one is not None]
-    Evaluation([student], benchmarks, [Condition()], arguments.out, batch_size=arguments.batch_size).run()
+    Evaluation(systems, benchmarks, [Condition()], arguments.out, batch_size=arguments.batch_size).run()
     print((arguments.out / "results.md").read_text().partition("## Wrong answers")[0])
     return 0
 

@@ -117,8 +117,10 @@ def made_up_run(
         {**times[step], "train_cpu_seconds": 0.9 * seconds_per_step * step, "eval_lm_loss": loss, "eval_cosine": 0.5}
         for step, loss in zip(steps, cross_entropies, strict=True)
     ]
-    checks = [
-        {**times[step], "marks": {"synthetic": {f"clip {index}": mark for index, mark in enumerate(of_step)}}}
-        for step, of_step in zip(steps, itertools.islice(itertools.cycle(marks), 3), strict=True)
-    ]
-    return RunResult(name, seed, [], None, log, checks, "a machine", **values)
+    by_clip = zip(*itertools.islice(itertools.cycle(marks), 3), strict=True)
+    of_clips = {f"clip {index}": list(of_clip) for index, of_clip in enumerate(by_clip)}
+    checks = list(times.values())
+    values = {"recipe": "a recipe", **values}
+    return RunResult(
+        name, seed, [], None, log=log, checks=checks, marks={"synthetic": of_clips}, machine="a machine", **values
+    )

@@ -5,7 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
-from student.ablations.results import interpolate, load_results
+from student.ablations.__main__ import REPORT
+from student.ablations.arms import RECIPE, AblationError, load_groups, recipe_digest
+from student.ablations.results import RUNS, interpolate, load_results, publish, read_published
 from tests.student.ablations.support import made_up_run
 
 
@@ -39,3 +41,40 @@ def test_finished_runs_are_found_by_name_and_seed(tmp_path):
     results = load_results(tmp_path, ["g-a", "g-b"])
     assert list(results["g-a"]) == [0, 1]
     assert results["g-b"] == {}
+
+
+def test_published_runs_add_up_and_hold_what_the_report_reads(tmp_path):
+    path, recipe = tmp_path / "docs" / "runs.jsonl", tmp_path / "recipe.yaml"
+    recipe.write_text("model: {lora_rank: 2}\n")
+    assert read_published(path) == {}
+    digest = recipe_digest(recipe)
+    first = made_up_run("g-a", 1, [[True, False]], recipe=digest)
+    first.log.insert(0, {"step": 5, "train_seconds": 5.0, "train_cpu_seconds": 4.0, "loss": 1.0})
+    publish(path, {"g-a": {1: first}}, recipe)
+    later = {seed: made_up_run("g-a", seed, [[True, True]], recipe=digest) for seed in (1, 0)}
+    everything = publish(path, {"g-a": later, "g-b": {}}, recipe)
+    assert list(everything) == ["g-a"]
+    assert len(path.read_text().splitlines()) == 2
+    assert list(everything["g-a"]) == [0, 1]
+    run = everything["g-a"][1]
+    assert run.last_marks("synthetic") == [True, True]
+    assert run.last_marks("real") == []
+    assert run.curve("eval_lm_loss") == first.curve("eval_lm_loss")
+    assert run.core_share == first.core_share
+    assert "loss" not in {
+        key for of_name in everything.values() for run in of_name.values() for entry in run.log for key in entry
+    }
+
+    recipe.write_text("# the same, otherwise said\nmodel:\n  lora_rank: 2\n")
+    publish(path, {}, recipe)
+    recipe.write_text("model: {lora_rank: 4}\n")
+    with pytest.raises(AblationError, match=r"g-a, seed 1.*Remove them from .*runs\.jsonl, or run them again"):
+        publish(path, {}, recipe)
+
+
+def test_the_runs_in_docs_are_of_the_recipe_as_it_is():
+    runs = [run for of_arm in read_published(REPORT.with_suffix("") / RUNS).values() for run in of_arm.values()]
+    assert {run.recipe for run in runs} <= {recipe_digest(RECIPE)}
+    settings = {arm.run: list(arm.settings) for group in load_groups() for arm in group.arms}
+    for run in runs:
+        assert sorted(run.settings) == sorted(settings[run.name]), f"{run.name} is another arm now"

@@ -10,6 +10,7 @@ import soundfile
 from student.measure import corpus_parts
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
+from transformers_aura import AuraConfig
 from transformers_aura.evaluation.results import Results
 from transformers_aura.evaluation.systems import interface
 
@@ -56,6 +57,28 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
     numbers = {f.benchmark: f.num_items for f in Results.load(tmp_path / "out").select(scorer="wer", group="all")}
     assert numbers == {"law-train": 12, "law-validation": 2}
     assert "law-validation" in capsys.readouterr().out
+
+    other = ["--splits", "validation", "--tokens-per-block", "2", "clip", "--out", str(tmp_path / "blocks")]
+    monkeypatch.setattr("sys.argv", [*command[:5], *other])
+    assert corpus_parts.main() == 0
+    assert {f.system for f in Results.load(tmp_path / "blocks").figures} == {"aura", "aura-2", "aura-clip"}
+    blocks = {
+        folder.name: AuraConfig.from_pretrained(folder).audio_config.tokens_per_block
+        for folder in (tmp_path / "blocks" / "students").iterdir()
+    }
+    assert blocks == {"student-2": 2, "student-clip": None}
+    assert (tmp_path / "blocks" / "students" / "student-2" / "model.safetensors").read_bytes() == (
+        student / "model.safetensors"
+    ).read_bytes()
+
     monkeypatch.setattr("sys.argv", [*command[:2], str(tmp_path / "nothing"), *command[3:]])
     assert corpus_parts.main() == 1
     assert "python -m student.corpus" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "whole"])
+def test_blocks_that_cannot_be_are_refused(wrong, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["corpus_parts", "student", "corpus", "--tokens-per-block", wrong])
+    with pytest.raises(SystemExit):
+        corpus_parts.main()
+    assert "above 0, or clip" in capsys.readouterr().err
