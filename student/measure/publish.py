@@ -24,9 +24,8 @@ What could be run on two CPU cores, every system on the same clips and the same 
 | `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
 | `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
 
-`make baselines` trains `bridge` and `diva` on the student's corpus ([recipe](../student/baselines/recipe.yaml)), for 16,000 clips each; the student has had more than 300,000 ([in stages](student.md#how)).
-So a row says what came of that training, not what its kind can do in the end; one seed each. The LLM of `gold`, `cascade` and `diva` was never taught the orders' JSON object. What each set is, stands below; how figures, intervals and
-tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
+`make baselines` trains `bridge` and `diva`; without it they are left out here, and [baselines.md](baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
+taught the orders' JSON object. What each set is, stands below; how figures, intervals and tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
 """
 
 NOT_RUN = """\

@@ -144,6 +144,9 @@ def test_two_arms_with_two_seeds_by_the_command(folder, tmp_path, capsys):
     assert "| both | ce | at equal steps (6) | orders right, synthetic |" in text
     assert "| audio | `model.lora_scope=audio` | not run |" in text
     assert str(tmp_path) not in text
+    elsewhere = [tmp_path / "nothing" if part == str(out) else part for part in common]
+    assert command.main([*map(str, elsewhere), "--report-only", "--report", str(report)]) == 0
+    assert report.read_text() == text  # of the runs that were kept beside it
     assert command.main(common) == 0
     assert "4 of 4 runs are done." in capsys.readouterr().out
 
