@@ -128,7 +128,11 @@ def publish(path: Path, results: Results, recipe: Path) -> Results:
             f"Not of {recipe} as it is now: {'; '.join(other)}. Remove them from {path}, or run them again."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{json.dumps(asdict(_without_losses(run)))}\n" for run in everything), encoding="utf-8")
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(
+        "".join(f"{json.dumps(asdict(_without_losses(run)))}\n" for run in everything), encoding="utf-8"
+    )
+    partial.replace(path)
     return read_published(path)
 
 

@@ -24,7 +24,7 @@ What could be run on two CPU cores, every system on the same clips and the same 
 | `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
 | `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
 
-`make baselines` trains `bridge` and `diva`; without it they are left out here, and [baselines.md](baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
+`make baselines` trains `bridge` and `diva`; where that was not run they are left out here, and [baselines.md](baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
 taught the orders' JSON object. What each set is, stands below; how figures, intervals and tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
 """
 
