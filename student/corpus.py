@@ -63,7 +63,7 @@ NUM_CLIPS = {
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
-    "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 1300},
+    "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 8000},
 }
 NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60, "scrambled": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}

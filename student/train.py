@@ -1,6 +1,6 @@
-"""Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub.
+"""Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub. Two more need a GPU.
 
-    python -m student.train outputs [--set training.max_steps=4 ...]
+    python -m student.train outputs [--gpu] [--set training.max_steps=4 ...]
 
 Reads OUTPUTS/corpus (made by `python -m student.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
 checkpoint, a stage that is done is left alone.
@@ -20,6 +20,8 @@ from transformers_aura.package_data import package_data_folder
 
 
 STAGES = ("smollm2-135m-cpu", *(f"smollm2-135m-cpu-stage{number}" for number in (2, 3, 4, 5)))
+GPU_STAGES = ("smollm2-135m-gpu-stage6", "smollm2-135m-gpu-stage7")
+"""The last two again, on batches ten times as large."""
 SHAPE = {"conv_blocks": 8, "lora_rank": 44}
 """Of the student in the further stages: more of its 32 MB for the ears."""
 PROCESSES = 2
@@ -37,7 +39,6 @@ def stage_settings(recipe: dict, outputs: Path) -> list[str]:
         "model.base_model": make_real_model("smollm2-135m-instruct"),
         "teacher.model": make_real_model("whisper-tiny.en"),
         "training.output_dir": outputs / recipe["name"],
-        "training.teacher_cache_dir": here(recipe["training"]["teacher_cache_dir"]),
         "data.augmentation.noise_files": [
             path for path in map(here, recipe["data"]["augmentation"]["noise_files"]) if Path(path).is_file()
         ],
@@ -45,6 +46,8 @@ def stage_settings(recipe: dict, outputs: Path) -> list[str]:
     settings |= {
         f"data.train.{index}.source": here(item["source"]) for index, item in enumerate(recipe["data"]["train"])
     }
+    if "teacher_cache_dir" in recipe["training"]:
+        settings["training.teacher_cache_dir"] = here(recipe["training"]["teacher_cache_dir"])
     if "student" in recipe["model"]:
         settings["model.student"] = here(recipe["model"]["student"])
     return [f"{key}={value}" for key, value in settings.items()]
@@ -73,7 +76,8 @@ def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
             ["student.swap_patch_embedding", name, str(last_checkpoint(stage3)), str(swapped), *settings]
         )
     resume = ["--resume"] if any(folder.glob("checkpoint-*")) else []
-    run_on_all_processes(["transformers_aura.cli.main", "distill", "--config", name, *settings, *resume])
+    distil = ["transformers_aura.cli.main", "distill", "--config", name, *settings, *resume]
+    run_on_all_processes(distil, processes=1 if name in GPU_STAGES else PROCESSES)
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -81,13 +85,13 @@ def last_checkpoint(folder: Path) -> Path:
     return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
-def run_on_all_processes(module_and_arguments: list[str]) -> None:
+def run_on_all_processes(module_and_arguments: list[str], processes: int = PROCESSES) -> None:
     """Runs a module in as many processes as train together.
 
     Raises:
         SystemExit: it failed; its reason stands above.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(PROCESSES), "-m"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
     status = subprocess.run([*command, *module_and_arguments], env=ENVIRONMENT | os.environ, check=False).returncode
     if status != 0:
         raise SystemExit(status)
@@ -97,8 +101,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("outputs", type=Path, help="folder that holds `corpus` and gets the students")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change all recipes")
+    parser.add_argument("--gpu", action="store_true", help="go on with the two stages that need a GPU")
     arguments = parser.parse_args()
-    for name in STAGES:
+    for name in (*STAGES, *(GPU_STAGES if arguments.gpu else ())):
         train_stage(name, arguments.outputs, arguments.set)
 
 

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from tests.support.tiny import tone
-from transformers_aura.distillation.augmentation import WaveformAugmentation, active_power, equalize, mix, reverberate
+from transformers_aura.distillation.augmentation import WaveformAugmentation, active_power, equalize, mask, mix, reverberate
 
 
 def speech_with_pauses() -> np.ndarray:
@@ -40,6 +40,20 @@ def test_telephone_band_drops_what_a_telephone_drops():
         assert (np.std(heard) > 0.5 * np.std(tone(0.5, hertz))) == passes
 
 
+def test_a_mask_takes_out_moments_and_bands_and_leaves_the_rest():
+    speech = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    shares = []
+    for seed in range(30):
+        heard = mask(speech, np.random.default_rng(seed))
+        silent = heard == 0
+        assert silent.mean() <= 2 * 0.15
+        power = np.abs(np.fft.rfft(heard)) ** 2 / np.abs(np.fft.rfft(speech)) ** 2
+        shares.append((silent.mean(), np.mean(power < 0.05)))
+    silence, bands = np.mean(shares, axis=0)
+    assert 0.05 < silence < 0.2
+    assert 0.05 < bands < 0.5
+
+
 def test_the_same_generator_gives_the_same_clip(tmp_path):
     soundfile.write(tmp_path / "kitchen.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 32000), 16000)
     augmentation = WaveformAugmentation(
@@ -48,6 +62,7 @@ def test_the_same_generator_gives_the_same_clip(tmp_path):
         room_probability=0.5,
         equalizer_db=3.0,
         telephone_probability=0.2,
+        mask_probability=0.5,
     )
     speech, others = speech_with_pauses(), [tone(0.3, 440), tone(2.0, 200)]
     clips = []

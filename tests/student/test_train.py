@@ -16,13 +16,14 @@ def models(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "make_real_model", lambda name: tmp_path / "models" / name)
 
 
-@pytest.mark.parametrize("name", train.STAGES)
+@pytest.mark.parametrize("name", [*train.STAGES, *train.GPU_STAGES])
 def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     outputs = tmp_path / "out"
     (outputs / "corpus" / "noise").mkdir(parents=True)
     (outputs / "corpus" / "noise" / "kitchen.flac").touch()
     content = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
-    recipe = load_recipe(name, train.stage_settings(content, outputs))
+    on_any_machine = ["training.use_cpu=true"] if name in train.GPU_STAGES else []
+    recipe = load_recipe(name, [*train.stage_settings(content, outputs), *on_any_machine])
     assert all(Path(source.source).parent == outputs / "corpus" for source in recipe.data.train)
     assert recipe.data.augmentation.noise_files == [str(outputs / "corpus" / "noise" / "kitchen.flac")]
     arguments = training_arguments(recipe)
@@ -31,21 +32,40 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
 
 
 def test_every_stage_goes_on_from_the_one_before():
-    first, second, third, fourth, fifth = (
-        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text()) for name in train.STAGES
+    first, second, third, fourth, fifth, sixth, seventh = (
+        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+        for name in (*train.STAGES, *train.GPU_STAGES)
     )
-    for stage, next_stage in ((first, second), (fourth, fifth)):  # with the heads of its last checkpoint
+    with_heads = [(first, second), (fourth, fifth), (fifth, sixth), (sixth, seventh)]
+    for stage, next_stage in with_heads:  # those of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
         assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
         assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
-        assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
+        if next_stage["losses"]["supervision"] != "transcript":
+            assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
     assert (
         fourth["model"]["student"] == "outputs/aura-smollm2-135m-swapped/checkpoint-0"
     )  # the third's, with other ears
     assert fourth["losses"]["ctc_layers"] == third["losses"]["ctc_layers"]
     assert fourth["losses"]["layer_mapping"] == third["losses"]["layer_mapping"]
-    assert fifth["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
-    assert fifth["name"] == "aura-smollm2-135m"  # the one that ships
+    for stage in (fifth, sixth, seventh):
+        assert stage["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
+
+
+def test_the_stages_for_a_gpu_run_in_one_process_and_only_if_asked_for(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        train.subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)
+    )
+    train.train_stage(train.GPU_STAGES[0], tmp_path, [])
+    assert commands[0][commands[0].index("--nproc_per_node") + 1] == "1"
+    trained = []
+    monkeypatch.setattr(train, "train_stage", lambda name, *_: trained.append(name))
+    for arguments, stages in (([], train.STAGES), (["--gpu"], (*train.STAGES, *train.GPU_STAGES))):
+        trained.clear()
+        monkeypatch.setattr("sys.argv", ["train", str(tmp_path), *arguments])
+        train.main()
+        assert tuple(trained) == stages
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from ..processing.audio_loading import load_audio
 
@@ -31,6 +32,7 @@ class WaveformAugmentation:
         room_probability: share of clips with a reverberation tail of 0.1 to 0.5 s.
         equalizer_db: standard deviation of a smooth random frequency response, in decibels.
         telephone_probability: share of clips cut to the telephone band (300 to 3400 Hz).
+        mask_probability: share of clips of which moments and bands are not heard at all, see [`mask`].
     """
 
     noise_files: Sequence[str] = ()
@@ -41,6 +43,7 @@ class WaveformAugmentation:
     room_probability: float = 0.0
     equalizer_db: float = 0.0
     telephone_probability: float = 0.0
+    mask_probability: float = 0.0
     _noises: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class WaveformAugmentation:
             "steady_probability",
             "room_probability",
             "telephone_probability",
+            "mask_probability",
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {getattr(self, name)}.")
@@ -84,6 +88,8 @@ class WaveformAugmentation:
         heard = equalize(heard, self.equalizer_db, generator.random() < self.telephone_probability, generator)
         if generator.random() < self.noise_probability:
             heard = mix(heard, self._draw_noise(len(heard), others, generator), generator.uniform(*self.snr_db))
+        if self.mask_probability > 0 and generator.random() < self.mask_probability:
+            heard = mask(heard, generator)
         return (heard * np.float32(level / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
 
     def _draw_noise(
@@ -164,3 +170,32 @@ def equalize(speech: np.ndarray, decibels: float, telephone: bool, generator: np
         response -= 40 * ((frequencies < 300) | (frequencies > 3400))
     spectrum = np.fft.rfft(speech, num_fft) * 10 ** (response / 20)
     return np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
+
+
+MASKS = 2
+"""Moments, and bands, that [`mask`] takes out of a clip."""
+
+LONGEST_MASK_SECONDS = 0.15
+"""As long as a syllable: the words around it tell what it was."""
+
+WIDEST_MASK = 0.2
+"""Of the mel scale from 0 to 8 kHz."""
+
+
+def mask(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Silences two moments and two bands of frequency, drawn anew for each clip (SpecAugment, arXiv 1904.08779, on the waveform)."""
+    num_fft = 1 << (len(speech) - 1).bit_length()
+    frequencies = np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE)
+    spectrum = np.fft.rfft(speech, num_fft)
+    top = hertz_to_mel(SAMPLING_RATE / 2, mel_scale="slaney")
+    for _ in range(MASKS):
+        width = generator.uniform(0, WIDEST_MASK) * top
+        low = generator.uniform(0, top - width)
+        edges = (mel_to_hertz(low, mel_scale="slaney"), mel_to_hertz(low + width, mel_scale="slaney"))
+        spectrum[(frequencies >= edges[0]) & (frequencies < edges[1])] = 0
+    heard = np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
+    for _ in range(MASKS):
+        length = int(generator.uniform(0, LONGEST_MASK_SECONDS) * SAMPLING_RATE)
+        start = int(generator.integers(max(1, len(speech) - length)))
+        heard[start : start + length] = 0
+    return heard

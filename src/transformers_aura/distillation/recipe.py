@@ -171,6 +171,7 @@ class AugmentationSection:
     room_probability: float | None = None
     equalizer_db: float | None = None
     telephone_probability: float | None = None
+    mask_probability: float | None = None
 
     def settings(self) -> dict[str, Any]:
         """What was set, as keyword arguments of `WaveformAugmentation`."""
