@@ -13,6 +13,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | sentences | general sentences with rare words | transcript |
 | everyday | general sentences as they come | transcript |
 | law | clauses of state papers | transcript |
+| names | statements and questions with names, numbers and abbreviations | transcript |
 | scrambled | runs of words from all these, as nobody wrote them | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
@@ -45,6 +46,7 @@ from student.recordings import (
 )
 from student.reserved import check_clip, is_validation_clip, normalise, reserved_texts
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
+from student.texts.names import NAMES
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
 from student.texts.scrambled import scramble
@@ -63,9 +65,10 @@ NUM_CLIPS = {
     "sentences": {"hibari": 8000, "flite": 5000, "pico": 3000, "kokoro": 900},
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
+    "names": {"hibari": 3500, "flite": 2500, "pico": 2000, "kokoro": 2500},
     "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 8000},
 }
-NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60, "scrambled": 60}
+NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60, "names": 60, "scrambled": 60}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 
@@ -106,7 +109,7 @@ def questions_of(validation: bool) -> list[Question]:
 @lru_cache
 def sentences_of(part: str, validation: bool) -> list[str]:
     """The sentences of a part that are spoken in validation clips, or those in training clips."""
-    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY, "law": LAW}[part])
+    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY, "law": LAW, "names": NAMES}[part])
     return [text for text in texts if _is_validation_text(text) == validation]
 
 
