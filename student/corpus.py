@@ -66,9 +66,17 @@ NUM_CLIPS = {
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
     "names": {"hibari": 3500, "flite": 2500, "pico": 2000, "kokoro": 2500},
-    "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 8000},
+    "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 2400},
 }
-NUM_VALIDATION_CLIPS = {"orders": 60, "questions": 60, "sentences": 60, "everyday": 60, "law": 60, "names": 60, "scrambled": 60}
+NUM_VALIDATION_CLIPS = {
+    "orders": 60,
+    "questions": 60,
+    "sentences": 60,
+    "everyday": 60,
+    "law": 60,
+    "names": 60,
+    "scrambled": 60,
+}
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
 
 

@@ -3,7 +3,14 @@ import pytest
 import soundfile
 
 from tests.support.tiny import tone
-from transformers_aura.distillation.augmentation import WaveformAugmentation, active_power, equalize, mask, mix, reverberate
+from transformers_aura.distillation.augmentation import (
+    WaveformAugmentation,
+    active_power,
+    equalize,
+    mask,
+    mix,
+    reverberate,
+)
 
 
 def speech_with_pauses() -> np.ndarray:

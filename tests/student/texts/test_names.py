@@ -21,7 +21,9 @@ from student.texts.names import (
 )
 
 
-WORDS = frozenset("a the is was Nile Steuben American general river longest in world born canal boat city of".split())
+WORDS = frozenset(
+    re.findall(r"\w+", "a the is was Nile Steuben American general river longest in world born canal boat city of")
+)
 WORDNET_LINES = """\
   1 This software and database is being provided to you
 09440400 17 n 02 Nile 0 Nile_River 0 001 @i 09411430 n 0000 | the world's longest river (4150 miles)
