@@ -14,7 +14,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | everyday | general sentences as they come | transcript |
 | law | clauses of state papers | transcript |
 | names | statements and questions with names, numbers and abbreviations | transcript |
-| scrambled | runs of words from all these, as nobody wrote them | transcript |
+| scrambled | runs of words from sentences, questions and clauses, as nobody wrote them | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
 | acted | what actors say in three games, each at two tract lengths | Whisper's transcript |
