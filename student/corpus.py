@@ -14,6 +14,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | everyday | general sentences as they come | transcript |
 | law | clauses of state papers | transcript |
 | names | statements and questions with names, numbers and abbreviations | transcript |
+| named_questions | questions of many forms about what has a name | transcript |
 | scrambled | runs of words from sentences, questions and clauses, as nobody wrote them | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
@@ -46,6 +47,7 @@ from student.recordings import (
 )
 from student.reserved import check_clip, is_validation_clip, normalise, reserved_texts
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
+from student.texts.named_questions import NAMED_QUESTIONS
 from student.texts.names import NAMES
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
 from student.texts.questions import Question, training_questions
@@ -66,6 +68,7 @@ NUM_CLIPS = {
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
     "names": {"hibari": 3500, "flite": 2500, "pico": 2000, "kokoro": 2500},
+    "named_questions": {"hibari": 6000, "flite": 4500, "pico": 3500, "kokoro": 1000},
     "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 2400},
 }
 NUM_VALIDATION_CLIPS = {
@@ -75,6 +78,7 @@ NUM_VALIDATION_CLIPS = {
     "everyday": 60,
     "law": 60,
     "names": 60,
+    "named_questions": 60,
     "scrambled": 60,
 }
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
@@ -117,7 +121,14 @@ def questions_of(validation: bool) -> list[Question]:
 @lru_cache
 def sentences_of(part: str, validation: bool) -> list[str]:
     """The sentences of a part that are spoken in validation clips, or those in training clips."""
-    texts = load_sentences({"sentences": SENTENCES, "everyday": EVERYDAY, "law": LAW, "names": NAMES}[part])
+    files = {
+        "sentences": SENTENCES,
+        "everyday": EVERYDAY,
+        "law": LAW,
+        "names": NAMES,
+        "named_questions": NAMED_QUESTIONS,
+    }
+    texts = load_sentences(files[part])
     return [text for text in texts if _is_validation_text(text) == validation]
 
 
