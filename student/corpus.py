@@ -68,7 +68,7 @@ NUM_CLIPS = {
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
     "names": {"hibari": 3500, "flite": 2500, "pico": 2000, "kokoro": 2500},
-    "named_questions": {"hibari": 6000, "flite": 4500, "pico": 3500, "kokoro": 1000},
+    "named_questions": {"hibari": 6000, "flite": 4500, "pico": 3500, "kokoro": 600},
     "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 2400},
 }
 NUM_VALIDATION_CLIPS = {
