@@ -4,8 +4,8 @@
 
 writes the file again. `names.txt` asks of each entry of WordNet in a few ways; here the forms are many and the names are combined anew ("How far is
 it from Malabo to the Crocodile River?"), so that neither can be told from the other. The names are WordNet's (Debian `wordnet-base`, WordNet licence:
-free use with attribution). None of the texts is a reserved text or a rewording of one (`student.reserved`), and none asks about the country of the
-reserved questions.
+free use with attribution). None of the texts is a reserved text or a rewording of one (`student.reserved`). Names with the country of the reserved
+questions in them are left out where they spell it "United States", "U.S." or "America"; its institutions, places and people under other names are not.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from student.reserved import ReservedTexts, normalise
-from student.texts.names import Entry, is_sayable, number_text, wordnet_entries
+from student.texts.names import MONTHS, WITH_THE, Entry, is_sayable, number_text, wordnet_entries
 from student.texts.sentences import draw_sentences, read_word_list
 
 
@@ -73,37 +73,12 @@ _FORMS = {
         We met on {time}.|The shop is closed on {time}.|{person} was born on {time}.
     """,
 }  # fmt: skip
-_KINDS = {
-    "act": "event",
-    "event": "event",
-    "thing": "thing",
-    "group": "group",
-    "place": "place",
-    "person": "person",
-    "time": "time",
-}
+_KINDS = {"act": "event", **{kind: kind for kind in _FORMS}}
+"""The forms that serve each kind of an entry."""
 _SHARES = {"person": 5, "place": 5, "event": 3, "group": 3, "thing": 4, "time": 1}
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
 _COUNTRY = ("united states", "u.s", "america")
 # Last words of names that need no article, although they are common words too.
-_WITHOUT_ARTICLE = (
-    "Day",
-    "Eve",
-    "Island",
-    "Lake",
-    "Street",
-    "Park",
-    "Square",
-    "City",
-    "Mountain",
-    "Mass",
-    "Hill",
-    "Point",
-    "Bay",
-    "Beach",
-    "Time",
-    "Church",
-)
+_WITHOUT_ARTICLE = ("Day", "Eve", "Island", "Lake", "Street", "Park", "Square", "City", "Mountain", "Mass", "Hill", "Point", "Bay", "Beach", "Time", "Church")  # fmt: skip
 
 
 class NamedQuestions:
@@ -132,24 +107,24 @@ class NamedQuestions:
         kind = generator.choices(list(_SHARES), list(_SHARES.values()))[0]
         words = {name + number: self._name(name, generator) for name in _SHARES for number in ("", "2")}
         form = generator.choice(self._forms[kind])
-        text = form.format(year=generator.randint(1500, 2020), month=generator.choice(_MONTHS), **words)
+        text = form.format(year=generator.randint(1500, 2020), month=generator.choice(MONTHS), **words)
         return text[0].upper() + text[1:]
 
     def _name(self, kind: str, generator: random.Random) -> str:
         is_proper = kind in ("person", "place") or generator.random() >= SHARE_OF_COMMON_NAMES
         name = generator.choice(self._names[kind, is_proper])
-        return name if kind == "person" else with_article(name, kind)
+        return name if kind == "person" else called(name, kind)
 
 
-def with_article(name: str, kind: str) -> str:
-    """`"the French Revolution"`, `"Watergate"`, `"the grand jury"`, `"a water pump"`; of places only those that have one: `"the Crocodile River"`."""
+def called(name: str, kind: str) -> str:
+    """`"the French Revolution"`, `"Watergate"`, `"the grand jury"`, `"a water pump"`; of places only those that have an article: `"the Crocodile River"`."""
     if not name[0].isupper():
         if kind == "thing":
             return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
         return f"the {name}"
     last = name.split()[-1]
     if kind == "place":
-        return f"the {name}" if last in ("Sea", "River", "Ocean", "Desert", "Mountains", "Islands", "Canal") else name
+        return f"the {name}" if last in (*WITH_THE, "Canal") else name
     is_several = " " in name and not last[0].isdigit() and last not in _WITHOUT_ARTICLE
     return f"the {name}" if is_several and kind != "time" else name
 

@@ -46,7 +46,7 @@ _QUESTIONS = {
 _ABBREVIATIONS = ("U.S.", "UN", "EU", "NATO", "USSR", "UK", "GDP", "IMF", "OPEC", "AIDS", "NASA", "FBI", "TV", "II")
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 _KINGS = ("Henry", "Louis", "Charles", "George", "Edward", "William", "Philip", "Napoleon", "Frederick", "James")
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
 _THINGS = ("people", "soldiers", "books", "houses", "ships", "members", "pages", "children", "miles", "words", "students", "workers")  # fmt: skip
 _HAPPENED = ("the war ended", "the treaty was signed", "the bridge was built", "she was born", "the company was founded", "the king died",
              "the law was passed", "they moved to the city", "the first train arrived", "he was elected")  # fmt: skip
@@ -78,7 +78,7 @@ _NUMBER_PATTERNS = (
 )
 
 
-_WITH_THE = ("Sea", "River", "Ocean", "Desert", "Mountains", "Islands")
+WITH_THE = ("Sea", "River", "Ocean", "Desert", "Mountains", "Islands")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def statement(entry: Entry, generator: random.Random) -> str:
 def question(entry: Entry, generator: random.Random) -> str:
     """A question about the same."""
     name = _with_article(entry.name, "the")
-    if name[0].isupper() and (entry.kind in ("event", "group", "act", "thing") or name.split()[-1] in _WITH_THE):
+    if name[0].isupper() and (entry.kind in ("event", "group", "act", "thing") or name.split()[-1] in WITH_THE):
         name = f"the {name}"
     return generator.choice(_QUESTIONS[entry.kind]).format(name)
 
@@ -148,7 +148,7 @@ def number_text(generator: random.Random) -> str:
     ending = "th" if ordinal in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(ordinal % 10, "th")
     return generator.choice(_NUMBER_PATTERNS).format(
         year=year, later=year + generator.randint(2, 60), happened=happened, Happened=_opened(happened),
-        month=generator.choice(_MONTHS), day=generator.randint(1, 28), century=generator.randint(15, 19),
+        month=generator.choice(MONTHS), day=generator.randint(1, 28), century=generator.randint(15, 19),
         decade=generator.choice([year // 10 * 10, 100 * generator.randint(16, 19)]), king=generator.choice(_KINGS),
         roman=generator.choice(_ROMAN), war=generator.choice(["I", "II"]), things=generator.choice(_THINGS),
         percent=generator.randint(2, 99), price=generator.choice([generator.randint(2, 99), 100 * generator.randint(1, 90)]),

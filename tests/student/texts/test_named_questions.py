@@ -6,7 +6,7 @@ import re
 import pytest
 
 from student.reserved import reserved_texts
-from student.texts.named_questions import NAMED_QUESTIONS, NUM_TEXTS, NamedQuestions, with_article
+from student.texts.named_questions import NAMED_QUESTIONS, NUM_TEXTS, NamedQuestions, called
 from student.texts.names import Entry
 
 
@@ -35,10 +35,10 @@ NAMES = {
     ],
 )
 def test_names_have_their_articles(name, kind, written):
-    assert with_article(name, kind) == written
+    assert called(name, kind) == written
 
 
-def test_forms_are_filled_with_names_of_their_kind_and_none_of_the_reserved_questions_country():
+def test_forms_are_filled_with_names_of_their_kind_but_not_with_the_reserved_questions_country():
     entries = [Entry(name, kind, "", None) for kind, names in NAMES.items() for name in names]
     questions = NamedQuestions(
         [*entries, Entry("United States Congress", "group", "", None), Entry("Z", "thing", "", None)]
