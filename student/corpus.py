@@ -15,6 +15,7 @@ test questions and validation clips never enter: the build checks every clip aga
 | law | clauses of state papers | transcript |
 | names | statements and questions with names, numbers and abbreviations | transcript |
 | named_questions | questions of many forms about what has a name | transcript |
+| common_words | questions and statements that combine common words, definitions and examples | transcript |
 | scrambled | runs of words from sentences, questions and clauses, as nobody wrote them | transcript |
 | real_orders | orders by real people, each at several rates and tract lengths | transcript; JSON answer |
 | prompts | studio prompts by one real person, likewise | transcript |
@@ -47,6 +48,7 @@ from student.recordings import (
 )
 from student.reserved import check_clip, is_validation_clip, normalise, reserved_texts
 from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
+from student.texts.common_words import COMMON_WORDS
 from student.texts.named_questions import NAMED_QUESTIONS
 from student.texts.names import NAMES
 from student.texts.orders import ORDER_QUESTION, OrderGrammar
@@ -68,7 +70,8 @@ NUM_CLIPS = {
     "everyday": {"hibari": 5000, "flite": 3500, "pico": 2500, "kokoro": 2000},
     "law": {"hibari": 700, "flite": 500, "pico": 300, "kokoro": 500},
     "names": {"hibari": 3500, "flite": 2500, "pico": 2000, "kokoro": 2500},
-    "named_questions": {"hibari": 6000, "flite": 4500, "pico": 3500, "kokoro": 600},
+    "named_questions": {"hibari": 6000, "flite": 4500, "pico": 3500, "kokoro": 1400},
+    "common_words": {"hibari": 6500, "flite": 5000, "pico": 4000, "kokoro": 1200},
     "scrambled": {"hibari": 10000, "flite": 7500, "pico": 5000, "kokoro": 2400},
 }
 NUM_VALIDATION_CLIPS = {
@@ -79,6 +82,7 @@ NUM_VALIDATION_CLIPS = {
     "law": 60,
     "names": 60,
     "named_questions": 60,
+    "common_words": 60,
     "scrambled": 60,
 }
 VARIANTS_OF_A_RECORDING = {"real_orders": 8, "prompts": 4, "acted": 2}
@@ -127,6 +131,7 @@ def sentences_of(part: str, validation: bool) -> list[str]:
         "law": LAW,
         "names": NAMES,
         "named_questions": NAMED_QUESTIONS,
+        "common_words": COMMON_WORDS,
     }
     texts = load_sentences(files[part])
     return [text for text in texts if _is_validation_text(text) == validation]

@@ -48,7 +48,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(corpus, "NUM_VALIDATION_CLIPS", dict.fromkeys(PARTS, 8))
 
 
-@pytest.mark.parametrize("part", [*PARTS, "law", "names", "named_questions", "scrambled"])
+@pytest.mark.parametrize("part", [*PARTS, "law", "names", "named_questions", "common_words", "scrambled"])
 def test_validation_texts_are_never_trained_on(part):
     train = {clip.transcript for clip in corpus.plan_spoken(part, "hibari", range(400), seed=0)}
     validation = {clip.transcript for clip in corpus.plan_spoken(part, "hibari", range(40), seed=0, validation=True)}
