@@ -4,7 +4,8 @@
 
 Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
-test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own.
+test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own, `--lm-weight 0 0.5` and
+`--ctc-weight 0.35` with other weights of the opinions that write a transcript.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as parquet
 import transformers
@@ -25,7 +27,7 @@ from transformers_aura.evaluation.items import Item
 from transformers_aura.evaluation.systems import AuraSystem
 
 
-PARTS = [part for part in NUM_CLIPS if part != "orders"]
+PARTS = [*(part for part in NUM_CLIPS if part != "orders"), "acted"]
 SPLITS = ("train", "validation")
 
 
@@ -40,6 +42,7 @@ def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) ->
     items = []
     for engine, shards in engines.items():
         rows = parquet.read_table(shards[0], columns=["audio", "transcript", "seconds"]).to_pylist()
+        rows = [row for row in rows if row["transcript"]]
         wanted = -(-limit // len(engines))
         for row in rows[:: max(1, len(rows) // wanted)][:wanted]:
             path = clips / part / row["audio"]["path"]
@@ -63,16 +66,27 @@ def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) ->
     return LoadedBenchmark(benchmark, items, {"corpus": corpus.name})
 
 
-def with_other_blocks(student: Path, tokens_per_block: int | str, out: Path) -> Path:
-    """A copy of a student below `out` whose audio blocks hold so many tokens (`"clip"`: the whole clip), with the same weights."""
-    folder = out / "students" / f"{student.name}-{tokens_per_block}"
+def with_other_settings(student: Path, name: str, settings: dict[str, Any], out: Path) -> Path:
+    """A copy of a student below `out`, called by its name and `name`, with the same weights and other settings in its `config.json`."""
+    folder = out / "students" / f"{student.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(student, folder)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["audio_config"]["tokens_per_block"] = None if tokens_per_block == "clip" else tokens_per_block
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    audio_config = config["audio_config"] | settings.get("audio_config", {})
+    path.write_text(json.dumps(config | settings | {"audio_config": audio_config}, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def other_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What the command line wants to measure beside the student as it is, by a name for it."""
+    blocks = {
+        str(tokens): {"audio_config": {"tokens_per_block": None if tokens == "clip" else tokens}}
+        for tokens in arguments.tokens_per_block
+    }
+    lm = {f"lm-{weight:g}": {"transcript_lm_weight": weight} for weight in arguments.lm_weight}
+    ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.ctc_weight}
+    return blocks | lm | ctc
 
 
 def _tokens_per_block(text: str) -> int | str:
@@ -99,6 +113,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N|clip",
         help="measure the student with these blocks of audio too",
     )
+    for opinion, meaning in (("lm", "how likely the words are as a text"), ("ctc", "what the token head heard")):
+        parser.add_argument(
+            f"--{opinion}-weight",
+            nargs="+",
+            type=float,
+            default=[],
+            metavar="W",
+            help=f"measure the student with these weights of {meaning} too",
+        )
     parser.add_argument("--out", type=Path, default=Path("outputs/corpus-parts"))
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -125,8 +148,8 @@ def main() -> int:
         )
         return 1
     folders = {"aura": arguments.student} | {
-        f"aura-{tokens}": with_other_blocks(arguments.student, tokens, arguments.out)
-        for tokens in arguments.tokens_per_block
+        f"aura-{name}": with_other_settings(arguments.student, name, settings, arguments.out)
+        for name, settings in other_settings(arguments).items()
     }
     systems = [
         AuraSystem(str(folder), name, str(arguments.base_model), dtype=arguments.dtype)

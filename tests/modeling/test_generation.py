@@ -64,6 +64,7 @@ def new_tokens(student: AuraForSpeechQA, batch: dict, max_new_tokens: int = 12, 
 
 
 def test_a_transcript_is_what_the_first_layers_heard(student, processor):
+    student.config.transcript_lm_weight = 0.0
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0]
     heard = states[batch["input_ids"][0] == student.config.audio_token_id]
@@ -89,6 +90,22 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     with_llm_alone = new_tokens(student, batch, num_beams=1)
     student.detach_token_head()
     assert new_tokens(student, batch) == with_llm_alone
+
+
+def test_a_transcript_reads_well(student, processor, base):
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION), (clip(0.6, 2), TRANSCRIPTION_INSTRUCTION))
+    student.config.transcript_ctc_weight = 0.0
+    student.config.transcript_lm_weight = 1e6  # how it reads alone decides
+    row = batch["input_ids"][0].tolist()
+    before = torch.tensor([row[: row.index(student.config.audio_token_id)]])
+    llm = AutoModelForCausalLM.from_pretrained(base)
+    expected = llm.generate(before, attention_mask=torch.ones_like(before), max_new_tokens=12, do_sample=False)
+    ends = (student.generation_config.eos_token_id, student.generation_config.pad_token_id)
+    read = [token for token in expected[0, before.shape[1] :].tolist() if token not in ends]
+    assert read
+    assert new_tokens(student, batch, num_beams=1) == [read, read]
+    student.config.transcript_lm_weight = 0.0
+    assert new_tokens(student, batch, num_beams=1) != [read, read]
 
 
 def test_a_batch_is_its_rows(student, processor):

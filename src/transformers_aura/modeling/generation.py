@@ -1,4 +1,4 @@
-"""Generation that hears: transcripts are written by what the first layers heard, too, and spoken questions can be written down first."""
+"""Generation that hears: transcripts are written by what the first layers heard, too, and by how they read; spoken questions can be written down first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Logits
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
+from .shallow_fusion import LanguageModelScorer, ShallowFusionLogitsProcessor
 
 
 TRANSCRIPT_BEAMS = 3
@@ -56,8 +57,8 @@ class HearingGenerationMixin(GenerationMixin):
     """`generate` of a student whose repo holds a token head.
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
-    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
-    `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
+    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, and by how likely its words are as a text (`shallow_fusion`), with
+    `config.transcript_lm_weight`; by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`, `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
     is a spoken question: with `config.answers_from_transcript` it is transcribed first, and the base LLM answers what was written. All other
     prompts, and students without such a head, generate as any LLM does.
     """
@@ -102,6 +103,19 @@ class HearingGenerationMixin(GenerationMixin):
                 audio_rows = torch.ones(len(batch.rows), dtype=torch.bool, device=prompts.device)
                 going_on = {name: generated_from[name] for name in ("input_ids", "attention_mask")}
                 going_on |= {CACHE_ARGUMENT: cache, "audio_rows": audio_rows}
+        if any(asked) and self.config.transcript_lm_weight:
+            contexts = [
+                given.before_audio(row).tolist() if asks else [] for row, asks in zip(batch.rows, asked, strict=True)
+            ]
+            processors.append(
+                ShallowFusionLogitsProcessor(
+                    LanguageModelScorer(self, contexts),
+                    list(map(bool, contexts)),
+                    generated_from["input_ids"].shape[1],
+                    self.config.transcript_lm_weight,
+                    settings["eos_token_ids"],
+                )
+            )
         generated = super().generate(None, generation_config, processors, **going_on, **kwargs)
         return _behind(prompts, generated, generated_from["input_ids"].shape[1])
 
@@ -228,6 +242,12 @@ class _Prompts:
         """The prompt that asks for the transcript of this spoken question."""
         last = int(self.is_audio(row).nonzero().max())
         return torch.cat([row[: last + 1], row.new_tensor(self._transcription)])
+
+    def before_audio(self, row: torch.Tensor) -> torch.Tensor:
+        """The text before the last clip; what an earlier clip says is not known there."""
+        is_audio = self.is_audio(row)
+        before = slice(0, int(_last_run(is_audio)[0]))
+        return row[before][~is_audio[before]]
 
     def with_words(self, row: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """The prompt with `words` in the place of its audio."""
