@@ -4,8 +4,8 @@
 
 Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
-test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own, `--lm-weight 0 0.5` and
-`--ctc-weight 0.35` with other weights of the opinions that write a transcript.
+test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own, `--ctc-weight 0.35` with other
+weights of what the token head heard.
 """
 
 import argparse
@@ -84,9 +84,8 @@ def other_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         str(tokens): {"audio_config": {"tokens_per_block": None if tokens == "clip" else tokens}}
         for tokens in arguments.tokens_per_block
     }
-    lm = {f"lm-{weight:g}": {"transcript_lm_weight": weight} for weight in arguments.lm_weight}
     ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.ctc_weight}
-    return blocks | lm | ctc
+    return blocks | ctc
 
 
 def _tokens_per_block(text: str) -> int | str:
@@ -113,15 +112,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N|clip",
         help="measure the student with these blocks of audio too",
     )
-    for opinion, meaning in (("lm", "how likely the words are as a text"), ("ctc", "what the token head heard")):
-        parser.add_argument(
-            f"--{opinion}-weight",
-            nargs="+",
-            type=float,
-            default=[],
-            metavar="W",
-            help=f"measure the student with these weights of {meaning} too",
-        )
+    parser.add_argument(
+        "--ctc-weight",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="W",
+        help="measure the student with these weights of what the token head heard too",
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/corpus-parts"))
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--batch-size", type=int, default=16)

@@ -64,7 +64,6 @@ def new_tokens(student: AuraForSpeechQA, batch: dict, max_new_tokens: int = 12, 
 
 
 def test_a_transcript_is_what_the_first_layers_heard(student, processor):
-    student.config.transcript_lm_weight = 0.0
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0]
     heard = states[batch["input_ids"][0] == student.config.audio_token_id]
@@ -92,20 +91,37 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     assert new_tokens(student, batch) == with_llm_alone
 
 
-def test_a_transcript_reads_well(student, processor, base):
-    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION), (clip(0.6, 2), TRANSCRIPTION_INSTRUCTION))
-    student.config.transcript_ctc_weight = 0.0
-    student.config.transcript_lm_weight = 1e6  # how it reads alone decides
-    row = batch["input_ids"][0].tolist()
-    before = torch.tensor([row[: row.index(student.config.audio_token_id)]])
+def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student, processor, base):
+    student.config.answers_from_transcript = True
+    student.config.transcript_ctc_weight = 0.3
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
+    question = inputs(processor, (clip(1.0, 1), None))
+    transcripts, answers = {}, {}
+    for weight in (0.0, 1e6):  # how it reads alone decides
+        student.config.question_lm_weight = weight
+        transcripts[weight], answers[weight] = new_tokens(student, batch), new_tokens(student, question)
+    assert transcripts[0.0] == transcripts[1e6]
+    assert answers[0.0] != answers[1e6]
+    # By hand: what the base LLM thinks likeliest in the place of the audio, searched with as many beams, and its answer to that.
+    row = question["input_ids"][0].tolist()
+    first, last = row.index(student.config.audio_token_id), len(row) - row[::-1].index(student.config.audio_token_id)
     llm = AutoModelForCausalLM.from_pretrained(base)
-    expected = llm.generate(before, attention_mask=torch.ones_like(before), max_new_tokens=12, do_sample=False)
     ends = (student.generation_config.eos_token_id, student.generation_config.pad_token_id)
-    read = [token for token in expected[0, before.shape[1] :].tolist() if token not in ends]
-    assert read
-    assert new_tokens(student, batch, num_beams=1) == [read, read]
-    student.config.transcript_lm_weight = 0.0
-    assert new_tokens(student, batch, num_beams=1) != [read, read]
+
+    def continued(tokens: list[int], **settings: float) -> list[int]:
+        prompt = torch.tensor([tokens])
+        answer = llm.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            eos_token_id=ends[0],
+            pad_token_id=ends[1],
+            do_sample=False,
+            **settings,
+        )
+        return [token for token in answer[0, len(tokens) :].tolist() if token not in ends]
+
+    read = continued(row[:first], num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0, max_new_tokens=1 + last - first)
+    assert answers[1e6] == [continued([*row[:first], *read, *row[last:]], max_new_tokens=12)]
 
 
 def test_a_batch_is_its_rows(student, processor):
@@ -139,6 +155,7 @@ def test_the_beams_share_what_was_heard_once(student, processor, monkeypatch):
 
 
 def test_a_spoken_question_is_answered_as_the_base_llm_answers_what_was_written(student, processor, base):
+    student.config.question_lm_weight = 0.0  # written down as a transcript is
     question = clip(1.0, 1)
     transcript = new_tokens(student, inputs(processor, (question, TRANSCRIPTION_INSTRUCTION)), 100)[0]
     assert transcript

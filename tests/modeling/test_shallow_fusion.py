@@ -59,13 +59,15 @@ def test_a_text_that_goes_on_is_not_read_again(scorer, monkeypatch):
 
 def test_the_weight_is_put_on_transcripts_that_go_on_alone(scorer, base):
     end = 2
-    processor = ShallowFusionLogitsProcessor(scorer, [True, False], prompt_length=3, weight=0.5, eos_token_ids=[end])
+    processor = ShallowFusionLogitsProcessor(scorer, prompt_length=3, weight=0.5, eos_token_ids=[end])
     written = torch.tensor([[0, 0, 5, 20], [0, 0, 5, end], [0, 9, 9, 20], [0, 9, 9, 21]])  # two beams of two prompts
     scores = torch.randn(4, len(read_whole(base, 0, ())))
     fused = processor(written, scores)
-    torch.testing.assert_close(fused[0], scores[0] + 0.5 * read_whole(base, 0, (20,)), atol=1e-4, rtol=1e-4)
-    assert torch.equal(fused[1:], scores[1:])
-    ended = torch.tensor([[0, 0, 5, end]] * 2 + [[0, 9, 9, 20]] * 2)
+    for row, text in ((0, (0, (20,))), (2, (1, (20,))), (3, (1, (21,)))):
+        expected = scores[row] + 0.5 * read_whole(base, *text)
+        torch.testing.assert_close(fused[row], expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(fused[1], scores[1])
+    ended = torch.tensor([[0, 0, 5, end]] * 4)
     assert torch.equal(processor(ended, scores), scores)
     forbidden = scores.index_fill(1, torch.tensor([7]), -torch.inf)
     assert processor(written, forbidden)[:, 7].isneginf().all()

@@ -117,12 +117,12 @@ class AuraConfig(PreTrainedConfig):
             positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
-        transcript_lm_weight (`float`, defaults to 0.3): weight of how likely the words of a transcript are where the base LLM reads them in
-            the place of the audio, on top of those two (shallow fusion); 0 = not at all. Only with a token head.
         transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
         spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
         answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
             what was written; otherwise it is answered at once. Needs a token head.
+        question_lm_weight (`float`, defaults to 0.2): weight of how likely the words of such a transcript are where the base LLM reads them
+            in the place of the audio, on top of the other two (shallow fusion); 0 = not at all.
     """
 
     model_type = "aura"
@@ -145,10 +145,10 @@ class AuraConfig(PreTrainedConfig):
     lora_scope: Literal["rows", "audio", "always"] = "rows"
     token_head_layer: int | None = None
     transcript_ctc_weight: float | int = 0.5
-    transcript_lm_weight: float | int = 0.3
     transcription_prompt: list[int] | None = None
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False
+    question_lm_weight: float | int = 0.2
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -199,8 +199,8 @@ class AuraConfig(PreTrainedConfig):
             )
         if not 0 <= self.transcript_ctc_weight <= 1:
             raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
-        if not self.transcript_lm_weight >= 0:
-            raise ValueError(f"`transcript_lm_weight` must be 0 (off) or more, got {self.transcript_lm_weight}.")
+        if not self.question_lm_weight >= 0:
+            raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
         if self.answers_from_transcript and self.token_head_layer is None:
             raise ValueError("`answers_from_transcript` needs a token head: `token_head_layer` is None.")
 

@@ -1,4 +1,4 @@
-"""Generation that hears: transcripts are written by what the first layers heard, too, and by how they read; spoken questions can be written down first."""
+"""Generation that hears: transcripts are written by what the first layers heard, too, and spoken questions can be written down first."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ class HearingGenerationMixin(GenerationMixin):
     """`generate` of a student whose repo holds a token head.
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
-    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, and by how likely its words are as a text (`shallow_fusion`), with
-    `config.transcript_lm_weight`; by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`, `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
-    is a spoken question: with `config.answers_from_transcript` it is transcribed first, and the base LLM answers what was written. All other
+    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
+    `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
+    is a spoken question: with `config.answers_from_transcript` it is transcribed first, where how likely its words are as a text counts too
+    (`shallow_fusion`, with `config.question_lm_weight`), and the base LLM answers what was written. All other
     prompts, and students without such a head, generate as any LLM does.
     """
 
@@ -95,27 +96,15 @@ class HearingGenerationMixin(GenerationMixin):
             shares_cache = all(asked) and settings["leaves_search_open"] and settings["leaves_cache_open"]
             scorers, cache = self._listen(generated_from, asked, all_layers=shares_cache)
             length = generated_from["input_ids"].shape[1]
-            processors.append(
-                JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"])
+            processors.insert(
+                0,
+                JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"]),
             )
             if shares_cache:  # the beams share what was heard, and nothing is heard twice
                 cache.batch_repeat_interleave(TRANSCRIPT_BEAMS)
                 audio_rows = torch.ones(len(batch.rows), dtype=torch.bool, device=prompts.device)
                 going_on = {name: generated_from[name] for name in ("input_ids", "attention_mask")}
                 going_on |= {CACHE_ARGUMENT: cache, "audio_rows": audio_rows}
-        if any(asked) and self.config.transcript_lm_weight:
-            contexts = [
-                given.before_audio(row).tolist() if asks else [] for row, asks in zip(batch.rows, asked, strict=True)
-            ]
-            processors.append(
-                ShallowFusionLogitsProcessor(
-                    LanguageModelScorer(self, contexts),
-                    list(map(bool, contexts)),
-                    generated_from["input_ids"].shape[1],
-                    self.config.transcript_lm_weight,
-                    settings["eos_token_ids"],
-                )
-            )
         generated = super().generate(None, generation_config, processors, **going_on, **kwargs)
         return _behind(prompts, generated, generated_from["input_ids"].shape[1])
 
@@ -158,8 +147,19 @@ class HearingGenerationMixin(GenerationMixin):
         spoken = batch.select(questions)
         spoken.rows = [given.as_transcription(row) for row in spoken.rows]
         inputs = spoken.inputs(settings["pad_token_id"])
+        processors = LogitsProcessorList()
+        if self.config.question_lm_weight and all(contexts := [given.before_audio(row) for row in spoken.rows]):
+            processors.append(
+                ShallowFusionLogitsProcessor(
+                    LanguageModelScorer(self, contexts),
+                    inputs["input_ids"].shape[1],
+                    self.config.question_lm_weight,
+                    settings["eos_token_ids"],
+                )
+            )
         tokens = self.generate(
             **inputs,
+            logits_processor=processors,
             max_new_tokens=1 + max(int(given.is_audio(row).sum()) for row in spoken.rows),
             do_sample=False,
             pad_token_id=settings["pad_token_id"],
@@ -243,11 +243,9 @@ class _Prompts:
         last = int(self.is_audio(row).nonzero().max())
         return torch.cat([row[: last + 1], row.new_tensor(self._transcription)])
 
-    def before_audio(self, row: torch.Tensor) -> torch.Tensor:
-        """The text before the last clip; what an earlier clip says is not known there."""
-        is_audio = self.is_audio(row)
-        before = slice(0, int(_last_run(is_audio)[0]))
-        return row[before][~is_audio[before]]
+    def before_audio(self, row: torch.Tensor) -> list[int]:
+        """The text before the clip."""
+        return row[: int(self.is_audio(row).nonzero().min())].tolist()
 
     def with_words(self, row: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """The prompt with `words` in the place of its audio."""

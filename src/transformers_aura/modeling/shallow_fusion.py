@@ -1,4 +1,4 @@
-"""A third opinion on a transcript: how likely its words are where the LLM reads them, as text in the place of the audio.
+"""A third opinion on the transcript of a spoken question: how likely its words are where the LLM reads them, as text in the place of the audio.
 
 Shallow fusion of Gulcehre et al., "On Using Monolingual Corpora in Neural Machine Translation" (2015), with the base LLM itself as the language model: there is no second model.
 """
@@ -37,6 +37,11 @@ class LanguageModelScorer:
         self._read: dict[Written, int] = {}
         self._cache: DynamicCache | None = None
         self._mask = torch.zeros(0, 0, dtype=torch.long)
+
+    @property
+    def num_contexts(self) -> int:
+        """How many prompts there are."""
+        return len(self._contexts)
 
     def next_token(self, texts: Sequence[Written]) -> torch.Tensor:
         """What may follow each of some texts: natural log of the probability of every token, float32 `(len(texts), vocabulary)`.
@@ -81,7 +86,6 @@ class ShallowFusionLogitsProcessor(LogitsProcessor):
 
     Args:
         scorer: reads the transcripts; its contexts are those of the prompts.
-        asked: of each prompt, whether its scores are changed.
         prompt_length: tokens before the transcripts.
         weight: 0 or more.
         eos_token_ids: tokens that end a transcript.
@@ -90,24 +94,22 @@ class ShallowFusionLogitsProcessor(LogitsProcessor):
     def __init__(
         self,
         scorer: LanguageModelScorer,
-        asked: Sequence[bool],
         prompt_length: int,
         weight: float,
         eos_token_ids: Sequence[int],
     ) -> None:
         self.scorer = scorer
-        self.asked = list(asked)
         self.prompt_length = prompt_length
         self.weight = weight
         self.eos_token_ids = list(eos_token_ids)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """See [`LogitsProcessor`]. Rows of one prompt (beams, several answers) stand together."""
-        rows_per_prompt = len(input_ids) // len(self.asked)
+        rows_per_prompt = len(input_ids) // self.scorer.num_contexts
         texts = {
             row: (row // rows_per_prompt, tuple(written))
             for row, written in enumerate(input_ids[:, self.prompt_length :].tolist())
-            if self.asked[row // rows_per_prompt] and not any(token in self.eos_token_ids for token in written)
+            if not any(token in self.eos_token_ids for token in written)
         }
         if not texts:
             return scores

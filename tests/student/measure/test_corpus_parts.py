@@ -64,8 +64,6 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
         "--tokens-per-block",
         "2",
         "clip",
-        "--lm-weight",
-        "0.5",
         "--ctc-weight",
         "0",
         "--out",
@@ -74,21 +72,19 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
     monkeypatch.setattr("sys.argv", [*command[:5], *other])
     assert corpus_parts.main() == 0
     assert {f.system for f in Results.load(tmp_path / "blocks").figures} == {
-        "aura", "aura-2", "aura-clip", "aura-lm-0.5", "aura-ctc-0",
+        "aura", "aura-2", "aura-clip", "aura-ctc-0",
     }  # fmt: skip
     measured = {
         folder.name: AuraConfig.from_pretrained(folder) for folder in (tmp_path / "blocks" / "students").iterdir()
     }
     own = AuraConfig.from_pretrained(student)
     settings = {
-        name: (config.audio_config.tokens_per_block, config.transcript_lm_weight, config.transcript_ctc_weight)
-        for name, config in measured.items()
+        name: (config.audio_config.tokens_per_block, config.transcript_ctc_weight) for name, config in measured.items()
     }
     assert settings == {
-        "student-2": (2, own.transcript_lm_weight, own.transcript_ctc_weight),
-        "student-clip": (None, own.transcript_lm_weight, own.transcript_ctc_weight),
-        "student-lm-0.5": (own.audio_config.tokens_per_block, 0.5, own.transcript_ctc_weight),
-        "student-ctc-0": (own.audio_config.tokens_per_block, own.transcript_lm_weight, 0),
+        "student-2": (2, own.transcript_ctc_weight),
+        "student-clip": (None, own.transcript_ctc_weight),
+        "student-ctc-0": (own.audio_config.tokens_per_block, 0),
     }
     assert (tmp_path / "blocks" / "students" / "student-2" / "model.safetensors").read_bytes() == (
         student / "model.safetensors"
