@@ -5,7 +5,7 @@
 writes the file again. `named_questions.txt` asks about what has a name; here is what has none, with the verbs of WordNet too, in the forms in which things
 happen ("Which army fought the landlord?"). All words are WordNet's (Debian `wordnet-base`, WordNet licence: free use with attribution):
 
-- its nouns and verbs in questions and statements of some 100 forms
+- its nouns and verbs in questions and statements of some 90 forms
 - its definitions of nouns without a capital, as statements, and asked the other way round ("What do you call a song of devotion or loyalty?")
 - example sentences that neither `sentences.txt` nor `everyday.txt` has
 
