@@ -71,3 +71,12 @@ def test_the_weight_is_put_on_transcripts_that_go_on_alone(scorer, base):
     assert torch.equal(processor(ended, scores), scores)
     forbidden = scores.index_fill(1, torch.tensor([7]), -torch.inf)
     assert processor(written, forbidden)[:, 7].isneginf().all()
+
+
+def test_a_prompt_with_nothing_before_its_audio_keeps_its_scores(base):
+    scorer = LanguageModelScorer(tiny_student(base), [CONTEXTS[0], []])
+    processor = ShallowFusionLogitsProcessor(scorer, prompt_length=1, weight=0.5, eos_token_ids=[2])
+    scores = torch.randn(2, len(read_whole(base, 0, ())))
+    fused = processor(torch.tensor([[0], [0]]), scores)
+    torch.testing.assert_close(fused[0], scores[0] + 0.5 * read_whole(base, 0, ()), atol=1e-4, rtol=1e-4)
+    assert torch.equal(fused[1], scores[1])

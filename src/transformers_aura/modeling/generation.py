@@ -148,7 +148,8 @@ class HearingGenerationMixin(GenerationMixin):
         spoken.rows = [given.as_transcription(row) for row in spoken.rows]
         inputs = spoken.inputs(settings["pad_token_id"])
         processors = LogitsProcessorList()
-        if self.config.question_lm_weight and all(contexts := [given.before_audio(row) for row in spoken.rows]):
+        if self.config.question_lm_weight:
+            contexts = [given.before_audio(row) for row in spoken.rows]
             processors.append(
                 ShallowFusionLogitsProcessor(
                     LanguageModelScorer(self, contexts),

@@ -27,26 +27,21 @@ class LanguageModelScorer:
 
     Args:
         model: the student; without audio it is the base LLM.
-        contexts: token ids of what stands before each text, at least one.
+        contexts: token ids of what stands before each text.
     """
 
     def __init__(self, model: AuraForSpeechQA, contexts: Sequence[Sequence[int]]) -> None:
         self._model = model
-        self._contexts = [list(context) for context in contexts]
+        self.contexts = [list(context) for context in contexts]
         # What was read last, its keys and values, and which of their columns are tokens.
         self._read: dict[Written, int] = {}
         self._cache: DynamicCache | None = None
         self._mask = torch.zeros(0, 0, dtype=torch.long)
 
-    @property
-    def num_contexts(self) -> int:
-        """How many prompts there are."""
-        return len(self._contexts)
-
     def next_token(self, texts: Sequence[Written]) -> torch.Tensor:
         """What may follow each of some texts: natural log of the probability of every token, float32 `(len(texts), vocabulary)`.
 
-        Texts that are one token longer than some of the last call are read on from there, others from their beginning.
+        Each has a context or a token of its own. Texts that are one token longer than some of the last call are read on from there, others from their beginning.
         """
         distinct = list(dict.fromkeys(texts))
         shorter = [self._read.get((prompt, tokens[:-1])) if tokens else None for prompt, tokens in distinct]
@@ -58,7 +53,7 @@ class LanguageModelScorer:
             self._mask = torch.cat([self._mask[indices], torch.ones_like(new)], dim=-1)
         else:
             self._cache = DynamicCache(config=self._model.config.get_text_config(decoder=True))
-            rows = [[*self._contexts[prompt], *tokens] for prompt, tokens in distinct]
+            rows = [[*self.contexts[prompt], *tokens] for prompt, tokens in distinct]
             longest = max(map(len, rows))
             padding = [longest - len(row) for row in rows]
             new = torch.tensor(
@@ -85,7 +80,7 @@ class ShallowFusionLogitsProcessor(LogitsProcessor):
     """Adds what the LLM thinks of a transcript as a text: `score + weight * log p(LLM that reads)`.
 
     Args:
-        scorer: reads the transcripts; its contexts are those of the prompts.
+        scorer: reads the transcripts; its contexts are those of the prompts. A prompt with nothing before its audio keeps its scores.
         prompt_length: tokens before the transcripts.
         weight: 0 or more.
         eos_token_ids: tokens that end a transcript.
@@ -105,11 +100,12 @@ class ShallowFusionLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """See [`LogitsProcessor`]. Rows of one prompt (beams, several answers) stand together."""
-        rows_per_prompt = len(input_ids) // self.scorer.num_contexts
+        rows_per_prompt = len(input_ids) // len(self.scorer.contexts)
         texts = {
             row: (row // rows_per_prompt, tuple(written))
             for row, written in enumerate(input_ids[:, self.prompt_length :].tolist())
-            if not any(token in self.eos_token_ids for token in written)
+            if self.scorer.contexts[row // rows_per_prompt]
+            and not any(token in self.eos_token_ids for token in written)
         }
         if not texts:
             return scores

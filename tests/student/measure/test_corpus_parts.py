@@ -58,18 +58,8 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
     assert numbers == {"law-train": 12, "law-validation": 2}
     assert "law-validation" in capsys.readouterr().out
 
-    other = [
-        "--splits",
-        "validation",
-        "--tokens-per-block",
-        "2",
-        "clip",
-        "--ctc-weight",
-        "0",
-        "--out",
-    ]
-    other.append(str(tmp_path / "blocks"))
-    monkeypatch.setattr("sys.argv", [*command[:5], *other])
+    other = ["--splits", "validation", "--tokens-per-block", "2", "clip", "--ctc-weight", "0", "--out"]
+    monkeypatch.setattr("sys.argv", [*command[:5], *other, str(tmp_path / "blocks")])
     assert corpus_parts.main() == 0
     assert {f.system for f in Results.load(tmp_path / "blocks").figures} == {
         "aura", "aura-2", "aura-clip", "aura-ctc-0",
