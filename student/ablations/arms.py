@@ -63,19 +63,20 @@ def load_groups(path: Path = ARMS) -> list[Group]:
 
 
 def _group(name: str, values: dict[str, Any], runs: dict[tuple[str, ...], str]) -> Group:
-    if unknown := sorted(values.keys() - {"question", "reference", "arms", "also"}):
+    if unknown := sorted(values.keys() - {"question", "reference", "settings", "arms", "also"}):
         raise AblationError(
-            f"Group '{name}' has no setting '{unknown[0]}'; it takes question, reference, arms and also."
+            f"Group '{name}' has no setting '{unknown[0]}'; it takes question, reference, settings, arms and also."
         )
     if missing := [key for key in ("question", "reference", "arms") if not values.get(key)]:
         raise AblationError(f"Group '{name}' lacks '{missing[0]}'.")
     arms = []
-    for arm, settings in values["arms"].items():
+    for arm, own in values["arms"].items():
+        settings = (*values.get("settings", ()), *own)
         for setting in settings:
             if "=" not in setting:
                 raise AblationError(f"Arm '{arm}' of group '{name}': a setting is key=value, got {setting!r}.")
         run = runs.setdefault(tuple(sorted(settings)), f"{name}-{arm}")
-        arms.append(Arm(str(arm), tuple(settings), run))
+        arms.append(Arm(str(arm), settings, run))
     reference = str(values["reference"])
     comparisons = [(arm.name, reference) for arm in arms if arm.name != reference]
     comparisons += [(str(arm), str(other)) for arm, other in values.get("also", ())]

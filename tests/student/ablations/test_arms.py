@@ -43,6 +43,17 @@ def test_equal_arms_are_run_once_and_every_reference_is_among_them():
         assert len(group.comparisons) >= len(group.arms) - 1
 
 
+def test_settings_of_a_group_are_those_of_all_its_arms(tmp_path):
+    (tmp_path / "arms.yaml").write_text(
+        "first: {question: Why, reference: a, arms: {a: [x=1, y=2]}}\n"
+        "second: {question: Why, reference: b, settings: [y=2], arms: {b: [x=1], c: []}}\n"
+    )
+    first, second = load_groups(tmp_path / "arms.yaml")
+    assert second.arm("b").settings == ("y=2", "x=1")
+    assert second.arm("b").run == first.arm("a").run == "first-a"
+    assert (second.arm("c").settings, second.arm("c").run) == (("y=2",), "second-c")
+
+
 def test_supervision_arms_differ_in_what_teaches_alone():
     supervision = select_groups(GROUPS, ["supervision"])[0]
     allowed = ("losses.", "teacher.random", "model.init_from_teacher")
