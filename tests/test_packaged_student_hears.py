@@ -59,6 +59,14 @@ def test_the_instruction_decides_what_comes_back(answerer):
     assert len(set(transcript.lower().split()) & set(ROWS[0]["transcript"].split())) >= 3
 
 
+def test_any_other_written_question_is_answered_as_the_llm_answers_it_about_the_transcript(answerer):
+    recording, question = str(SPEECH / ROWS[0]["audio"]), "What did the caller order?"
+    transcript = answerer({"audio": recording, "question": TRANSCRIPTION_INSTRUCTION}, max_new_tokens=40)[0]["answer"]
+    heard = answerer({"audio": recording, "question": question}, max_new_tokens=20)[0]["answer"]
+    read = answerer({"question": f"{transcript}\n{question}"}, max_new_tokens=20)[0]["answer"]
+    assert heard == read != transcript
+
+
 @torch.no_grad()
 def test_text_is_the_base_llm_bit_for_bit(answerer, base):
     student = answerer.model

@@ -41,7 +41,7 @@ from transformers_aura.evaluation.text_ability import compare_text_logits
 
 
 SYSTEMS = ("aura", "gold", "cascade", "bridge", "diva", "parser")
-CASES = ("orders", "noise", "varied", "questions", "reading", "speech-noise")
+CASES = ("orders", "noise", "varied", "questions", "written", "reading", "speech-noise")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -141,8 +141,12 @@ def _parts(
         if "varied" in cases:  # an LLM that was never taught the JSON object has nothing to lose
             parts.append(("varied", [loaded], varied_conditions(arguments.seed), ("aura", "parser")))
     speech: list[LoadedBenchmark] = []
-    if "questions" in cases:
-        speech += spoken_questions(arguments.limit)
+    if cases & {"questions", "written"}:
+        answers, transcripts, written = spoken_questions(arguments.limit)
+        if "questions" in cases:
+            speech += [answers, transcripts]
+        if "written" in cases:
+            parts.append(("written", [written], [Condition()], SYSTEMS))
     if "reading" in cases and (read := reading(limit=arguments.limit)):
         speech.append(read)
     if speech:

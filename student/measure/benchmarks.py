@@ -5,6 +5,7 @@
 | orders | recordings of real people, kept out of training by `student/validation_clips.txt` | for the order as JSON | slots |
 | questions | spoken questions, see `spoken_questions.py` | nothing: the recording is the question | accepted answers |
 | question-transcripts | the same | for a transcript | transcript |
+| written | the same | in writing, to answer the question | accepted answers |
 | reading | read English by speakers of no corpus of ours, open vocabulary | for a transcript | transcript |
 
 Orders are also heard with kitchen noise, from seconds that training never hears.

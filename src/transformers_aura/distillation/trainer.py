@@ -575,6 +575,10 @@ class AuraTrainer(Trainer):
             spoken_question_prompt=processor.prompt_behind_audio(),
         )
         self.model.config.answers_from_transcript = self.args.answers_from_transcript
+        by_ear = self.args.questions_by_ear
+        self.model.config.questions_by_ear = (
+            None if by_ear is None else [processor.beginning_behind_audio(question) for question in by_ear]
+        )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """The heads belong to the state of the training, not to the student."""

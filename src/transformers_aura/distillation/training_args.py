@@ -60,6 +60,9 @@ class AuraTrainingArguments(TrainingArguments):
             decoding, see [`~modeling.generation.HearingGenerationMixin`]).
         answers_from_transcript (`bool`, *optional*, defaults to `False`):
             With `keep_token_head`: the saved student transcribes a spoken question before it answers it.
+        questions_by_ear (`list[str]`, *optional*):
+            With `answers_from_transcript`: how those written questions begin that the saved student answers by ear, because the rows teach them;
+            what any other is about is transcribed first, and the base LLM answers it from the transcript. All by ear if not given.
         text_state_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the student's state where a token of the transcript is heard (an alignment by the CTC on
             tokens, hence `token_ctc_weight` must be above 0) and the base LLM's own state where it reads that token. 0 = off; costs
@@ -144,6 +147,9 @@ class AuraTrainingArguments(TrainingArguments):
     answers_from_transcript: bool = field(
         default=False, metadata={"help": "The saved student transcribes a spoken question before it answers it."}
     )
+    questions_by_ear: list[str] | None = field(
+        default=None, metadata={"help": "How written questions begin that are answered by ear; all if not given."}
+    )
     text_state_weight: float = field(
         default=0.0, metadata={"help": "Weight of the distance to the base LLM's states for the transcript."}
     )
@@ -225,6 +231,10 @@ class AuraTrainingArguments(TrainingArguments):
         if self.answers_from_transcript and not self.keep_token_head:
             raise ValueError(
                 "`answers_from_transcript=True` needs transcripts by the token head: set `keep_token_head` too."
+            )
+        if self.questions_by_ear is not None and not self.answers_from_transcript:
+            raise ValueError(
+                f"`questions_by_ear={self.questions_by_ear}`, but without `answers_from_transcript` all are: set that too."
             )
         if not (self.uses_language_modeling or self.uses_distillation or self.uses_ctc or self.uses_token_ctc):
             raise ValueError(

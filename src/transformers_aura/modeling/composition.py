@@ -311,7 +311,7 @@ def _plain(config: AuraConfig) -> AuraConfig:
     """The same student as one full checkpoint: no base elsewhere, no LoRA, no token head (which no serving engine knows)."""
     plain = copy.deepcopy(config)
     plain.token_head_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
-    plain.answers_from_transcript = False
+    plain.answers_from_transcript, plain.questions_by_ear = False, None
     plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
     plain.lora_rank = 0
     return plain

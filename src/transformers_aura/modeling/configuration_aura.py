@@ -121,6 +121,9 @@ class AuraConfig(PreTrainedConfig):
         spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
         answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
             what was written; otherwise it is answered at once. Needs a token head.
+        questions_by_ear (`list[list[int]]`, *optional*): with `answers_from_transcript`, how written questions about a recording begin that are
+            answered by ear, as tokens behind the audio; what all others are about is transcribed first, too, and the base LLM answers them
+            from the transcript. Without it (the default) all written questions are answered by ear.
         question_lm_weight (`float`, defaults to 0.2): weight of how likely the words of such a transcript are where the base LLM reads them
             in the place of the audio, on top of the other two (shallow fusion); 0 = not at all.
     """
@@ -148,6 +151,7 @@ class AuraConfig(PreTrainedConfig):
     transcription_prompt: list[int] | None = None
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False
+    questions_by_ear: list[list[int]] | None = None
     question_lm_weight: float | int = 0.2
     tie_word_embeddings: bool = False
 
@@ -203,6 +207,10 @@ class AuraConfig(PreTrainedConfig):
             raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
         if self.answers_from_transcript and self.token_head_layer is None:
             raise ValueError("`answers_from_transcript` needs a token head: `token_head_layer` is None.")
+        if self.questions_by_ear is not None and not all(self.questions_by_ear):
+            raise ValueError(
+                "A beginning in `questions_by_ear` is empty: every question begins so. `None` answers all by ear."
+            )
 
     @classmethod
     def from_text_audio_configs(

@@ -1,4 +1,4 @@
-"""Generation that hears: transcripts are written by what the first layers heard, too, and spoken questions can be written down first."""
+"""Generation that hears: transcripts are written by what the first layers heard, too, and what is asked about can be written down first."""
 
 from __future__ import annotations
 
@@ -58,10 +58,11 @@ class HearingGenerationMixin(GenerationMixin):
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
     (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
-    `do_sample` or another way. A prompt that ends with `config.spoken_question_prompt` behind its only clip
-    is a spoken question: with `config.answers_from_transcript` it is transcribed first, where how likely its words are as a text counts too
-    (`shallow_fusion`, with `config.question_lm_weight`), and the base LLM answers what was written. All other
-    prompts, and students without such a head, generate as any LLM does.
+    `do_sample` or another way. With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip,
+    a spoken question, is transcribed first, where how likely its words are as a text counts too (`shallow_fusion`, with
+    `config.question_lm_weight`), and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with
+    clips, chats with several among them, unless one of these stands behind the audio. All other prompts, and students without such a head, generate as any
+    LLM does.
     """
 
     @functools.wraps(GenerationMixin.generate)
@@ -76,9 +77,9 @@ class HearingGenerationMixin(GenerationMixin):
             return super().generate(inputs, generation_config, logits_processor, **kwargs)
         settings = _settings(self.generation_config, generation_config, kwargs)
         given = _Prompts(self.config)
-        questions = [index for index, row in enumerate(batch.rows) if given.is_spoken_question(row)]
-        if questions:
-            self._write_down(batch, questions, given, settings)
+        read = [index for index, row in enumerate(batch.rows) if given.is_written_down(row)]
+        if read:
+            self._write_down(batch, read, given, settings)
         generated_from = batch.inputs(settings["pad_token_id"])
         asked = [given.asks_for_transcript(row) for row in batch.rows]
         kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
@@ -118,7 +119,7 @@ class HearingGenerationMixin(GenerationMixin):
         given = _Prompts(self.config)
         mask = kwargs.get("attention_mask")
         rows = [row if mask is None else row[mask[index].bool()] for index, row in enumerate(input_ids)]
-        if not any(given.asks_for_transcript(row) or given.is_spoken_question(row) for row in rows):
+        if not any(given.asks_for_transcript(row) or given.is_written_down(row) for row in rows):
             return None
         frame_mask = kwargs.get("input_features_mask")
         if frame_mask is None:
@@ -142,14 +143,53 @@ class HearingGenerationMixin(GenerationMixin):
         rows = [found[index] for index in range(len(asked))]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings["pad_token_id"])
 
-    def _write_down(self, batch: HeardBatch, questions: list[int], given: _Prompts, settings: dict[str, Any]) -> None:
-        """Puts what is heard in the place of the audio of some prompts; one in which no word is heard keeps its audio."""
-        spoken = batch.select(questions)
-        spoken.rows = [given.as_transcription(row) for row in spoken.rows]
+    def _write_down(self, batch: HeardBatch, read: list[int], given: _Prompts, settings: dict[str, Any]) -> None:
+        """Puts what is heard in the place of the audio of some prompts; one with a clip in which no word is heard keeps its audio."""
+        rows = {index: batch.rows[index] for index in read}
+        for number in range(max(len(batch.features[index]) for index in read)):  # the clips before it are words by now
+            heard = [index for index in rows if number < len(batch.features[index])]
+            if not heard:
+                break
+            masks = [batch.masks[index][number : number + 1] for index in heard]
+            lengths = [int(num_audio_tokens(mask.sum(), self.config.audio_config.frames_per_token)) for mask in masks]
+            spoken = HeardBatch(
+                [
+                    given.first_clip_as_transcription(rows[index], length)
+                    for index, length in zip(heard, lengths, strict=True)
+                ],
+                [batch.features[index][number : number + 1] for index in heard],
+                masks,
+            )
+            are_questions = [
+                given.first_clip_is_question(rows[index], length) for index, length in zip(heard, lengths, strict=True)
+            ]
+            transcripts = self._transcripts(spoken, are_questions, max(lengths), given, settings)
+            for index, length, words in zip(heard, lengths, transcripts, strict=True):
+                if len(words):
+                    rows[index] = given.with_words(rows[index], length, words)
+                else:
+                    del rows[index]
+        for index, row in rows.items():
+            batch.rows[index] = row
+            batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
+
+    def _transcripts(
+        self, spoken: HeardBatch, are_questions: list[bool], num_audio: int, given: _Prompts, settings: dict[str, Any]
+    ) -> list[torch.Tensor]:
+        """Token ids of what is heard, without an end.
+
+        Args:
+            spoken: prompts that ask for a transcript.
+            are_questions: of each, whether how likely its words are as a text counts too.
+            num_audio: audio tokens of the longest clip.
+        """
         inputs = spoken.inputs(settings["pad_token_id"])
         processors = LogitsProcessorList()
-        if self.config.question_lm_weight:
-            contexts = [given.before_audio(row) for row in spoken.rows]
+        if self.config.question_lm_weight and any(are_questions):
+            contexts = [
+                given.before_audio(row) if is_question else []
+                for row, is_question in zip(spoken.rows, are_questions, strict=True)
+            ]
             processors.append(
                 ShallowFusionLogitsProcessor(
                     LanguageModelScorer(self, contexts),
@@ -161,18 +201,13 @@ class HearingGenerationMixin(GenerationMixin):
         tokens = self.generate(
             **inputs,
             logits_processor=processors,
-            max_new_tokens=1 + max(int(given.is_audio(row).sum()) for row in spoken.rows),
+            max_new_tokens=1 + num_audio,
             do_sample=False,
             pad_token_id=settings["pad_token_id"],
             eos_token_id=settings["eos_token_ids"] or None,
         )[:, inputs["input_ids"].shape[1] :]
         ends = torch.tensor(settings["eos_token_ids"], dtype=tokens.dtype, device=tokens.device)
-        for index, written in zip(questions, tokens, strict=True):
-            is_end = torch.isin(written, ends)
-            written = written[is_end.cumsum(0) == 0]
-            if len(written):
-                batch.rows[index] = given.with_words(batch.rows[index], written)
-                batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
+        return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
 
     @torch.no_grad()
     def _listen(
@@ -226,36 +261,45 @@ class _Prompts:
         self._audio_token_id = config.audio_token_id
         self._transcription = config.transcription_prompt
         self._question = config.spoken_question_prompt if config.answers_from_transcript else None
-
-    def is_audio(self, row: torch.Tensor) -> torch.Tensor:
-        return row == self._audio_token_id
+        self._by_ear = config.questions_by_ear
 
     def asks_for_transcript(self, row: torch.Tensor) -> bool:
         return self._transcription is not None and self._behind_audio(row) == self._transcription
 
-    def is_spoken_question(self, row: torch.Tensor) -> bool:
-        if self._question is None or self._behind_audio(row) != self._question:
+    def is_written_down(self, row: torch.Tensor) -> bool:
+        """Whether its clips are written down, and the answer is to what was written."""
+        behind = self._behind_audio(row)
+        if self._question is None or behind is None or behind == self._transcription:
             return False
-        positions = self.is_audio(row).nonzero().flatten()
-        return len(positions) == positions[-1] - positions[0] + 1  # one clip
+        if self._by_ear is None:  # a spoken question of one clip
+            positions = self._positions(row)
+            return behind == self._question and len(positions) == positions[-1] - positions[0] + 1
+        return not any(behind[: len(beginning)] == beginning for beginning in self._by_ear)
 
-    def as_transcription(self, row: torch.Tensor) -> torch.Tensor:
-        """The prompt that asks for the transcript of this spoken question."""
-        last = int(self.is_audio(row).nonzero().max())
-        return torch.cat([row[: last + 1], row.new_tensor(self._transcription)])
+    def first_clip_is_question(self, row: torch.Tensor, length: int) -> bool:
+        """Whether the prompt's first clip, of `length` audio tokens, is all that its message says."""
+        behind = row[int(self._positions(row)[0]) + length :].tolist()
+        return self._question is not None and behind[: len(self._question)] == self._question
+
+    def first_clip_as_transcription(self, row: torch.Tensor, length: int) -> torch.Tensor:
+        """The prompt that asks for the transcript of this prompt's first clip, of `length` audio tokens."""
+        return torch.cat([row[: int(self._positions(row)[0]) + length], row.new_tensor(self._transcription)])
 
     def before_audio(self, row: torch.Tensor) -> list[int]:
-        """The text before the clip."""
-        return row[: int(self.is_audio(row).nonzero().min())].tolist()
+        """The text before the first clip."""
+        return row[: int(self._positions(row)[0])].tolist()
 
-    def with_words(self, row: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """The prompt with `words` in the place of its audio."""
-        positions = self.is_audio(row).nonzero().flatten()
-        return torch.cat([row[: positions[0]], words, row[positions[-1] + 1 :]])
+    def with_words(self, row: torch.Tensor, length: int, words: torch.Tensor) -> torch.Tensor:
+        """The prompt with `words` in the place of its first clip, of `length` audio tokens."""
+        first = int(self._positions(row)[0])
+        return torch.cat([row[:first], words, row[first + length :]])
+
+    def _positions(self, row: torch.Tensor) -> torch.Tensor:
+        return (row == self._audio_token_id).nonzero().flatten()
 
     def _behind_audio(self, row: torch.Tensor) -> list[int] | None:
-        positions = self.is_audio(row).nonzero()
-        return row[int(positions.max()) + 1 :].tolist() if len(positions) else None
+        positions = self._positions(row)
+        return row[int(positions[-1]) + 1 :].tolist() if len(positions) else None
 
 
 def _last_run(is_audio: torch.Tensor) -> torch.Tensor:

@@ -466,10 +466,10 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         self.config.spoken_question_prompt = list(spoken_question_prompt)
 
     def detach_token_head(self) -> None:
-        """Takes the token head out: the LLM alone writes transcripts, and answers spoken questions at once."""
+        """Takes the token head out: the LLM alone writes transcripts, and answers all questions by ear."""
         self.model.token_head = None
         self.config.token_head_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
-        self.config.answers_from_transcript = False
+        self.config.answers_from_transcript, self.config.questions_by_ear = False, None
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any

