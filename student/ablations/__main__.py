@@ -1,7 +1,9 @@
 """Trains the student in many small variants and reports which settings matter.
 
     python -m student.ablations outputs/corpus --only supervision --seeds 0 1 2
-    python -m student.ablations outputs/corpus --report-only      # adds what is done to docs/ablations/runs.jsonl, and makes docs/ablations.md of all that
+    python -m student.ablations outputs/corpus --only lora_scope --report-only --report docs/ablations-structure.md
+
+The second adds what is done to docs/ablations-structure/runs.jsonl, and makes the page of all that is there of these groups.
 
 `arms.yaml` lists groups and arms, `recipe.yaml` is what they change. Two runs at a time, each on a core of its own. A run that was killed goes
 on when the same command is given again, and a finished one is not run again.
@@ -31,7 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "corpus", type=Path, help="folder of `python -m student.corpus`; its orders and real_orders are used"
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
-    parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups to run; default: all")
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups to run and to report; default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="of every run; default: the recipe's")
@@ -62,8 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     out = parsed.out.resolve()
     try:
-        all_groups = load_groups(parsed.arms)
-        groups = select_groups(all_groups, parsed.only)
+        groups = select_groups(load_groups(parsed.arms), parsed.only)
         if not parsed.report_only:
             budget = Budget(parsed.steps, parsed.minutes)
             runs = plan_runs(
@@ -77,10 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
             write_specs(out, runs)
             failed = run_all(out, runs, parsed.at_once)
         report = parsed.report or (REPORT if parsed.report_only else out / REPORT.name)
-        results = load_results(out, (arm.run for group in all_groups for arm in group.arms))
+        runs_of_groups = [arm.run for group in groups for arm in group.arms]
+        results = load_results(out, runs_of_groups)
         if parsed.report_only:
             results = publish(report.with_suffix("") / RUNS, results, parsed.recipe)
-        write_report(report, all_groups, results)
+        write_report(report, groups, {name: results[name] for name in runs_of_groups if name in results})
     except (AblationError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
