@@ -28,6 +28,8 @@ def arguments(tmp_path, **settings):
         ({"keep_token_head": True}, "set `token_ctc_weight` above 0"),
         ({"token_ctc_weight": 0.5, "answers_from_transcript": True}, "set `keep_token_head` too"),
         ({"questions_by_ear": ["What was ordered?"]}, "without `answers_from_transcript` all are"),
+        ({"questions_by_ear": "What was ordered?"}, "must be a list of texts .* got 'What was ordered.'"),
+        ({"questions_by_ear": ["What was ordered?", " "]}, "none of them empty"),
         ({"token_ctc_layer": -1}, "`token_ctc_layer` must be at least 0, got -1"),
         ({"text_state_layers": "12"}, "`text_state_layers` must be a list of depths"),
         ({"remove_unused_columns": True}, "remove_unused_columns"),

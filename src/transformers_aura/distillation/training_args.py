@@ -232,6 +232,13 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(
                 "`answers_from_transcript=True` needs transcripts by the token head: set `keep_token_head` too."
             )
+        if self.questions_by_ear is not None and not (
+            isinstance(self.questions_by_ear, list)
+            and all(isinstance(question, str) and question.strip() for question in self.questions_by_ear)
+        ):
+            raise ValueError(
+                f"`questions_by_ear` must be a list of texts with which questions begin, none of them empty, got {self.questions_by_ear!r}."
+            )
         if self.questions_by_ear is not None and not self.answers_from_transcript:
             raise ValueError(
                 f"`questions_by_ear={self.questions_by_ear}`, but without `answers_from_transcript` all are: set that too."

@@ -61,8 +61,8 @@ class HearingGenerationMixin(GenerationMixin):
     `do_sample` or another way. With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip,
     a spoken question, is transcribed first, where how likely its words are as a text counts too (`shallow_fusion`, with
     `config.question_lm_weight`), and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with
-    clips, chats with several among them, unless one of these stands behind the audio. All other prompts, and students without such a head, generate as any
-    LLM does.
+    clips, chats with several among them, unless what stands behind the last clip begins with one of these. All other prompts, and students without such
+    a head, generate as any LLM does.
     """
 
     @functools.wraps(GenerationMixin.generate)
