@@ -10,8 +10,10 @@ from transformers import AutoModelForCausalLM
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
+from transformers_aura.modeling import generation
 from transformers_aura.modeling.composition import AdapterMismatchError
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
+from transformers_aura.modeling.joint_decoding import CTCPrefixScorer
 from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
@@ -91,37 +93,65 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     assert new_tokens(student, batch) == with_llm_alone
 
 
-def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student, processor, base):
+@torch.no_grad()
+def opinions_of(student: AuraForSpeechQA, llm: torch.nn.Module, batch: dict, text: tuple[int, ...]) -> torch.Tensor:
+    """By hand: log-probabilities of a transcript and its end by CTC, by the LLM that hears and by the LLM that reads it in the place of the audio."""
+    end = student.generation_config.eos_token_id
+    row = batch["input_ids"][0]
+    is_audio = row == student.config.audio_token_id
+    states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0, is_audio]
+    scorer = CTCPrefixScorer(student.model.token_head.log_probabilities(states, student.get_input_embeddings().weight))
+    ctc = scorer.next_token(text)[1]
+    for length, token in enumerate(text):
+        ctc += scorer.next_token(text[:length])[0][scorer.tokens.tolist().index(token)]
+    written = torch.tensor([[*text, end]])
+    before = row[: int(is_audio.nonzero()[0])]
+    heard = batch | {"input_ids": torch.cat([row[None], written], dim=-1)}
+    heard["attention_mask"] = torch.ones_like(heard["input_ids"])
+    by_llm = [
+        logits[0, -1 - written.shape[1] : -1].log_softmax(-1).gather(-1, written.T).sum()
+        for logits in (student(**heard).logits, llm(torch.cat([before[None], written], dim=-1)).logits)
+    ]
+    return torch.tensor([ctc, *by_llm], dtype=torch.double)
+
+
+def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student, processor, base, monkeypatch):
     student.config.answers_from_transcript = True
     student.config.transcript_ctc_weight = 0.3
+    llm = AutoModelForCausalLM.from_pretrained(base)
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     question = inputs(processor, (clip(1.0, 1), None))
-    transcripts, answers = {}, {}
-    for weight in (0.0, 1e6):  # how it reads alone decides
+    written = []
+    write = AuraForSpeechQA._transcripts
+    monkeypatch.setattr(
+        AuraForSpeechQA, "_transcripts", lambda self, *args: written.append(write(self, *args)) or written[-1]
+    )
+    texts = {}
+    for weight in (0.0, 3.0):
         student.config.question_lm_weight = weight
-        transcripts[weight], answers[weight] = new_tokens(student, batch), new_tokens(student, question)
-    assert transcripts[0.0] == transcripts[1e6]
-    assert answers[0.0] != answers[1e6]
-    # By hand: what the base LLM thinks likeliest in the place of the audio, searched with as many beams, and its answer to that.
-    row = question["input_ids"][0].tolist()
-    first, last = row.index(student.config.audio_token_id), len(row) - row[::-1].index(student.config.audio_token_id)
-    llm = AutoModelForCausalLM.from_pretrained(base)
-    ends = (student.generation_config.eos_token_id, student.generation_config.pad_token_id)
+        (transcript,) = new_tokens(student, batch, 100)
+        answers = new_tokens(student, question)
+        texts[weight] = tuple(written.pop()[0].tolist())
+        assert tuple(transcript) == texts[0.0]
+        row = with_words(question["input_ids"][0].tolist(), list(texts[weight]), student.config.audio_token_id)
+        assert answers == [read_by(base, row)]
+    assert texts[0.0] != texts[3.0]
+    weights = torch.tensor([0.3, 0.7, 3.0], dtype=torch.double)
+    better, worse = (opinions_of(student, llm, batch, texts[weight]) @ weights for weight in (3.0, 0.0))
+    assert better > worse
+    monkeypatch.setattr(generation, "can_read_trees", lambda model: False)
+    new_tokens(student, question)
+    assert tuple(written.pop()[0].tolist()) == texts[0.0]
 
-    def continued(tokens: list[int], **settings: float) -> list[int]:
-        prompt = torch.tensor([tokens])
-        answer = llm.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            eos_token_id=ends[0],
-            pad_token_id=ends[1],
-            do_sample=False,
-            **settings,
-        )
-        return [token for token in answer[0, len(tokens) :].tolist() if token not in ends]
 
-    read = continued(row[:first], num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0, max_new_tokens=1 + last - first)
-    assert answers[1e6] == [continued([*row[:first], *read, *row[last:]], max_new_tokens=12)]
+def test_a_spoken_question_is_heard_once(student, processor, monkeypatch):
+    student.config.answers_from_transcript = True
+    student.config.transcript_ctc_weight = 0.3
+    heard = []
+    embed = AuraModel.get_audio_features
+    monkeypatch.setattr(AuraModel, "get_audio_features", lambda self, *a, **k: heard.append(a) or embed(self, *a, **k))
+    new_tokens(student, inputs(processor, (clip(1.3, 1), None), (clip(0.6, 2), None)))
+    assert len(heard) == 1
 
 
 @pytest.mark.parametrize("by_ear", [None, ["What was ordered?"], []])

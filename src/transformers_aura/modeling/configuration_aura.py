@@ -124,8 +124,8 @@ class AuraConfig(PreTrainedConfig):
         questions_by_ear (`list[list[int]]`, *optional*): with `answers_from_transcript`, how written questions about a recording begin that are
             answered by ear, as tokens behind the audio; what all others are about is transcribed first, too, and the base LLM answers them
             from the transcript. Without it (the default) all written questions are answered by ear.
-        question_lm_weight (`float`, defaults to 0.2): weight of how likely the words of such a transcript are where the base LLM reads them
-            in the place of the audio, on top of the other two (shallow fusion); 0 = not at all.
+        question_lm_weight (`float`, defaults to 0.3): weight of how likely the words of such a transcript are where the base LLM reads them
+            in the place of the audio, on top of the other two; 0 = not at all, and it is written as any transcript.
     """
 
     model_type = "aura"
@@ -152,7 +152,7 @@ class AuraConfig(PreTrainedConfig):
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False
     questions_by_ear: list[list[int]] | None = None
-    question_lm_weight: float | int = 0.2
+    question_lm_weight: float | int = 0.3
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -12,8 +12,9 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Logits
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
+from .ctc_search import CTCBeams, Opinion, search_transcripts
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
-from .shallow_fusion import LanguageModelScorer, ShallowFusionLogitsProcessor
+from .token_tree import TokenTree, can_read_trees
 
 
 TRANSCRIPT_BEAMS = 3
@@ -59,9 +60,10 @@ class HearingGenerationMixin(GenerationMixin):
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
     (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
     `do_sample` or another way. With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip,
-    a spoken question, is transcribed first, where how likely its words are as a text counts too (`shallow_fusion`, with
-    `config.question_lm_weight`), and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with
-    clips, chats with several among them, unless what stands behind the last clip begins with one of these. All other prompts, and students without such
+    a spoken question, is transcribed first, and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with
+    clips, chats with several among them, unless what stands behind the last clip begins with one of these. Where a clip is all that its message
+    says, how likely its words are as a text counts too, with `config.question_lm_weight`, and it is searched for along the recording (`ctc_search`), which takes
+    fewer passes through the LLM; not by LLMs whose attention has windows or is flash attention. All other prompts, and students without such
     a head, generate as any LLM does.
     """
 
@@ -95,7 +97,8 @@ class HearingGenerationMixin(GenerationMixin):
         going_on = generated_from
         if any(asked) and self.config.transcript_ctc_weight:
             shares_cache = all(asked) and settings["leaves_search_open"] and settings["leaves_cache_open"]
-            scorers, cache = self._listen(generated_from, asked, all_layers=shares_cache)
+            heard, cache, _ = self._listen(generated_from, asked, all_layers=shares_cache)
+            scorers = [None if each is None else CTCPrefixScorer(each) for each in heard]
             length = generated_from["input_ids"].shape[1]
             processors.insert(
                 0,
@@ -183,24 +186,19 @@ class HearingGenerationMixin(GenerationMixin):
             are_questions: of each, whether how likely its words are as a text counts too.
             num_audio: audio tokens of the longest clip.
         """
+        if all(are_questions) and self._searches_along_recording():
+            return self._transcribe_questions(spoken, given, settings)
+        if any(are_questions) and self._searches_along_recording():
+            found: dict[int, torch.Tensor] = {}
+            for is_question in (True, False):
+                indices = [index for index, each in enumerate(are_questions) if each is is_question]
+                part = [is_question] * len(indices)
+                transcripts = self._transcripts(spoken.select(indices), part, num_audio, given, settings)
+                found |= dict(zip(indices, transcripts, strict=True))
+            return [found[index] for index in range(len(are_questions))]
         inputs = spoken.inputs(settings["pad_token_id"])
-        processors = LogitsProcessorList()
-        if self.config.question_lm_weight and any(are_questions):
-            contexts = [
-                given.before_audio(row) if is_question else []
-                for row, is_question in zip(spoken.rows, are_questions, strict=True)
-            ]
-            processors.append(
-                ShallowFusionLogitsProcessor(
-                    LanguageModelScorer(self, contexts),
-                    inputs["input_ids"].shape[1],
-                    self.config.question_lm_weight,
-                    settings["eos_token_ids"],
-                )
-            )
         tokens = self.generate(
             **inputs,
-            logits_processor=processors,
             max_new_tokens=1 + num_audio,
             do_sample=False,
             pad_token_id=settings["pad_token_id"],
@@ -209,42 +207,81 @@ class HearingGenerationMixin(GenerationMixin):
         ends = torch.tensor(settings["eos_token_ids"], dtype=tokens.dtype, device=tokens.device)
         return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
 
+    def _searches_along_recording(self) -> bool:
+        """Whether spoken questions are searched for along their recordings."""
+        return bool(self.config.question_lm_weight and self.config.transcript_ctc_weight) and can_read_trees(self)
+
+    @torch.no_grad()
+    def _transcribe_questions(
+        self, spoken: HeardBatch, given: _Prompts, settings: dict[str, Any]
+    ) -> list[torch.Tensor]:
+        """Token ids of spoken questions, by what CTC heard, the LLM that hears and the LLM that reads.
+
+        Args:
+            spoken: prompts that ask for a transcript.
+        """
+        inputs = spoken.inputs(settings["pad_token_id"])
+        ends = settings["eos_token_ids"]
+        heard, cache, last_states = self._listen(inputs, [True] * len(spoken.rows), all_layers=True, to_end=True)
+        beams = [CTCBeams(each, ends, self.config.transcript_ctc_weight) for each in heard]
+        tokens = [clip.tokens for clip in beams]
+        logits = self.compute_logits(last_states)
+        hears = TokenTree(self, cache, inputs["attention_mask"], logits, tokens, ends, hears=True)
+        contexts = [given.before_audio(row) for row in spoken.rows]
+        weights = [self.config.question_lm_weight if context else 0.0 for context in contexts]
+        rows = [
+            row.new_tensor(context or [settings["pad_token_id"]])
+            for row, context in zip(spoken.rows, contexts, strict=True)
+        ]
+        texts = HeardBatch(rows, [], []).inputs(settings["pad_token_id"])
+        cache = DynamicCache(config=self.config.get_text_config(decoder=True))
+        logits = self(
+            **texts, position_ids=_positions(texts), use_cache=True, logits_to_keep=1, **{CACHE_ARGUMENT: cache}
+        ).logits[:, -1]
+        reads = TokenTree(self, cache, texts["attention_mask"], logits, tokens, ends, hears=False)
+        opinions = [Opinion(hears, [1.0 - self.config.transcript_ctc_weight] * len(beams)), Opinion(reads, weights)]
+        found = search_transcripts(beams, opinions)
+        return [row.new_tensor(text) for row, text in zip(spoken.rows, found, strict=True)]
+
     @torch.no_grad()
     def _listen(
-        self, inputs: dict[str, torch.Tensor], asked: list[bool], all_layers: bool
-    ) -> tuple[list[CTCPrefixScorer | None], DynamicCache]:
-        """Goes once through the prompts up to the end of their audio (what comes later changes nothing before it).
+        self, inputs: dict[str, torch.Tensor], asked: list[bool], all_layers: bool, to_end: bool = False
+    ) -> tuple[list[torch.Tensor | None], DynamicCache, torch.Tensor]:
+        """Goes once through the prompts.
 
         Args:
             all_layers: go through all layers, not just those that the token head needs.
+            to_end: go on behind the end of their audio (what comes later changes nothing before it).
 
         Returns:
-            what the first layers heard in the last clip of each prompt that asks for it; and the layers' keys and values.
+            what the first layers heard in the last clip of each prompt that asks for it: log-probabilities of the blank and of every token at every audio token,
+            `(steps, 1 + vocabulary)`; the layers' keys and values; and the state of the last token of each, `(prompts, hidden)`.
         """
         input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
         is_audio = input_ids == self.config.audio_token_id
-        columns = int(is_audio.any(dim=0).nonzero().max()) + 1
+        columns = input_ids.shape[1] if to_end else int(is_audio.any(dim=0).nonzero().max()) + 1
         layer = self.config.token_head_layer
         cache = DynamicCache(config=self.config.get_text_config(decoder=True))
-        states = self.model(
+        outputs = self.model(
             input_ids=input_ids[:, :columns],
             attention_mask=attention_mask[:, :columns],
-            position_ids=(attention_mask[:, :columns].cumsum(-1) - 1).clamp(min=0),
+            position_ids=_positions(inputs)[:, :columns],
             input_features=inputs["input_features"],
             input_features_mask=inputs["input_features_mask"],
             cache=cache,
             num_hidden_layers=None if all_layers else layer,
             output_hidden_states=True,
             use_cache=True,
-        ).hidden_states[layer]
+        )
+        states = outputs.hidden_states[layer]
         embeddings = self.get_input_embeddings().weight
-        scorers = [
-            CTCPrefixScorer(self.model.token_head.log_probabilities(states[row, _last_run(is_audio[row])], embeddings))
+        heard = [
+            self.model.token_head.log_probabilities(states[row, _last_run(is_audio[row])], embeddings)
             if asks
             else None
             for row, asks in enumerate(asked)
         ]
-        return scorers, cache
+        return heard, cache, outputs.last_hidden_state[:, -1]
 
 
 _SIGNATURE = inspect.signature(GenerationMixin.generate)
@@ -307,6 +344,11 @@ def _last_run(is_audio: torch.Tensor) -> torch.Tensor:
     positions = is_audio.nonzero().flatten()
     breaks = (positions.diff() > 1).nonzero().flatten()
     return positions if not len(breaks) else positions[int(breaks[-1]) + 1 :]
+
+
+def _positions(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Of each token in its row, padding on the left left out."""
+    return (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
 
 
 def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
