@@ -125,7 +125,8 @@ class AuraConfig(PreTrainedConfig):
             answered by ear, as tokens behind the audio; what all others are about is transcribed first, too, and the base LLM answers them
             from the transcript. Without it (the default) all written questions are answered by ear.
         question_lm_weight (`float`, defaults to 0.3): weight of how likely the words of such a transcript are where the base LLM reads them
-            in the place of the audio, on top of the other two; 0 = not at all, and it is written as any transcript.
+            in the place of the audio, on top of the other two; 0 = not at all, and it is written as any transcript, as
+            it always is by an LLM with sliding windows or flash attention.
     """
 
     model_type = "aura"
