@@ -33,10 +33,10 @@ from transformers_aura.distillation.recipe import load_recipe, training_argument
 from transformers_aura.distillation.recipe_run import KERNEL_CLIPS, build_trainer
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
-from transformers_aura.distillation.transcript_heads import CHARACTERS
 from transformers_aura.hub.export import new_folder
 from transformers_aura.hub.push import PUSHED_FILES
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
+from transformers_aura.modeling.spelling import LETTERS
 
 
 HEADS = ("distillation_heads.safetensors", "transcript_heads.safetensors", "token_head.safetensors")
@@ -66,7 +66,7 @@ class SwapLosses(nn.Module):
         super().__init__()
         self.new = new
         self.old = old.requires_grad_(False)
-        self.characters = nn.Linear(mean.shape[-1], 1 + len(CHARACTERS))
+        self.characters = nn.Linear(mean.shape[-1], 1 + len(LETTERS))
         self.ctc_loss = CTCLoss()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)

@@ -529,6 +529,32 @@ def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
     assert without.model.config.transcription_prompt is without.model.config.questions_by_ear is None
 
 
+def test_a_kept_letter_head_is_the_students_and_is_trained_on(tmp_path):
+    settings = {
+        "token_ctc_weight": 0.5,
+        "token_ctc_layer": 1,
+        "ctc_weight": 0.5,
+        "ctc_layers": "[1, 0]",
+        "max_steps": 2,
+    }
+    trainer = tiny_trainer(tmp_path, "first", keep_token_head=True, **settings)
+    trainer.train()
+    trainer.save_model()
+    student = AuraForSpeechQA.from_pretrained(tmp_path / "first")
+    assert student.config.letter_head
+    trained = trainer.transcript_heads.heads[1].projection.weight
+    torch.testing.assert_close(student.model.letter_head.projection.weight, trained.to(student.dtype))
+
+    further = tiny_trainer(tmp_path, "second", student, keep_token_head=True, heads_learning_rate=0.01, **settings)
+    assert further.transcript_heads.of_patch_embedding is student.model.letter_head
+    before = student.model.letter_head.projection.weight.detach().clone()
+    further.train()
+    assert not torch.equal(student.model.letter_head.projection.weight, before)
+    without = tiny_trainer(tmp_path, "third", student, **settings | {"ctc_layers": "[1]"})
+    assert without.model.model.letter_head is None
+    assert not without.model.config.letter_head
+
+
 def test_heads_can_be_loaded_again(tmp_path):
     trainer = tiny_trainer(tmp_path, save_strategy="steps", save_steps=1, max_steps=1)
     trainer.train()

@@ -12,8 +12,10 @@ from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
 from transformers_aura.modeling import generation
 from transformers_aura.modeling.composition import AdapterMismatchError
+from transformers_aura.modeling.ctc_forward import CTCForward, Forward
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
-from transformers_aura.modeling.joint_decoding import CTCPrefixScorer
+from transformers_aura.modeling.letter_head import LetterHead
+from transformers_aura.modeling.spelling import spell
 from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
@@ -89,35 +91,59 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     assert new_tokens(student, batch) == new_tokens(student, batch, num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0)
     student.config.transcript_ctc_weight = 0.0
     with_llm_alone = new_tokens(student, batch, num_beams=1)
-    student.detach_token_head()
+    student.detach_heads()
     assert new_tokens(student, batch) == with_llm_alone
 
 
+@pytest.fixture
+def spelling(student: AuraForSpeechQA, processor: AuraProcessor) -> AuraForSpeechQA:
+    """With a letter head beside the token head, and letters that are told apart clearly enough to choose by them."""
+    head = LetterHead(student.config.text_config.hidden_size)
+    torch.nn.init.normal_(head.projection.weight, std=0.3)
+    student.attach_letter_head(head, processor.tokenizer)
+    student.config.transcript_ctc_weight = 0.3
+    return student
+
+
+def fit(log_probabilities: torch.Tensor, symbols: list[int]) -> float:
+    """By hand, and symbol by symbol: how well a whole text fits what CTC heard."""
+    forward = CTCForward(log_probabilities.numpy())
+    text = forward.nothing()
+    for place, symbol in enumerate(symbols):
+        one = Forward.stack([text])
+        last = symbols[place - 1] if place else 0
+        text = forward.extend(one, np.array([last]), np.array([symbol]), np.array([place == 0]))[0]
+    return forward.fits_whole(text)
+
+
 @torch.no_grad()
-def opinions_of(student: AuraForSpeechQA, llm: torch.nn.Module, batch: dict, text: tuple[int, ...]) -> torch.Tensor:
-    """By hand: log-probabilities of a transcript and its end by CTC, by the LLM that hears and by the LLM that reads it in the place of the audio."""
+def opinions_of(
+    student: AuraForSpeechQA, llm: torch.nn.Module, tokenizer: object, batch: dict, text: tuple[int, ...]
+) -> torch.Tensor:
+    """By hand: a transcript by its letters, its tokens, the LLM that hears, and the LLM that reads it in the place of the audio."""
     end = student.generation_config.eos_token_id
     row = batch["input_ids"][0]
     is_audio = row == student.config.audio_token_id
-    states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0, is_audio]
-    scorer = CTCPrefixScorer(student.model.token_head.log_probabilities(states, student.get_input_embeddings().weight))
-    ctc = scorer.next_token(text)[1]
-    for length, token in enumerate(text):
-        ctc += scorer.next_token(text[:length])[0][scorer.tokens.tolist().index(token)]
+    states = [layer[0, is_audio] for layer in student.model(**batch, output_hidden_states=True).hidden_states]
+    tokens = student.model.token_head.log_probabilities(states[LAYER], student.get_input_embeddings().weight)
+    letters = student.model.letter_head.log_probabilities(states[0])
+    spelled = list(spell(tokenizer.decode(text)).symbols)
     written = torch.tensor([[*text, end]])
     before = row[: int(is_audio.nonzero()[0])]
     heard = batch | {"input_ids": torch.cat([row[None], written], dim=-1)}
     heard["attention_mask"] = torch.ones_like(heard["input_ids"])
     by_llm = [
-        logits[0, -1 - written.shape[1] : -1].log_softmax(-1).gather(-1, written.T).sum()
+        float(logits[0, -1 - written.shape[1] : -1].log_softmax(-1).gather(-1, written.T).sum())
         for logits in (student(**heard).logits, llm(torch.cat([before[None], written], dim=-1)).logits)
     ]
-    return torch.tensor([ctc, *by_llm], dtype=torch.double)
+    return torch.tensor(
+        [fit(letters, spelled), fit(tokens, [1 + token for token in text]), *by_llm], dtype=torch.double
+    )
 
 
-def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student, processor, base, monkeypatch):
+def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(spelling, processor, base, monkeypatch):
+    student = spelling
     student.config.answers_from_transcript = True
-    student.config.transcript_ctc_weight = 0.3
     llm = AutoModelForCausalLM.from_pretrained(base)
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     question = inputs(processor, (clip(1.0, 1), None))
@@ -136,17 +162,61 @@ def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(student
         row = with_words(question["input_ids"][0].tolist(), list(texts[weight]), student.config.audio_token_id)
         assert answers == [read_by(base, row)]
     assert texts[0.0] != texts[3.0]
-    weights = torch.tensor([0.3, 0.7, 3.0], dtype=torch.double)
-    better, worse = (opinions_of(student, llm, batch, texts[weight]) @ weights for weight in (3.0, 0.0))
+    weights = torch.tensor([0.8, 0.3, 0.7, 3.0], dtype=torch.double)
+    better, worse = (
+        opinions_of(student, llm, processor.tokenizer, batch, texts[weight]) @ weights for weight in (3.0, 0.0)
+    )
     assert better > worse
+    token_by_token = new_tokens(student, batch, 100, num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0)[0]
+    assert tuple(token_by_token) != texts[0.0]
     monkeypatch.setattr(generation, "can_read_trees", lambda model: False)
     new_tokens(student, question)
-    assert tuple(written.pop()[0].tolist()) == texts[0.0]
+    assert written.pop()[0].tolist() == token_by_token
+    assert new_tokens(student, batch, 100)[0] == token_by_token
 
 
-def test_a_spoken_question_is_heard_once(student, processor, monkeypatch):
+def test_a_transcript_that_is_searched_for_is_cut_and_returned_as_any(spelling, processor):
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION), (clip(0.5, 2), TRANSCRIPTION_INSTRUCTION))
+    whole = new_tokens(spelling, batch, 100)
+    assert all(whole)
+    assert whole[0] != whole[1]
+    assert new_tokens(spelling, batch, 2) == [row[:2] for row in whole]
+    token_by_token = spelling.generate(**batch, max_new_tokens=100, return_dict_in_generate=True, output_scores=True)
+    assert len(token_by_token.scores)
+    never = [
+        lambda input_ids, scores: (
+            scores - 1e4 * torch.nn.functional.one_hot(torch.tensor(whole[0][0]), scores.shape[-1])
+        )
+    ]
+    assert whole[0][0] not in new_tokens(spelling, batch, 100, logits_processor=never)[0]
+
+
+def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor, base, tmp_path, caplog):
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
+    expected = new_tokens(spelling, batch, 100)
+    spelling.save_pretrained(tmp_path / "student")
+    assert new_tokens(AuraForSpeechQA.from_pretrained(tmp_path / "student"), batch, 100) == expected  # the base LLM's
+    for path in base.glob("*token*"):
+        path.unlink()
+    alone = AuraForSpeechQA.from_pretrained(tmp_path / "student")
+    assert "use_tokenizer" in caplog.text
+    assert new_tokens(alone, batch, 100) == new_tokens(
+        spelling, batch, 100, num_beams=TRANSCRIPT_BEAMS, length_penalty=0.0
+    )
+    alone.use_tokenizer(processor.tokenizer)
+    assert new_tokens(alone, batch, 100) == expected
+    processor.save_pretrained(tmp_path / "student")
+    assert new_tokens(AuraForSpeechQA.from_pretrained(tmp_path / "student"), batch, 100) == expected
+    spelling.detach_letter_head()
+    assert new_tokens(spelling, batch, 100) != expected
+    spelling.detach_heads()
+    with pytest.raises(ValueError, match="attach that first"):
+        spelling.attach_letter_head(LetterHead(8), processor.tokenizer)
+
+
+def test_a_spoken_question_is_heard_once(spelling, processor, monkeypatch):
+    student = spelling
     student.config.answers_from_transcript = True
-    student.config.transcript_ctc_weight = 0.3
     heard = []
     embed = AuraModel.get_audio_features
     monkeypatch.setattr(AuraModel, "get_audio_features", lambda self, *a, **k: heard.append(a) or embed(self, *a, **k))
@@ -154,8 +224,10 @@ def test_a_spoken_question_is_heard_once(student, processor, monkeypatch):
     assert len(heard) == 1
 
 
+@pytest.mark.parametrize("kind", ["student", "spelling"])
 @pytest.mark.parametrize("by_ear", [None, ["What was ordered?"], []])
-def test_a_batch_is_its_rows(student, processor, by_ear):
+def test_a_batch_is_its_rows(request, kind, processor, by_ear):
+    student = request.getfixturevalue(kind)
     student.config.answers_from_transcript = True
     student.config.questions_by_ear = by_ear and [processor.beginning_behind_audio(question) for question in by_ear]
     requests = [

@@ -1,6 +1,5 @@
 """A tree of tokens is read as each of its texts would be by itself, whatever was read before and beside it, and each token once."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,11 @@ from transformers_aura.modeling.token_tree import TokenTree, can_read_trees
 
 
 CONTEXTS = [[5, 6, 7, 8], [9, 10]]
-TOKENS = [[20, 30, 31], [20, 21]]
-ENDS = [2, 3]
 TEXTS = [
-    [[(31, 20, 30), (30, 20), (31, 20)], [(20,)]],
-    [[(31, 20, 30, 31), (30,), (30, 30)], []],  # one was read already, another prompt has nothing new
-    [[], [(20, 21), (21,), ()]],
+    [[(31,), (30,)], [(20,)]],
+    [[(31, 20), (30, 20), (31, 31)], []],
+    [[], [(20, 21), (21,)]],
+    [[(31, 20, 30)], [(20, 21, 21)]],
 ]
 
 
@@ -29,13 +27,13 @@ def base(tmp_path_factory) -> Path:
     return save_tiny_language_model(tmp_path_factory.mktemp("base"), "qwen2")
 
 
-def tree_behind(student: AuraForSpeechQA, inputs: dict, hears: bool, ends: Sequence[int] = ENDS) -> TokenTree:
+def tree_behind(student: AuraForSpeechQA, inputs: dict, hears: list[bool]) -> TokenTree:
     cache = DynamicCache(config=student.config.get_text_config(decoder=True))
     mask = inputs["attention_mask"]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     with torch.no_grad():
-        logits = student(**inputs, position_ids=positions, use_cache=True, **{CACHE_ARGUMENT: cache}).logits[:, -1]
-    return TokenTree(student, cache, mask, logits, TOKENS, ends, hears)
+        student(**inputs, position_ids=positions, use_cache=True, **{CACHE_ARGUMENT: cache})
+    return TokenTree(student, cache, mask, hears)
 
 
 def contexts() -> dict[str, torch.Tensor]:
@@ -45,71 +43,64 @@ def contexts() -> dict[str, torch.Tensor]:
     }
 
 
-def check(tree: TokenTree, prompt: int, text: tuple[int, ...], logits: torch.Tensor) -> None:
-    """`logits`: at the prompt's last token, and at each of the text."""
-    log_probabilities = logits.log_softmax(-1)
-    expected = sum(float(row[token]) for row, token in zip(log_probabilities, text, strict=False))
-    assert tree.log_probability(prompt, text) == pytest.approx(expected, abs=1e-3)
-    assert tree.end(prompt, text) == pytest.approx(float(log_probabilities[-1, ENDS].max()), abs=1e-3)
-
-
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @torch.no_grad()
 def test_texts_are_read_as_the_base_llm_reads_them(base, implementation):
     student = tiny_student(base)
     student.set_attn_implementation(implementation)
     llm = AutoModelForCausalLM.from_pretrained(base)
-    tree = tree_behind(student, contexts(), hears=False)
-    read: list[set] = [{()}, {()}]
+    tree = tree_behind(student, contexts(), [False, False])
     for texts in TEXTS:
-        tree.read(texts)
-        for prompt, of_prompt in enumerate(texts):
-            read[prompt].update(text[:end] for text in of_prompt for end in range(len(text) + 1))
-            for text in read[prompt]:
-                logits = llm(torch.tensor([[*CONTEXTS[prompt], *text]])).logits[0]
-                check(tree, prompt, text, logits[len(CONTEXTS[prompt]) - 1 :])
+        for context, of_prompt, read in zip(CONTEXTS, texts, tree.read(texts), strict=True):
+            assert len(read) == len(of_prompt)
+            for text, following in zip(of_prompt, read, strict=True):
+                expected = llm(torch.tensor([[*context, *text]])).logits[0, -1].log_softmax(-1)
+                torch.testing.assert_close(torch.tensor(following), expected, atol=1e-3, rtol=0)
 
 
 @torch.no_grad()
-def test_texts_behind_audio_are_read_with_the_adapter(base):
+def test_texts_behind_audio_are_read_with_the_adapter_and_others_beside_them_without(base):
     student = tiny_student(base)
     processor = tiny_processor()
-    chats = [
-        build_conversation({"array": tone(seconds), "sampling_rate": 16000}, "Transcribe it.")
-        for seconds in (0.9, 0.4)
-    ]
+    chat = build_conversation({"array": tone(0.9), "sampling_rate": 16000}, "Transcribe it.")
     settings = {"tokenize": True, "add_generation_prompt": True, "return_dict": True, "return_tensors": "pt"}
-    tree = tree_behind(student, processor.apply_chat_template(chats, padding=True, **settings), hears=True)
-    for texts in TEXTS:
-        tree.read(texts)
-    for prompt, text in ((0, (31, 20, 30, 31)), (0, (30, 20)), (1, (20, 21))):
-        alone = processor.apply_chat_template([chats[prompt]], **settings)
-        length = alone["input_ids"].shape[1]
-        alone["input_ids"] = torch.cat([alone["input_ids"], torch.tensor([text])], dim=-1)
-        alone["attention_mask"] = torch.ones_like(alone["input_ids"])
-        check(tree, prompt, text, student(**alone).logits[0, length - 1 :])
+    alone = processor.apply_chat_template([chat], **settings)
+    inputs = dict(alone)
+    length = inputs["input_ids"].shape[1]
+    of_text = torch.tensor([[0] * (length - 4) + CONTEXTS[0]])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], of_text])
+    inputs["attention_mask"] = torch.cat([inputs["attention_mask"], (of_text != 0).long()])
+    tree = tree_behind(student, inputs, [True, False])
+    llm = AutoModelForCausalLM.from_pretrained(base)
+    for texts in ([[(31,), (30,)], [(31,)]], [[(31, 20)], [(31, 20), (31, 30)]]):
+        heard, read = tree.read(texts)
+        for text, following in zip(texts[0], heard, strict=True):
+            longer = dict(alone)
+            longer["input_ids"] = torch.cat([alone["input_ids"], torch.tensor([text])], dim=-1)
+            longer["attention_mask"] = torch.ones_like(longer["input_ids"])
+            expected = student(**longer).logits[0, -1].log_softmax(-1)
+            torch.testing.assert_close(torch.tensor(following), expected, atol=1e-3, rtol=0)
+        for text, following in zip(texts[1], read, strict=True):
+            expected = llm(torch.tensor([[*CONTEXTS[0], *text]])).logits[0, -1].log_softmax(-1)
+            torch.testing.assert_close(torch.tensor(following), expected, atol=1e-3, rtol=0)
 
 
-def test_where_nothing_ends_a_text(base):
-    tree = tree_behind(tiny_student(base), contexts(), hears=False, ends=[])
-    tree.read([[(30,)], []])
-    assert tree.end(0, (30,)) == 0.0
-    assert tree.log_probability(0, (30,)) < 0
-
-
-def test_what_was_read_is_not_read_again(base, monkeypatch):
+@torch.no_grad()
+def test_what_is_not_needed_any_more_is_forgotten_and_changes_nothing(base):
     student = tiny_student(base)
-    tree = tree_behind(student, contexts(), hears=False)
-    shapes = []
-    forward = AuraForSpeechQA.forward
-    monkeypatch.setattr(
-        AuraForSpeechQA,
-        "forward",
-        lambda self, **arguments: shapes.append(tuple(arguments["input_ids"].shape)) or forward(self, **arguments),
-    )
-    for texts in (*TEXTS, *TEXTS, [[], []]):
-        tree.read(texts)
-    assert shapes == [(2, 5), (2, 2), (2, 2)]
+    llm = AutoModelForCausalLM.from_pretrained(base)
+    tree = tree_behind(student, contexts(), [False, False])
+    tree.read([[(token,) for token in range(20, 60)], [(20,)]])
+    tree.read([[(token, 7) for token in range(20, 60)], []])
+    tree.keep([[(token, 7) for token in range(20, 60)], []])
+    assert tree._cache.get_seq_length() == 4 + 80  # all of it is needed
+    tree.keep([[(50, 7), (30,)], [(20,)]])
+    assert tree._cache.get_seq_length() == 4 + 4
+    for texts in ([[(50, 7, 9), (30, 8)], [(20, 21)]], [[(50, 7, 9, 5)], []]):
+        for context, of_prompt, read in zip(CONTEXTS, texts, tree.read(texts), strict=True):
+            for text, following in zip(of_prompt, read, strict=True):
+                expected = llm(torch.tensor([[*context, *text]])).logits[0, -1].log_softmax(-1)
+                torch.testing.assert_close(torch.tensor(following), expected, atol=1e-3, rtol=0)
 
 
 def test_windows_and_flash_attention_cannot(base, tmp_path):

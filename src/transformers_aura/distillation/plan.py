@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
+from ..modeling.letter_head import LetterHead
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..modeling.token_head import TokenHead
 from .alignment import map_layers
@@ -75,6 +76,8 @@ def plan_training(
     if arguments.keep_token_head:
         with torch.device("meta"):
             num_kept = _count(TokenHead(text_config.hidden_size).parameters())
+            if arguments.uses_ctc and 0 in arguments.parsed_ctc_layers:
+                num_kept += _count(LetterHead(text_config.hidden_size).parameters())
     num_heads = num_teacher = 0
     if arguments.uses_distillation:
         num_teacher = _count(encoder.parameters())

@@ -10,13 +10,14 @@ from torch import nn
 from transformers import Cache, DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
+from ..modeling.letter_head import STEPS_PER_TOKEN
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..modeling.token_head import TokenHead, audio_states
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
 from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss, TextStateLoss
 from .text_alignment import align_ctc
-from .transcript_heads import STEPS_PER_TOKEN, TranscriptHeads
+from .transcript_heads import TranscriptHeads
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, ha
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
 
 from ..modeling.composition import load_adapter_weights
+from ..modeling.letter_head import LetterHead
 from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
 from ..modeling.token_head import TOKEN_HEAD_FILE_NAME, TokenHead
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION
@@ -221,6 +222,8 @@ class AuraTrainer(Trainer):
             self.transcript_heads = TranscriptHeads(
                 args.parsed_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
             ).to(args.device)
+        if model.model.letter_head is not None:
+            self._go_on_with_letter_head(model, model.model.letter_head)
         self.token_head: TokenHead | None = None
         token_layer = model.config.lora_num_layers if args.token_ctc_layer is None else args.token_ctc_layer
         text_state_layers = args.parsed_text_state_layers or [token_layer]
@@ -236,7 +239,7 @@ class AuraTrainer(Trainer):
                 "This run has no CTC on tokens (`token_ctc_weight` above 0), so it would leave the student's token head behind: the head is "
                 "taken out, and the LLM alone will write the student's transcripts."
             )
-            model.detach_token_head()
+            model.detach_heads()
         self.losses = StudentLosses(
             model,
             self.heads,
@@ -257,6 +260,16 @@ class AuraTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(_CompactProgressCallback())
 
+    def _go_on_with_letter_head(self, model: AuraForSpeechQA, head: LetterHead) -> None:
+        if self.transcript_heads is not None and self.transcript_heads.of_patch_embedding is not None:
+            self.transcript_heads.go_on_with(head)
+            return
+        logger.warning(
+            "This run has no CTC on the letters of the patch embedding (`ctc_weight` above 0, 0 among `ctc_layers`), so it would leave the "
+            "student's letter head behind: the head is taken out, and transcripts are written without it."
+        )
+        model.detach_letter_head()
+
     def _token_head(self, model: AuraForSpeechQA, layer: int) -> TokenHead:
         """The student's own, if its repo holds one."""
         if model.model.token_head is None:
@@ -264,7 +277,7 @@ class AuraTrainer(Trainer):
         if model.config.token_head_layer != layer:
             raise ValueError(
                 f"`token_ctc_layer={layer}`, but the student's token head reads depth {model.config.token_head_layer}. Train it there, or "
-                "call `student.detach_token_head()` first."
+                "call `student.detach_heads()` first."
             )
         return model.model.token_head
 
@@ -553,7 +566,7 @@ class AuraTrainer(Trainer):
         """Checkpoints hold the weights as they are trained; anything else is the student in its own dtype."""
         folder = Path(self.args.output_dir if output_dir is None else output_dir)
         if state_dict is None and not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
-            self._keep_token_head()
+            self._keep_heads()
             state_dict = {
                 name: tensor.to(self._student_dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in self.model.state_dict().items()
@@ -563,8 +576,8 @@ class AuraTrainer(Trainer):
         if self.args.should_save:  # a pickle, which nothing reads
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
-    def _keep_token_head(self) -> None:
-        """Makes the trained token head a part of the student, if the arguments say so."""
+    def _keep_heads(self) -> None:
+        """Makes the trained token head, and the letter head if there is one, a part of the student, if the arguments say so."""
         if self.token_head is None or not self.args.keep_token_head:
             return
         processor = self.processing_class
@@ -574,6 +587,8 @@ class AuraTrainer(Trainer):
             transcription_prompt=processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION),
             spoken_question_prompt=processor.prompt_behind_audio(),
         )
+        if self.transcript_heads is not None and self.transcript_heads.of_patch_embedding is not None:
+            self.model.attach_letter_head(self.transcript_heads.of_patch_embedding, processor.tokenizer)
         self.model.config.answers_from_transcript = self.args.answers_from_transcript
         by_ear = self.args.questions_by_ear
         self.model.config.questions_by_ear = (
@@ -706,7 +721,7 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
 
 def _part(name: str) -> Part:
     """Whose learning rate a parameter of [`StudentLosses`] or of the student has."""
-    if name.startswith(("heads.", "transcript_heads.")) or "token_head." in name:
+    if name.startswith(("heads.", "transcript_heads.")) or "token_head." in name or "letter_head." in name:
         return "heads"
     return "audio_embedding" if ".embed_audio." in name else "lora"
 

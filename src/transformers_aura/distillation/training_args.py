@@ -46,7 +46,7 @@ class AuraTrainingArguments(TrainingArguments):
 
         ctc_weight (`float`, *optional*, defaults to `0.0`):
             Weight of connectionist temporal classification: characters of the transcript from the states at the audio positions,
-            through heads that are dropped after training. 0 = off.
+            through heads that are dropped after training (but see `keep_token_head`). 0 = off.
         ctc_layers (`str` or `list`, *optional*, defaults to `"[0]"`):
             Depths whose states tell the characters (also as JSON text): 0 = the patch embedding's output, `n` = the first `n`
             decoder layers.
@@ -56,8 +56,8 @@ class AuraTrainingArguments(TrainingArguments):
         token_ctc_layer (`int`, *optional*):
             The depth whose states tell the tokens, as for `ctc_layers`. Defaults to all layers that carry a LoRA.
         keep_token_head (`bool`, *optional*, defaults to `False`):
-            The head of CTC on tokens becomes a part of the saved student, which writes transcripts with it (joint CTC/attention
-            decoding, see [`~modeling.generation.HearingGenerationMixin`]).
+            The head of CTC on tokens, and that on characters of the patch embedding (depth 0 of `ctc_layers`) if there is one, become parts of the
+            saved student, which writes transcripts with them, see [`~modeling.generation.HearingGenerationMixin`].
         answers_from_transcript (`bool`, *optional*, defaults to `False`):
             With `keep_token_head`: the saved student transcribes a spoken question before it answers it.
         questions_by_ear (`list[str]`, *optional*):

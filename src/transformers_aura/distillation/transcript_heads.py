@@ -1,4 +1,4 @@
-"""Heads that read the transcript's characters off the student's states at the audio positions; training only."""
+"""Heads that read the transcript's letters off the student's states at the audio positions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..modeling.letter_head import LetterHead
+from ..modeling.spelling import LETTERS
 from ..modeling.token_head import audio_states
 
 
 TRANSCRIPT_HEADS_FILE_NAME = "transcript_heads.safetensors"
-
-CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"
-STEPS_PER_TOKEN = 4
-"""Characters that an audio token may tell: 50 a second at 12.5 audio tokens a second, three times what people say."""
 
 
 def transcript_symbols(transcript: str) -> list[int]:
@@ -28,13 +26,13 @@ def transcript_symbols(transcript: str) -> list[int]:
     text = transcript.lower().replace("’", "'").replace("-", " ")
     text = re.sub(r"[.,;:!?\"()]+", " ", text)
     text = re.sub(r"\s+", " ", text).strip()
-    if any(character not in CHARACTERS for character in text):
+    if any(character not in LETTERS for character in text):
         return []
-    return [CHARACTERS.index(character) + 1 for character in text]
+    return [LETTERS.index(character) + 1 for character in text]
 
 
 class TranscriptHeads(nn.Module):
-    """One head for each layer: RMSNorm, then a Linear to [`STEPS_PER_TOKEN`] x (blank + [`CHARACTERS`]).
+    """One [`LetterHead`] for each layer.
 
     Args:
         layers: depths, 0 = the patch embedding's output, `n` = the output of the first `n` decoder layers.
@@ -47,13 +45,16 @@ class TranscriptHeads(nn.Module):
         self.layers = list(layers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleList(
-                nn.Sequential(
-                    nn.RMSNorm(student_width, eps=1e-6),
-                    nn.Linear(student_width, STEPS_PER_TOKEN * (1 + len(CHARACTERS))),
-                )
-                for _ in self.layers
-            )
+            self.heads = nn.ModuleList(LetterHead(student_width) for _ in self.layers)
+
+    @property
+    def of_patch_embedding(self) -> LetterHead | None:
+        """The head of depth 0, which a student can keep; `None` where there is none."""
+        return self.heads[self.layers.index(0)] if 0 in self.layers else None
+
+    def go_on_with(self, head: LetterHead) -> None:
+        """Puts a student's own head in the place of that of depth 0, which must be among the layers."""
+        self.heads[self.layers.index(0)] = head
 
     def forward(self, hidden_states: Sequence[torch.Tensor], is_audio: torch.Tensor) -> list[torch.Tensor]:
         """Logits of every layer, `(rows, steps, symbols)`, steps right padded.
@@ -62,11 +63,10 @@ class TranscriptHeads(nn.Module):
             hidden_states: `(rows, sequence, student_width)` for each depth from 0 on.
             is_audio (`torch.BoolTensor` of shape `(rows, sequence)`): audio positions, one clip a row.
         """
-        logits = []
-        for layer, head in zip(self.layers, self.heads, strict=True):
-            values = head(audio_states(hidden_states[layer], is_audio).to(head[1].weight.dtype))
-            logits.append(values.view(len(values), values.shape[1] * STEPS_PER_TOKEN, 1 + len(CHARACTERS)))
-        return logits
+        return [
+            head(audio_states(hidden_states[layer], is_audio))
+            for layer, head in zip(self.layers, self.heads, strict=True)
+        ]
 
     def save(self, path: Path) -> None:
         """Write the heads to one safetensors file."""

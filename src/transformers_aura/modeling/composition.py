@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
-from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from ..processing.audio_tokens import add_audio_token
@@ -19,8 +19,12 @@ from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .fingerprint import fingerprint, fingerprints_match
 from .language_models import check_language_model_supported
+from .letter_head import LetterHead
 from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
 from .token_head import TokenHead
+
+
+logger = logging.get_logger(__name__)
 
 
 class AdapterMismatchError(ValueError):
@@ -143,8 +147,27 @@ def load_compact_student(
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter_file)
     if student.can_generate():
+        if config.letter_head:
+            _find_tokenizer(student, (name_or_path, hub_kwargs), (base_config.base_model, base_hub_kwargs))
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return (student, loading_info) if wants_loading_info else student
+
+
+def _find_tokenizer(student: AuraForSpeechQA, *places: tuple[Any, dict[str, Any]]) -> None:
+    """Tells a student how its tokens are spelled, by the tokenizer of the first of these places that has one."""
+    for place, hub_kwargs in places:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, **hub_kwargs)
+        except (OSError, ValueError):
+            continue
+        # Where there are no files, some families get an empty tokenizer, not an error.
+        if 2 * len(tokenizer) > student.config.text_config.vocab_size:
+            student.use_tokenizer(tokenizer)
+            return
+    logger.warning(
+        f"No tokenizer was found in {' or '.join(str(place) for place, _ in places)}, so this student writes transcripts without its letter head, "
+        "with more errors. Give it the LLM's: `student.use_tokenizer(tokenizer)`."
+    )
 
 
 _NAME_A_COPY = "Name another place that has this LLM, a folder or a hub id: `base_model_name_or_path=`, or --base-model of the `aura` command."
@@ -281,7 +304,7 @@ def _load_base(
             cls,
             source,
             config=without_lora,
-            key_mapping={r"^model\.(?!language_model\.|embed_audio\.|token_head\.)": prefix},
+            key_mapping={r"^model\.(?!language_model\.|embed_audio\.|token_head\.|letter_head\.)": prefix},
             output_loading_info=True,
             **{name: value for name, value in hub_kwargs.items() if value is not None},
             **loader_kwargs,
@@ -308,10 +331,10 @@ def _load_base(
 
 
 def _plain(config: AuraConfig) -> AuraConfig:
-    """The same student as one full checkpoint: no base elsewhere, no LoRA, no token head (which no serving engine knows)."""
+    """The same student as one full checkpoint: no base elsewhere, no LoRA, no heads (which no serving engine knows)."""
     plain = copy.deepcopy(config)
     plain.token_head_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
-    plain.answers_from_transcript, plain.questions_by_ear = False, None
+    plain.answers_from_transcript, plain.questions_by_ear, plain.letter_head = False, None, False
     plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
     plain.lora_rank = 0
     return plain
@@ -341,6 +364,8 @@ def _load_gguf_base(
     student._init_weights(audio_language_model.embed_audio)
     if config.token_head_layer is not None:
         audio_language_model.token_head = TokenHead(config.text_config.hidden_size).to(causal_lm.dtype)
+    if config.letter_head:
+        audio_language_model.letter_head = LetterHead(config.text_config.hidden_size).to(causal_lm.dtype)
     if student.get_output_embeddings() is not None:
         student.set_output_embeddings(causal_lm.get_output_embeddings())
     if student.can_generate():
@@ -362,7 +387,7 @@ def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:
         return
     settings = vars(quantization_config)
     for name in {"modules_to_not_convert", "llm_int8_skip_modules"} & settings.keys():
-        settings[name] = list({*(settings[name] or ()), "embed_audio", "token_head", "lm_head"})
+        settings[name] = list({*(settings[name] or ()), "embed_audio", "token_head", "letter_head", "lm_head"})
 
 
 def _attach_adapter(student: Any, config: AuraConfig) -> Any:
@@ -395,7 +420,7 @@ def merge_student(student: AuraForSpeechQA) -> AuraForSpeechQA:
     layers = lora_layers(student)
     weights = {}
     for key, value in student.state_dict().items():
-        if ".lora_" in key or "token_head." in key:
+        if ".lora_" in key or "token_head." in key or "letter_head." in key:
             continue
         layer_name = key.rpartition(".base_layer.")[0]
         weights[without_lora_name(key)] = (

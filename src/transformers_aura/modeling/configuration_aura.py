@@ -93,7 +93,7 @@ class AuraConfig(PreTrainedConfig):
     Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
 
     With `base_model` set it describes a *compact* student: the base LLM's weights live in their own repo, this one
-    holds only the LoRA, the audio patch embedding and, if there is one, the token head. Without, it describes a plain checkpoint that holds everything.
+    holds only the LoRA, the audio patch embedding and, if there are any, the heads that it writes transcripts with. Without, it describes a plain checkpoint that holds everything.
 
     Args:
         text_config (`PreTrainedConfig` or `dict`): configuration of the base LLM, of a supported family.
@@ -115,8 +115,11 @@ class AuraConfig(PreTrainedConfig):
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
         token_head_layer (`int`, *optional*): the depth at which a [`TokenHead`] reads the transcript's tokens off the audio
             positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
+        letter_head (`bool`, defaults to `False`): whether a [`LetterHead`] reads the transcript's letters off the audio patch embeddings, too. Needs a token
+            head. With it transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
+        letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
         transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
         spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
         answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
@@ -124,9 +127,8 @@ class AuraConfig(PreTrainedConfig):
         questions_by_ear (`list[list[int]]`, *optional*): with `answers_from_transcript`, how written questions about a recording begin that are
             answered by ear, as tokens behind the audio; what all others are about is transcribed first, too, and the base LLM answers them
             from the transcript. Without it (the default) all written questions are answered by ear.
-        question_lm_weight (`float`, defaults to 0.3): weight of how likely the words of such a transcript are where the base LLM reads them
-            in the place of the audio, on top of the other two; 0 = not at all, and it is written as any transcript, as
-            it always is by an LLM with sliding windows or flash attention.
+        question_lm_weight (`float`, defaults to 0.3): with a letter head, weight of how likely the words of such a transcript are where the base LLM
+            reads them in the place of the audio, on top of the others; 0 = not at all.
     """
 
     model_type = "aura"
@@ -148,7 +150,9 @@ class AuraConfig(PreTrainedConfig):
     lora_dropout: float | int = 0.0
     lora_scope: Literal["rows", "audio", "always"] = "rows"
     token_head_layer: int | None = None
+    letter_head: bool = False
     transcript_ctc_weight: float | int = 0.5
+    letter_ctc_weight: float | int = 0.5
     transcription_prompt: list[int] | None = None
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False
@@ -204,6 +208,10 @@ class AuraConfig(PreTrainedConfig):
             )
         if not 0 <= self.transcript_ctc_weight <= 1:
             raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
+        if self.letter_head and self.token_head_layer is None:
+            raise ValueError("`letter_head` goes beside a token head: `token_head_layer` is None.")
+        if not self.letter_ctc_weight >= 0:
+            raise ValueError(f"`letter_ctc_weight` must be 0 or more, got {self.letter_ctc_weight}.")
         if not self.question_lm_weight >= 0:
             raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
         if self.answers_from_transcript and self.token_head_layer is None:

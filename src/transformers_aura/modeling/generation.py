@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedTokenizerBase
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
-from .ctc_search import CTCBeams, Opinion, search_transcripts
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
+from .letter_head import STEPS_PER_TOKEN
+from .spelling import SpelledVocabulary, spelled_vocabulary
 from .token_tree import TokenTree, can_read_trees
+from .transcript_search import ClipSearch, Weights, search_transcripts
 
 
 TRANSCRIPT_BEAMS = 3
@@ -54,18 +56,36 @@ class HeardBatch:
         return HeardBatch(*([values[index] for index in indices] for values in (self.rows, self.features, self.masks)))
 
 
+@dataclass
+class Heard:
+    """What was heard in a clip.
+
+    Attributes:
+        embeddings: of its audio tokens, `(audio tokens, hidden)`.
+        tokens: log-probabilities of the blank and of every token of the LLM at each, `(audio tokens, 1 + vocabulary)`.
+    """
+
+    embeddings: torch.Tensor
+    tokens: torch.Tensor
+
+
 class HearingGenerationMixin(GenerationMixin):
     """`generate` of a student whose repo holds a token head.
 
-    A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript: it is written by the LLM and by CTC together
-    (`joint_decoding`), CTC with `config.transcript_ctc_weight`, by a search with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
-    `do_sample` or another way. With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip,
-    a spoken question, is transcribed first, and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with
-    clips, chats with several among them, unless what stands behind the last clip begins with one of these. Where a clip is all that its message
-    says, how likely its words are as a text counts too, with `config.question_lm_weight`, and it is searched for along the recording (`ctc_search`), which takes
-    fewer passes through the LLM; not by LLMs whose attention has windows or is flash attention. All other prompts, and students without such
-    a head, generate as any LLM does.
+    A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript. Where the repo holds a letter head, too, it is searched
+    for along the recording (`transcript_search`): by the letters that are heard, with `config.letter_ctc_weight`, by the tokens that are heard, with
+    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1. Otherwise, and where a call says more than how long it may be, it is
+    written token by token by the LLM and the tokens that are heard (`joint_decoding`), with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
+    `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention.
+
+    With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip, a spoken question, is transcribed first,
+    and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with clips, chats with several among them, unless
+    what stands behind the last clip begins with one of these. Where a clip is all that its message says, and is searched for, how likely its words are as a text
+    counts too, with `config.question_lm_weight`. All other prompts, and students without a token head, generate as any LLM does.
     """
+
+    _tokenizer: PreTrainedTokenizerBase | None = None
+    _spelled: SpelledVocabulary | None = None
 
     @functools.wraps(GenerationMixin.generate)
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,6 +105,9 @@ class HearingGenerationMixin(GenerationMixin):
         generated_from = batch.inputs(settings["pad_token_id"])
         asked = [given.asks_for_transcript(row) for row in batch.rows]
         kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
+        if all(asked) and self._searches_along_recording() and _leaves_all_open(settings, logits_processor, kwargs):
+            found = self._search(batch, [[] for _ in batch.rows], settings)
+            return torch.cat([prompts, _ended(found, settings, prompts)], dim=-1)
         if any(asked) and settings["leaves_search_open"]:
             if not all(asked) and not settings["return_dict_in_generate"]:
                 kwargs |= {"generation_config": generation_config, "logits_processor": logits_processor}
@@ -98,7 +121,7 @@ class HearingGenerationMixin(GenerationMixin):
         if any(asked) and self.config.transcript_ctc_weight:
             shares_cache = all(asked) and settings["leaves_search_open"] and settings["leaves_cache_open"]
             heard, cache, _ = self._listen(generated_from, asked, all_layers=shares_cache)
-            scorers = [None if each is None else CTCPrefixScorer(each) for each in heard]
+            scorers = [None if each is None else CTCPrefixScorer(each.tokens) for each in heard]
             length = generated_from["input_ids"].shape[1]
             processors.insert(
                 0,
@@ -186,16 +209,12 @@ class HearingGenerationMixin(GenerationMixin):
             are_questions: of each, whether how likely its words are as a text counts too.
             num_audio: audio tokens of the longest clip.
         """
-        if all(are_questions) and self._searches_along_recording():
-            return self._transcribe_questions(spoken, given, settings)
-        if any(are_questions) and self._searches_along_recording():
-            found: dict[int, torch.Tensor] = {}
-            for is_question in (True, False):
-                indices = [index for index, each in enumerate(are_questions) if each is is_question]
-                part = [is_question] * len(indices)
-                transcripts = self._transcripts(spoken.select(indices), part, num_audio, given, settings)
-                found |= dict(zip(indices, transcripts, strict=True))
-            return [found[index] for index in range(len(are_questions))]
+        if self._searches_along_recording():
+            contexts = [
+                given.before_audio(row) if is_question else []
+                for row, is_question in zip(spoken.rows, are_questions, strict=True)
+            ]
+            return self._search(spoken, contexts, settings)
         inputs = spoken.inputs(settings["pad_token_id"])
         tokens = self.generate(
             **inputs,
@@ -207,46 +226,71 @@ class HearingGenerationMixin(GenerationMixin):
         ends = torch.tensor(settings["eos_token_ids"], dtype=tokens.dtype, device=tokens.device)
         return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
 
+    def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Tells the student how its tokens are spelled, which a letter head needs; a loaded student knows already.
+
+        Args:
+            tokenizer: of the LLM.
+        """
+        self._tokenizer, self._spelled = tokenizer, None
+
     def _searches_along_recording(self) -> bool:
-        """Whether spoken questions are searched for along their recordings."""
-        return bool(self.config.question_lm_weight and self.config.transcript_ctc_weight) and can_read_trees(self)
+        """Whether transcripts are searched for along the recording."""
+        has_letters = self.model.letter_head is not None and self._tokenizer is not None
+        return has_letters and can_read_trees(self)
+
+    def _vocabulary(self) -> SpelledVocabulary:
+        if self._spelled is None:
+            assert self._tokenizer is not None
+            self._spelled = spelled_vocabulary(self._tokenizer, self.get_input_embeddings().weight.shape[0])
+        return self._spelled
 
     @torch.no_grad()
-    def _transcribe_questions(
-        self, spoken: HeardBatch, given: _Prompts, settings: dict[str, Any]
-    ) -> list[torch.Tensor]:
-        """Token ids of spoken questions, by what CTC heard, the LLM that hears and the LLM that reads.
+    def _search(self, spoken: HeardBatch, contexts: list[list[int]], settings: dict[str, Any]) -> list[torch.Tensor]:
+        """Token ids of transcripts, by letters and tokens that were heard, the LLM that hears and the LLM that reads.
 
         Args:
             spoken: prompts that ask for a transcript.
+            contexts: of each, the text behind which the LLM reads the transcript; empty where it is not asked.
         """
-        inputs = spoken.inputs(settings["pad_token_id"])
-        ends = settings["eos_token_ids"]
-        heard, cache, last_states = self._listen(inputs, [True] * len(spoken.rows), all_layers=True, to_end=True)
-        beams = [CTCBeams(each, ends, self.config.transcript_ctc_weight) for each in heard]
-        tokens = [clip.tokens for clip in beams]
-        logits = self.compute_logits(last_states)
-        hears = TokenTree(self, cache, inputs["attention_mask"], logits, tokens, ends, hears=True)
-        contexts = [given.before_audio(row) for row in spoken.rows]
-        weights = [self.config.question_lm_weight if context else 0.0 for context in contexts]
-        rows = [
-            row.new_tensor(context or [settings["pad_token_id"]])
-            for row, context in zip(spoken.rows, contexts, strict=True)
+        padding, num_clips = settings["pad_token_id"], len(spoken.rows)
+        reads = [bool(context) and self.config.question_lm_weight > 0 for context in contexts]
+        texts = [row.new_tensor(context or [padding]) for row, context in zip(spoken.rows, contexts, strict=True)]
+        no_features = [features[:0] for features in spoken.features]
+        no_masks = [mask[:0] for mask in spoken.masks]
+        if any(reads):
+            both = HeardBatch(spoken.rows + texts, spoken.features + no_features, spoken.masks + no_masks)
+        else:
+            both = spoken
+        inputs = both.inputs(padding)
+        asked = [index < num_clips for index in range(len(both.rows))]
+        heard, cache, last_states = self._listen(inputs, asked, all_layers=True, to_end=True)
+        last_logits = self.compute_logits(last_states).float().log_softmax(-1).cpu().numpy()
+        audio_config = self.config.audio_config
+        clips = [
+            ClipSearch(
+                self.model.letter_head.log_probabilities(clip.embeddings).cpu().numpy(),
+                clip.tokens.cpu().numpy(),
+                self._vocabulary(),
+                settings["eos_token_ids"],
+                Weights(
+                    letters=self.config.letter_ctc_weight,
+                    tokens=self.config.transcript_ctc_weight,
+                    hears=1.0 - self.config.transcript_ctc_weight,
+                    reads=self.config.question_lm_weight if asks else 0.0,
+                ),
+                audio_config.tokens_per_second * STEPS_PER_TOKEN,
+            )
+            for clip, asks in zip(heard[:num_clips], reads, strict=True)
         ]
-        texts = HeardBatch(rows, [], []).inputs(settings["pad_token_id"])
-        cache = DynamicCache(config=self.config.get_text_config(decoder=True))
-        logits = self(
-            **texts, position_ids=_positions(texts), use_cache=True, logits_to_keep=1, **{CACHE_ARGUMENT: cache}
-        ).logits[:, -1]
-        reads = TokenTree(self, cache, texts["attention_mask"], logits, tokens, ends, hears=False)
-        opinions = [Opinion(hears, [1.0 - self.config.transcript_ctc_weight] * len(beams)), Opinion(reads, weights)]
-        found = search_transcripts(beams, opinions)
+        tree = TokenTree(self, cache, inputs["attention_mask"], asked)
+        found = search_transcripts(clips, tree, last_logits, reads)
         return [row.new_tensor(text) for row, text in zip(spoken.rows, found, strict=True)]
 
     @torch.no_grad()
     def _listen(
         self, inputs: dict[str, torch.Tensor], asked: list[bool], all_layers: bool, to_end: bool = False
-    ) -> tuple[list[torch.Tensor | None], DynamicCache, torch.Tensor]:
+    ) -> tuple[list[Heard | None], DynamicCache, torch.Tensor]:
         """Goes once through the prompts.
 
         Args:
@@ -254,8 +298,7 @@ class HearingGenerationMixin(GenerationMixin):
             to_end: go on behind the end of their audio (what comes later changes nothing before it).
 
         Returns:
-            what the first layers heard in the last clip of each prompt that asks for it: log-probabilities of the blank and of every token at every audio token,
-            `(steps, 1 + vocabulary)`; the layers' keys and values; and the state of the last token of each, `(prompts, hidden)`.
+            what was heard in the last clip of each prompt that asks for it; the layers' keys and values; and the state of the last token of each, `(prompts, hidden)`.
         """
         input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
         is_audio = input_ids == self.config.audio_token_id
@@ -273,14 +316,18 @@ class HearingGenerationMixin(GenerationMixin):
             output_hidden_states=True,
             use_cache=True,
         )
-        states = outputs.hidden_states[layer]
         embeddings = self.get_input_embeddings().weight
-        heard = [
-            self.model.token_head.log_probabilities(states[row, _last_run(is_audio[row])], embeddings)
-            if asks
-            else None
-            for row, asks in enumerate(asked)
-        ]
+        heard: list[Heard | None] = []
+        for row, asks in enumerate(asked):
+            audio = _last_run(is_audio[row]) if asks else None
+            heard.append(
+                None
+                if audio is None
+                else Heard(
+                    outputs.hidden_states[0][row, audio],
+                    self.model.token_head.log_probabilities(outputs.hidden_states[layer][row, audio], embeddings),
+                )
+            )
         return heard, cache, outputs.last_hidden_state[:, -1]
 
 
@@ -375,8 +422,40 @@ def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs:
         "pad_token_id": padding,
         "leaves_search_open": not says_how,
         "leaves_cache_open": not chooses_cache and setting("use_cache") is not False,
+        "max_new_tokens": setting("max_new_tokens"),
+        "max_length": setting("max_length"),
         "return_dict_in_generate": bool(setting("return_dict_in_generate")),
     }
+
+
+_OF_A_SEARCH = {
+    "max_new_tokens",
+    "max_length",
+    "do_sample",
+    "num_return_sequences",
+    "pad_token_id",
+    "eos_token_id",
+    "use_cache",
+    "tokenizer",
+}
+"""Arguments of `generate` with which a transcript can be searched for along the recording; others shape how it is written token by token."""
+
+
+def _leaves_all_open(settings: dict[str, Any], processors: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a call says nothing of how a transcript is to be written, or returned."""
+    says_more = any(value is not None and name not in _OF_A_SEARCH for name, value in kwargs.items())
+    is_open = settings["leaves_search_open"] and settings["leaves_cache_open"]
+    return is_open and not (processors or says_more or settings["return_dict_in_generate"])
+
+
+def _ended(texts: list[torch.Tensor], settings: dict[str, Any], prompts: torch.Tensor) -> torch.Tensor:
+    """Texts with their ends, cut where the call says so, `(rows, tokens)`."""
+    most = settings["max_new_tokens"]
+    if most is None and settings["max_length"] is not None:
+        most = max(settings["max_length"] - prompts.shape[1], 0)
+    ends = settings["eos_token_ids"][:1]
+    rows = [torch.cat([text, text.new_tensor(ends)])[:most] for text in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings["pad_token_id"])
 
 
 def _behind(prompts: torch.Tensor, generated: Any, prompt_length: int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
@@ -25,6 +25,7 @@ from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .generation import HearingGenerationMixin
+from .letter_head import LetterHead
 from .token_head import TokenHead
 
 
@@ -83,7 +84,7 @@ class AuraPreTrainedModel(PreTrainedModel):
             )  # begins near the identity
             nn.init.zeros_(module.reduce.bias)
             nn.init.ones_(module.norm.weight)
-        elif isinstance(module, TokenHead):
+        elif isinstance(module, (TokenHead, LetterHead)):
             module.reset_parameters()
         else:
             super()._init_weights(module)
@@ -91,7 +92,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     def _add_lora(self) -> None:
         """Injects LoRA, leaves only what was added to the base trainable, and keeps the base out of what is saved."""
         if self.config.is_compact:  # the loader reads the base LLM's repo, where these cannot be
-            self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)token_head\."}
+            self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)(token|letter)_head\."}
         if self.config.lora_rank:
             inject_lora(self.audio_language_model.language_model, self.config)
             output_embeddings = self.get_output_embeddings()
@@ -199,6 +200,7 @@ class AuraModel(AuraPreTrainedModel):
         self.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size)
         has_token_head = config.token_head_layer is not None
         self.token_head = TokenHead(config.text_config.hidden_size) if has_token_head else None
+        self.letter_head = LetterHead(config.text_config.hidden_size) if config.letter_head else None
         self.post_init()
         if add_lora:
             self._add_lora()
@@ -465,8 +467,30 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         self.config.transcription_prompt = list(transcription_prompt)
         self.config.spoken_question_prompt = list(spoken_question_prompt)
 
-    def detach_token_head(self) -> None:
-        """Takes the token head out: the LLM alone writes transcripts, and answers all questions by ear."""
+    def attach_letter_head(self, head: LetterHead, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Makes the head of CTC on letters a part of the student, beside its token head; see [`HearingGenerationMixin`].
+
+        Args:
+            head: trained on this student.
+            tokenizer: of the LLM.
+
+        Raises:
+            ValueError: the student has no token head.
+        """
+        if self.model.token_head is None:
+            raise ValueError("A letter head goes beside a token head, and this student has none: attach that first.")
+        self.model.letter_head = head
+        self.config.letter_head = True
+        self.use_tokenizer(tokenizer)
+
+    def detach_letter_head(self) -> None:
+        """Takes the letter head out."""
+        self.model.letter_head = None
+        self.config.letter_head = False
+
+    def detach_heads(self) -> None:
+        """Takes the token head and the letter head out: the LLM alone writes transcripts, and answers all questions by ear."""
+        self.detach_letter_head()
         self.model.token_head = None
         self.config.token_head_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
         self.config.answers_from_transcript, self.config.questions_by_ear = False, None
@@ -610,8 +634,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
 
 
 def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, token head), not to the base LLM."""
-    return is_lora_key(key) or key.removeprefix("model.").startswith(("embed_audio.", "token_head."))
+    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
+    return is_lora_key(key) or key.removeprefix("model.").startswith(("embed_audio.", "token_head.", "letter_head."))
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

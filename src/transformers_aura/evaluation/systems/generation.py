@@ -14,7 +14,6 @@ def generate_greedily(
     inputs: Mapping[str, torch.Tensor],
     max_new_tokens: int,
     pad_token_id: int | None = None,
-    own_search: bool = False,
 ) -> tuple[torch.Tensor, list[float | None]]:
     """
     Args:
@@ -22,7 +21,6 @@ def generate_greedily(
         inputs: padded on the left; `input_ids` among them.
         max_new_tokens: length limit.
         pad_token_id: fills finished rows; the model's own without it.
-        own_search: leave it to the model whether it looks at several beams; a student does where it writes a transcript.
 
     Returns:
         new tokens `(batch, tokens)`; and of each row the geometric mean of its tokens' probabilities, the one that ends it included (`None`
@@ -34,7 +32,7 @@ def generate_greedily(
         do_sample=False,
         return_dict_in_generate=True,
         output_scores=True,
-        **({} if own_search else {"num_beams": 1}),
+        num_beams=1,
         **({} if pad_token_id is None else {"pad_token_id": pad_token_id}),
     )
     tokens = output.sequences[:, inputs["input_ids"].shape[1] :]

@@ -76,8 +76,11 @@ class AuraSystem:
             chats, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True
         ).to(self.device, self.student.dtype)
         pad_token_id = self.processor.tokenizer.pad_token_id
-        tokens, confidences = generate_greedily(
-            self.student, inputs, MAX_NEW_TOKENS[task], pad_token_id, own_search=True
-        )
+        limit = MAX_NEW_TOKENS[task]
+        if task == "transcript":  # as `generate` and the pipeline write one; how sure it is it does not say
+            tokens = self.student.generate(**inputs, max_new_tokens=limit, pad_token_id=pad_token_id)
+            tokens, confidences = tokens[:, inputs["input_ids"].shape[1] :], [None] * len(requests)
+        else:
+            tokens, confidences = generate_greedily(self.student, inputs, limit, pad_token_id)
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [Answer(text.strip(), confidence) for text, confidence in zip(texts, confidences, strict=True)]
