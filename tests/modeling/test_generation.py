@@ -289,7 +289,8 @@ def read_by(base: Path, rows: list[int], max_new_tokens: int = 12) -> list[int]:
     answer = llm.generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_new_tokens, do_sample=False
     )
-    return [token for token in answer[0, len(rows) :].tolist() if token != llm.config.eos_token_id]
+    never_kept = (llm.config.eos_token_id, tiny_processor().tokenizer.pad_token_id)  # as in `new_tokens`
+    return [token for token in answer[0, len(rows) :].tolist() if token not in never_kept]
 
 
 def with_words(row: list[int], words: list[int], audio_token_id: int) -> list[int]:
