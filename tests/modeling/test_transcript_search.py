@@ -119,7 +119,7 @@ ALL = [
 def unlimited(monkeypatch):
     for name in ("BEAMS", "BEAMS_PER_MOMENT", "TOKENS_PER_BEAM"):
         monkeypatch.setattr(transcript_search, name, 10**6)
-    for name in ("WORST", "WORST_LETTERS", "BACK", "AHEAD"):
+    for name in ("WORST", "WORST_LETTERS", "BACK", "AHEAD", "TOKENS_BACK", "TOKENS_AHEAD"):
         monkeypatch.setattr(transcript_search, name, 100.0)
     monkeypatch.setattr(transcript_search, "OTHERS_HEARD", -100.0)
 

@@ -19,13 +19,13 @@ from .spelling import GAP, UNSPELLED, SpelledVocabulary
 from .token_tree import Text, TokenTree
 
 
-BEAMS = 12
+BEAMS = 20
 """Beginnings that go on, of those that explain the recording up to about the same moment."""
 
 TOKENS_PER_BEAM = 24
 """With which each goes on."""
 
-BEAMS_PER_MOMENT, FEWEST_BEAMS = 16, 4
+BEAMS_PER_MOMENT, FEWEST_BEAMS = 36, 4
 """Of them in all, as those that went on with a short token explain no more than before; and how many go on at once even then."""
 
 WORST = 9.0
@@ -34,11 +34,14 @@ WORST = 9.0
 WORST_LETTERS = 7.0
 """How much worse a token's letters may fit what was heard than the likeliest letters, in nats."""
 
-SAME_MOMENT = 0.24
+SAME_MOMENT = 0.6
 """Seconds."""
 
 BACK, AHEAD = 0.4, 1.4
 """Seconds before the first and behind the last of these moments where the letters of a token may be heard."""
+
+TOKENS_BACK, TOKENS_AHEAD = 3.2, 4.8
+"""Seconds around these moments where a token may be heard by the token head, whose layers see blocks of audio at once."""
 
 SECONDS_OF_A_NUMBER = 0.2
 """About how long a token of digits takes."""
@@ -158,6 +161,11 @@ class ClipSearch:
         self._weights = weights
         self._same_moment = round(SAME_MOMENT * steps_per_second)
         self._back, self._ahead = round(BACK * steps_per_second), round(AHEAD * steps_per_second)
+        self._steps_per_token = max(1, len(letters) // len(tokens))
+        tokens_per_second = steps_per_second / self._steps_per_token
+        self._tokens_back, self._tokens_ahead = (
+            round(seconds * tokens_per_second) for seconds in (TOKENS_BACK, TOKENS_AHEAD)
+        )
         self._number = round(SECONDS_OF_A_NUMBER * steps_per_second)
         self._others = self._heard_others(tokens)
         self._next_sound = self._steps_of_next_sounds(letters)
@@ -353,8 +361,12 @@ class ClipSearch:
     ) -> None:
         """Opens a beginning with one token more."""
         weights, count = self._weights, len(tokens)
+        moment = beginning.moment // self._steps_per_token
+        first = max(0, moment - self._tokens_back)
+        end = min(self._tokens.steps, moment + self._tokens_ahead)
+        before = self._tokens.window(beginning.heard, first, end)
         heard = self._tokens.extend(
-            Forward.stack([beginning.heard] * count),
+            Forward.stack([before] * count),
             np.full(count, 1 + beginning.text[-1] if beginning.text else 0),
             1 + tokens,
             np.full(count, not beginning.text),
