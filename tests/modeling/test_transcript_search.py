@@ -162,3 +162,23 @@ def test_digits_fit_what_nobody_can_spell():
     trees.following = lambda prompt, text: digits
     found = search_transcripts([clip], trees, np.array([digits, digits]), [True])
     assert found == [(6, 2)]
+
+
+def silence(steps: int, symbols: int) -> np.ndarray:
+    return torch.tensor([[12.0] + [0.0] * (symbols - 1)] * steps).log_softmax(-1).numpy()
+
+
+@pytest.mark.parametrize("cough", [False, True])
+def test_words_behind_a_long_pause_are_found(cough):
+    """Of eight seconds in which nothing is said, or but for a sound that is no word."""
+    trees = Trees(2)
+    following = np.full(len(TEXTS), -np.log(len(TEXTS)))
+    trees.following = lambda prompt, text: following
+    letters = np.concatenate([silence(400, 1 + len(LETTERS)), heard(14, 1 + len(LETTERS), [3, 2], 3)])
+    tokens = np.concatenate([silence(100, 1 + len(TEXTS)), heard(4, 1 + len(TEXTS), [5], 5)])
+    if cough:  # somewhat like a letter that no token has, hardly like silence, not at all like another
+        letters[20] = -16.0
+        letters[20, [0, 9]] = np.log([0.02, 0.98])
+    clip = ClipSearch(letters, tokens, VOCABULARY, [END], WEIGHTS, steps_per_second=50.0)
+    assert search_transcripts([clip], trees, np.stack([following] * 2), [True]) == [(4,)]
+    assert trees.passes < 20

@@ -276,10 +276,17 @@ class ClipSearch:
         return float(following[self._ends].max()) if self._ends else 0.0
 
     def _add_words(self, found: Candidates) -> None:
-        """Adds tokens of letters that fit what was heard behind each beginning."""
+        """Adds tokens of letters that fit what was heard behind each beginning, however long nothing was said."""
         moments = [beginning.moment for beginning in self._group]
-        first = max(0, min(moments) - self._back)
-        end = min(self._letters.steps, max(moments) + self._ahead)
+        first, ahead = max(0, min(moments) - self._back), self._ahead
+        while not found.tokens:
+            end = min(self._letters.steps, max(moments) + ahead)
+            self._add_words_between(found, first, end)
+            if end == self._letters.steps:
+                return
+            ahead *= 2
+
+    def _add_words_between(self, found: Candidates, first: int, end: int) -> None:
         alike: dict[tuple, list[int]] = defaultdict(list)  # what is spelled alike goes on alike
         for place, beginning in enumerate(self._group):
             alike[beginning.letters, beginning.ends_apart].append(place)
@@ -363,7 +370,8 @@ class ClipSearch:
         weights, count = self._weights, len(tokens)
         moment = beginning.moment // self._steps_per_token
         first = max(0, moment - self._tokens_back)
-        end = min(self._tokens.steps, moment + self._tokens_ahead)
+        last_moment = max(each.moment for each in spelled) // self._steps_per_token
+        end = min(self._tokens.steps, max(moment + self._tokens_ahead, last_moment + self._tokens_back))
         before = self._tokens.window(beginning.heard, first, end)
         heard = self._tokens.extend(
             Forward.stack([before] * count),
