@@ -17,6 +17,9 @@ NEVER = -1e30
 
 BLANK = 0
 
+SEVERAL_BEGINNINGS = 2.0
+"""How much likelier than by its best beginning a symbol may be by all of them, in nats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -91,16 +94,59 @@ class CTCForward:
             symbols: the new one of each.
             empty: whether a text is empty.
         """
+        each = np.arange(len(symbols))
+        arrives, said = self._arrives(texts, each, last, symbols, empty)
+        return self._go_on(texts.first, arrives, said)
+
+    def extend_well(
+        self,
+        texts: Forward,
+        parents: np.ndarray,
+        last: np.ndarray,
+        symbols: np.ndarray,
+        empty: np.ndarray,
+        worst: np.ndarray,
+    ) -> tuple[np.ndarray, Forward, np.ndarray]:
+        """Of some texts with one symbol more, those that fit well enough somewhere.
+
+        Args:
+            texts: `(texts, steps)`.
+            parents: which of them goes on, `(new texts,)`.
+            last, empty, worst: of each text its last symbol, whether it is empty, and how well its new ones must fit.
+            symbols: the new one of each new text.
+
+        Returns:
+            which of the new texts do; their probabilities; and how well they fit, see [`fits`].
+        """
+        arrives, said = self._arrives(texts, parents, last[parents], symbols, empty[parents])
+        likeliest = self._likeliest[texts.first : texts.first + said.shape[1]]
+        # A text fits little better than where its last symbol begins best, which takes much less to find out.
+        begins = (arrives + said - likeliest).max(axis=1)
+        kept = np.nonzero(begins >= worst[parents] - SEVERAL_BEGINNINGS)[0]
+        extended = self._go_on(texts.first, arrives[kept], said[kept])
+        fits = self.fits(extended)
+        well = fits.max(axis=1) >= worst[parents[kept]]
+        return kept[well], extended[np.nonzero(well)[0]], fits[well]
+
+    def _arrives(
+        self, texts: Forward, parents: np.ndarray, last: np.ndarray, symbols: np.ndarray, empty: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of each new text: the probabilities that all before its new symbol has been said before each step, and that this is said there."""
         first, end = texts.first, texts.first + texts.on_symbol.shape[-1]
-        before = np.where((last == symbols)[:, None], texts.on_blank, texts.either)
+        before = texts.either[parents]
+        again = np.nonzero(last == symbols)[0]  # the same symbol again needs a blank between
+        before[again] = texts.on_blank[parents[again]]
         said = self.log_probabilities[first:end, symbols].T.astype(float)
+        return self._one_later(before, np.where(empty & (first == 0), 0.0, NEVER)), said
+
+    def _go_on(self, first: int, arrives: np.ndarray, said: np.ndarray) -> Forward:
+        end = first + said.shape[1]
         so_far = np.cumsum(said, axis=1)
-        arrives = self._one_later(before, np.where(empty & (first == 0), 0.0, NEVER))
         on_symbol = so_far + np.logaddexp.accumulate(arrives - (so_far - said), axis=1)
         blanks = self._blanks[first:end]
         pauses = self.log_probabilities[first:end, BLANK]
         on_blank = blanks + np.logaddexp.accumulate(
-            self._one_later(on_symbol, np.full(len(symbols), NEVER)) - (blanks - pauses), axis=1
+            self._one_later(on_symbol, np.full(len(said), NEVER)) - (blanks - pauses), axis=1
         )
         return Forward(first, on_symbol, on_blank)
 

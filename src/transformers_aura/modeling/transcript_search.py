@@ -93,7 +93,7 @@ class Beginning:
 
 @dataclass(slots=True)
 class Spelled:
-    """Letters behind a beginning: how well they fit, the moment that they explain, all letters so far, and their forward probabilities."""
+    """Letters behind a beginning: how well all fit with them, the moment that they explain, the new symbols, and the forward probabilities of all."""
 
     fit: float
     moment: int
@@ -124,7 +124,7 @@ class Level:
         last: the last symbol of each.
         nodes: of the trie.
         alike: numbers of the beginnings' groups.
-        letters: all that was spelled.
+        letters: the symbols behind the beginnings.
     """
 
     forward: Forward
@@ -292,6 +292,7 @@ class ClipSearch:
             alike[beginning.letters, beginning.ends_apart].append(place)
         groups = list(alike.values())
         worst = np.array([self._group[places[0]].letters_fit - WORST_LETTERS for places in groups])
+        is_empty = np.array([not self._group[places[0]].letters for places in groups])
         heard = self._letters.log_probabilities[first:end]
         audible = (heard - heard.max(axis=1, keepdims=True)).max(axis=0) > -WORST_LETTERS
         level = self._before_words([self._group[places[0]] for places in groups], first, end)
@@ -301,13 +302,16 @@ class ClipSearch:
             children, parents, symbols = (of_all[audible[symbols]] for of_all in (children, parents, symbols))
             if not len(children):
                 return
-            empty = np.array([not letters for letters in level.letters])[parents]
-            forward = self._letters.extend(level.forward[parents], level.last[parents], symbols, empty)
-            fits = self._letters.fits(forward)
+            empty = np.array([not letters for letters in level.letters]) & is_empty[level.alike]
+            kept, forward, fits = self._letters.extend_well(
+                level.forward, parents, level.last, symbols, empty, worst[level.alike]
+            )
+            children, parents, symbols = children[kept], parents[kept], symbols[kept]
             best = fits.max(axis=1)
-            kept = np.nonzero(best >= worst[level.alike[parents]])[0]
-            letters = [(*level.letters[parents[child]], int(symbols[child])) for child in kept]
-            for child, of_child in zip(kept, letters, strict=True):
+            letters = [
+                (*level.letters[parent], symbol) for parent, symbol in zip(parents, symbols.tolist(), strict=True)
+            ]
+            for child, of_child in enumerate(letters):
                 tokens = self._vocabulary.tokens[children[child]]
                 if not tokens:
                     continue
@@ -316,11 +320,12 @@ class ClipSearch:
                 spelled = Spelled(float(best[child]), moment, of_child, forward[child])
                 for place in groups[level.alike[parents[child]]]:
                     found.add(place, tokens, spelled)
-            level = Level(forward[kept], symbols[kept], children[kept], level.alike[parents[kept]], letters)
+            level = Level(forward, symbols, children, level.alike[parents], letters)
 
     def _before_words(self, beginnings: Sequence[Beginning], first: int, end: int) -> Level:
         """What stands before the first letter of a token behind each beginning: a gap, or none."""
-        forwards, last, nodes, alike, letters = [], [], [], [], []
+        forwards, last, nodes, alike = [], [], [], []
+        letters: list[tuple[int, ...]] = []
         for number, beginning in enumerate(beginnings):
             at_once = self._letters.window(beginning.spelled, first, end)
             last_letter = beginning.letters[-1] if beginning.letters else 0
@@ -331,7 +336,7 @@ class ClipSearch:
                 has_gap = bool(beginning.letters) and (apart or beginning.ends_apart)
                 forwards.append(behind_gap if has_gap else at_once)
                 last.append(GAP if has_gap else last_letter)
-                letters.append((*beginning.letters, GAP) if has_gap else beginning.letters)
+                letters.append((GAP,) if has_gap else ())
                 nodes.append(self._vocabulary.roots[apart])
                 alike.append(number)
         return Level(Forward.stack(forwards), np.array(last), np.array(nodes), np.array(alike), letters)
@@ -342,7 +347,7 @@ class ClipSearch:
         punctuation = [token for token in self._others if not pieces[token].symbols]
         digits = [token for token in self._others if pieces[token].symbols]
         for place, beginning in enumerate(self._group):
-            same = Spelled(beginning.letters_fit, beginning.moment, beginning.letters, beginning.spelled)
+            same = Spelled(beginning.letters_fit, beginning.moment, (), beginning.spelled)
             if beginning.text and pieces[beginning.text[-1]].symbols:  # none behind another
                 found.add(place, punctuation, same)
             goes_on = bool(beginning.letters) and beginning.letters[-1] == UNSPELLED
@@ -356,7 +361,7 @@ class ClipSearch:
         forward = self._letters.anything(before, not beginning.letters, NUMBER_FIT)
         moment = min(beginning.moment + self._number, self._letters.steps - 1)
         fit = float(self._letters.fits(forward).max())
-        return Spelled(fit, moment, (*beginning.letters, UNSPELLED), forward)
+        return Spelled(fit, moment, (UNSPELLED,), forward)
 
     def _open_up(
         self,
@@ -387,7 +392,7 @@ class ClipSearch:
             self._open.append(
                 Beginning(
                     text=(*beginning.text, token),
-                    letters=each.letters,
+                    letters=(*beginning.letters, *each.letters),
                     ends_apart=self._vocabulary.pieces[token].ends_apart,
                     spelled=each.forward,
                     heard=heard[index],
