@@ -57,7 +57,8 @@ class AuraTrainingArguments(TrainingArguments):
             The depth whose states tell the tokens, as for `ctc_layers`. Defaults to all layers that carry a LoRA.
         keep_token_head (`bool`, *optional*, defaults to `False`):
             The head of CTC on tokens, and that on characters of the patch embedding (depth 0 of `ctc_layers`) if there is one, become parts of the
-            saved student, which writes transcripts with them, see [`~modeling.generation.HearingGenerationMixin`].
+            saved student, which writes transcripts with them, see [`~modeling.generation.HearingGenerationMixin`]. Where transcripts have other letters than a
+            to z, leave 0 out of `ctc_layers`: a letter head leads the search, and knows no others.
         answers_from_transcript (`bool`, *optional*, defaults to `False`):
             With `keep_token_head`: the saved student transcribes a spoken question before it answers it.
         questions_by_ear (`list[str]`, *optional*):
