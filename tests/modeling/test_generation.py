@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
@@ -189,6 +189,8 @@ def test_a_transcript_that_is_searched_for_is_cut_and_returned_as_any(spelling, 
         )
     ]
     assert whole[0][0] not in new_tokens(spelling, batch, 100, logits_processor=never)[0]
+    config = GenerationConfig(bad_words_ids=[[whole[0][0]]], eos_token_id=spelling.generation_config.eos_token_id)
+    assert whole[0][0] not in new_tokens(spelling, batch, 100, generation_config=config)[0]
 
 
 def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor, base, tmp_path, caplog):

@@ -424,6 +424,7 @@ def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs:
         "leaves_cache_open": not chooses_cache and setting("use_cache") is not False,
         "max_new_tokens": setting("max_new_tokens"),
         "max_length": setting("max_length"),
+        "shapes_text": any(setting(name) not in (None, False, 0, 1) for name in _SHAPES_TEXT),
         "return_dict_in_generate": bool(setting("return_dict_in_generate")),
     }
 
@@ -441,11 +442,23 @@ _OF_A_SEARCH = {
 """Arguments of `generate` with which a transcript can be searched for along the recording; others shape how it is written token by token."""
 
 
+_SHAPES_TEXT = (
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "sequence_bias",
+    "min_length",
+    "min_new_tokens",
+    "stop_strings",
+)
+"""Settings of a `GenerationConfig` that only writing token by token obeys."""
+
+
 def _leaves_all_open(settings: dict[str, Any], processors: Any, kwargs: dict[str, Any]) -> bool:
     """Whether a call says nothing of how a transcript is to be written, or returned."""
     says_more = any(value is not None and name not in _OF_A_SEARCH for name, value in kwargs.items())
     is_open = settings["leaves_search_open"] and settings["leaves_cache_open"]
-    return is_open and not (processors or says_more or settings["return_dict_in_generate"])
+    return is_open and not (processors or says_more or settings["shapes_text"] or settings["return_dict_in_generate"])
 
 
 def _ended(texts: list[torch.Tensor], settings: dict[str, Any], prompts: torch.Tensor) -> torch.Tensor:
