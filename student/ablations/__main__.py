@@ -1,9 +1,10 @@
 """Trains the student in many small variants and reports which settings matter.
 
     python -m student.ablations outputs/corpus --only supervision --seeds 0 1 2
-    python -m student.ablations outputs/corpus --only lora_scope --report-only --report docs/ablations-structure.md
+    python -m student.ablations outputs/corpus --only lora_scope rank --publish docs/ablations-structure.md
 
-The second adds what is done to docs/ablations-structure/runs.jsonl, and makes the page of all that is there of these groups.
+The first reports in outputs/ablations/ablations.md. The second runs nothing: it adds what is done to docs/ablations-structure/runs.jsonl, and
+makes the page of all that is there of these groups.
 
 `arms.yaml` lists groups and arms, `recipe.yaml` is what they change. Two runs at a time, each on a core of its own. A run that was killed goes
 on when the same command is given again, and a finished one is not run again.
@@ -21,9 +22,6 @@ from student.ablations.results import RUNS, load_results, publish
 from student.ablations.runner import run_all
 from student.corpus import SHARED_DATA
 from transformers_aura.distillation.recipe import RecipeError
-
-
-REPORT = Path(__file__).resolve().parents[2] / "docs" / "ablations.md"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -47,9 +45,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="what the arms change")
     parser.add_argument("--arms", type=Path, default=ARMS, help="groups and arms")
-    parser.add_argument("--report-only", action="store_true", help="run nothing; publish what is done, in docs/")
     parser.add_argument(
-        "--report", type=Path, help=f"default: OUT/ablations.md, or docs/{REPORT.name} with --report-only"
+        "--publish",
+        type=Path,
+        metavar="PAGE",
+        help="run nothing; make this page of what is done, and keep the runs beside it",
     )
     parsed = parser.parse_args(arguments)
     if (parsed.steps is not None and parsed.steps < 1) or (parsed.minutes is not None and parsed.minutes <= 0):
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = parsed.out.resolve()
     try:
         groups = select_groups(load_groups(parsed.arms), parsed.only)
-        if not parsed.report_only:
+        if parsed.publish is None:
             budget = Budget(parsed.steps, parsed.minutes)
             runs = plan_runs(
                 groups,
@@ -77,10 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
             )
             write_specs(out, runs)
             failed = run_all(out, runs, parsed.at_once)
-        report = parsed.report or (REPORT if parsed.report_only else out / REPORT.name)
+        report = parsed.publish or out / "ablations.md"
         runs_of_groups = [arm.run for group in groups for arm in group.arms]
         results = load_results(out, runs_of_groups)
-        if parsed.report_only:
+        if parsed.publish is not None:
             results = publish(report.with_suffix("") / RUNS, results, parsed.recipe)
         write_report(report, groups, {name: results[name] for name in runs_of_groups if name in results})
     except (AblationError, RecipeError) as error:

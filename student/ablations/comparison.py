@@ -1,15 +1,15 @@
 """One arm beside another: the same seeds, the same clips, after as many steps or as much time."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.results import CROSS_ENTROPY, Axis, RunResult
-from student.ablations.statistics import paired_bootstrap, t_interval
+from student.ablations.results import LOGGED_FIGURES, Axis, RunResult
+from student.ablations.statistics import Spread, clip_variance, pooled_spread, t_interval
 
 
 Verdict = Literal["better", "worse", "undecided"]
@@ -33,50 +33,90 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An arm beside a reference, read on one axis where the faster of the two runs of each seed had ended.
+class Pairs:
+    """An arm's runs beside those of a reference, by their seeds, read on one axis where the faster of the two had ended.
 
     Attributes:
-        at: where it was read, mean over the seeds: steps or seconds.
-        acceptance: kind of clip -> difference of the share of orders with every labelled slot right.
-        cross_entropy: difference in nats a token, of the answers to the validation clips.
+        at: where they were read, mean over the seeds: steps or seconds.
+        marks: kind of clip -> `(n_seeds, n_clips)`: differences of right (1) or wrong (0).
+        logged: key of a [`LoggedFigure`] -> of each seed the difference.
     """
 
     arm: str
     reference: str
     axis: Axis
     at: float
+    marks: dict[str, np.ndarray]
+    logged: dict[str, list[float]]
+
+    def of_seeds(self, kind: str) -> list[float]:
+        """Of each seed the difference of the share of right answers to clips of a kind."""
+        return self.marks[kind].mean(axis=1).tolist() if kind in self.marks else []
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the pairs say.
+
+    Attributes:
+        acceptance: kind of clip -> difference of the share of orders with every labelled slot right.
+        logged: key of a [`LoggedFigure`] -> difference.
+    """
+
+    pairs: Pairs
     acceptance: dict[str, Difference]
-    cross_entropy: Difference | None
+    logged: dict[str, Difference]
 
 
-def compare(
+def pair(
     arm: str, reference: str, runs: Mapping[int, RunResult], others: Mapping[int, RunResult], axis: Axis
-) -> Comparison | None:
-    """Compares the runs of an arm with those of a reference, by their seeds; `None` if they share none.
+) -> Pairs | None:
+    """Reads the runs of an arm and those of a reference; `None` if they share no seed.
 
-    On the axis of steps that is equal steps; on that of seconds equal time. Marks and cross-entropy are interpolated between the points
-    where they were taken. What cannot be read, because one run had not been scored by then, is left out.
+    On the axis of steps that is equal steps; on that of seconds equal time. What lies between the points where a run was scored is
+    interpolated. What cannot be read, because one run had not been scored by then, is left out, as are figures of different things.
     """
     seeds = sorted(runs.keys() & others.keys())
     if not seeds:
         return None
     at = {seed: min(runs[seed].end(axis), others[seed].end(axis)) for seed in seeds}
-    acceptance = {}
+    marks = {}
     for kind in KINDS:
-        differences = [
-            row for seed in seeds if (row := _mark_differences(runs[seed], others[seed], kind, axis, at[seed]))
+        rows = [row for seed in seeds if (row := _mark_differences(runs[seed], others[seed], kind, axis, at[seed]))]
+        if rows:
+            marks[kind] = np.array(rows)
+    logged = {}
+    for figure in LOGGED_FIGURES:
+        values = [
+            (runs[seed].value_at(figure.key, axis, at[seed]), others[seed].value_at(figure.key, axis, at[seed]))
+            for seed in seeds
+            if figure.is_comparable(runs[seed], others[seed])
         ]
-        if differences:
-            acceptance[kind] = _acceptance_difference(np.array(differences))
-    pairs = [
-        (runs[seed].value_at(CROSS_ENTROPY, axis, at[seed]), others[seed].value_at(CROSS_ENTROPY, axis, at[seed]))
-        for seed in seeds
-    ]
-    known = [own - other for own, other in pairs if own is not None and other is not None]
-    return Comparison(
-        arm, reference, axis, statistics.fmean(at.values()), acceptance, _nats_difference(known) if known else None
-    )
+        if known := [own - other for own, other in values if own is not None and other is not None]:
+            logged[figure.key] = known
+    return Pairs(arm, reference, axis, statistics.fmean(at.values()), marks, logged)
+
+
+def compare(all_pairs: Sequence[Pairs]) -> list[Comparison]:
+    """Differences and their intervals.
+
+    How far a difference varies from seed to seed is pooled over all pairs on the same axis: two or three seeds alone tell little of
+    it, and a t interval of two would be thirteen standard errors wide.
+    """
+    compared = []
+    for pairs in all_pairs:
+        alike = [others for others in all_pairs if others.axis == pairs.axis]
+        acceptance = {}
+        for kind, marks in pairs.marks.items():
+            spread = pooled_spread([others.of_seeds(kind) for others in alike])
+            acceptance[kind] = _difference(pairs.of_seeds(kind), spread, True, clip_variance(marks))
+        logged = {}
+        for figure in LOGGED_FIGURES:
+            if figure.key in pairs.logged:
+                spread = pooled_spread([others.logged.get(figure.key, ()) for others in alike])
+                logged[figure.key] = _difference(pairs.logged[figure.key], spread, figure.higher_is_better)
+        compared.append(Comparison(pairs, acceptance, logged))
+    return compared
 
 
 def _mark_differences(run: RunResult, other: RunResult, kind: str, axis: Axis, at: float) -> list[float] | None:
@@ -90,16 +130,11 @@ def _mark_differences(run: RunResult, other: RunResult, kind: str, axis: Axis, a
     return [own[name] - others[name] for name in sorted(own)]
 
 
-def _acceptance_difference(differences: np.ndarray) -> Difference:
-    interval = paired_bootstrap(differences)
-    return Difference(float(differences.mean()), interval, len(differences), _verdict(interval, higher_is_better=True))
-
-
-def _nats_difference(differences: list[float]) -> Difference:
-    interval = t_interval(differences)
-    return Difference(
-        statistics.fmean(differences), interval, len(differences), _verdict(interval, higher_is_better=False)
-    )
+def _difference(
+    differences: Sequence[float], spread: Spread | None, higher_is_better: bool, other_variance: float = 0.0
+) -> Difference:
+    interval = t_interval(differences, spread, other_variance)
+    return Difference(statistics.fmean(differences), interval, len(differences), _verdict(interval, higher_is_better))
 
 
 def _verdict(interval: tuple[float, float] | None, higher_is_better: bool) -> Verdict:

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.results import COSINE, CROSS_ENTROPY, Axis, RunResult
+from student.ablations.results import COSINE, CROSS_ENTROPY, CTC, Axis, RunResult
 from transformers_aura.evaluation.statistics import wilson_interval
 
 
-CURVES = ((CROSS_ENTROPY, "cross-entropy of validation answers (nats a token)"), (COSINE, "cosine to the teacher"))
+CURVES = (
+    (CROSS_ENTROPY, "cross-entropy of validation answers (nats a token)"),
+    (CTC, "CTC loss of validation transcripts (nats a letter)"),
+    (COSINE, "cosine to the teacher"),
+)
 AXES: tuple[tuple[Axis, str], ...] = (("step", "step"), ("train_seconds", "seconds of training"))
 
 
@@ -22,20 +26,20 @@ def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
     from matplotlib import pyplot
 
     arms = {name: runs for name, runs in arms.items() if runs}
-    figure, axes = pyplot.subplots(2, 3, figsize=(17, 9), layout="constrained")
+    figure, axes = pyplot.subplots(len(CURVES), 3, figsize=(17, 13), layout="constrained")
     for row, (key, label) in enumerate(CURVES):
         for column, (axis, axis_label) in enumerate(AXES):
             for name, runs in arms.items():
                 _plot_curve(axes[row][column], name, runs, key, axis)
             axes[row][column].set(xlabel=axis_label, ylabel=label)
-            # No arm of a group may have a teacher to be like.
+            # No arm of a group may have a teacher to be like, or letters to read.
             axes[row][column].set_visible(any(len(line.get_xdata()) for line in axes[row][column].lines))
-        if key == CROSS_ENTROPY:
-            for column in range(len(AXES)):
+            if key != COSINE:
                 axes[row][column].set_yscale("log")
-    axes[0][0].legend()
     for row, kind in enumerate((SYNTHETIC, REAL)):
         _plot_bars(axes[row][2], arms, kind)
+    axes[2][2].set_axis_off()
+    axes[2][2].legend(*axes[0][0].get_legend_handles_labels(), loc="upper left", fontsize="large")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     pyplot.close(figure)

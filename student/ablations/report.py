@@ -8,10 +8,9 @@ import numpy as np
 
 from student.ablations.arms import Arm, Group
 from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.comparison import KINDS, Comparison, Difference, compare
+from student.ablations.comparison import KINDS, Comparison, Difference, Pairs, compare, pair
 from student.ablations.figure import draw_group
-from student.ablations.results import CROSS_ENTROPY, Results, RunResult
-from student.ablations.statistics import t_interval
+from student.ablations.results import LOGGED_FIGURES, LoggedFigure, Results, RunResult
 from transformers_aura.evaluation.scorers.interface import ratio
 from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
@@ -24,10 +23,14 @@ anywhere as if its run had ended there.
 - **Orders right**: every labelled slot is right in the JSON answer, greedily. *{SYNTHETIC}*: validation clips of the corpus; *{REAL}*: recordings
   of real people that training did not have. In brackets the 95 % Wilson interval over clips and seeds together, which takes them for independent; then the
   interval of a bootstrap over the seeds, where there are several.
-- **Cross-entropy**: of the answers to the synthetic validation clips, nats a token, mean over seeds with its 95 % t interval.
+- Of the synthetic validation clips, mean over the seeds and in brackets the lowest and the highest. **Cross-entropy** of the answers, nats a token: it
+  falls late, when the student begins to hear, and how late is chance to a large part. **CTC loss**, nats a letter: how well the transcript's
+  letters can be read off the audio tokens, which tells arms apart sooner. **Cosine to the teacher**, of the states that are distilled; it is compared only
+  between arms that distil the same states.
 - **Differences** are paired: the same seeds and clips. *Equal steps*: where the run of fewer steps ended. *Equal time*: where the faster of the two runs of
-  a seed ended; the other is interpolated between its scorings. Intervals of orders come from a bootstrap over seeds and clips, those of
-  cross-entropy from t over seeds. *Better* and *worse* are said only where the interval excludes 0.
+  a seed ended; the other is interpolated between its scorings. Intervals are of t over the seeds, with a standard deviation that is pooled
+  over all comparisons of this page (as in an analysis of variance: a few seeds of one arm say little of it); those of orders hold the clips' share too. One
+  seed decides nothing. *Better* and *worse* are said only where the interval excludes 0.
 - Settings other than the arm's were chosen for the student that ships, and are not tuned again for each arm."""
 
 
@@ -52,7 +55,7 @@ def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str
     Args:
         pictures: folder of the pictures, relative to the report.
     """
-    comparisons = {group.name: group_comparisons(group, results) for group in groups}
+    comparisons = compare_groups(groups, results)
     parts = ["# Ablations", _facts(results), "## What is decided", _decided(groups, comparisons), HOW_READ]
     for group in groups:
         parts += [f"## {group.name.replace('_', ' ')}", group.question, _command(group, results)]
@@ -64,14 +67,20 @@ def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str
     return "\n\n".join(parts)
 
 
-def group_comparisons(group: Group, results: Results) -> list[Comparison]:
-    """The comparisons of a group that can be made, each at equal steps and at equal time."""
-    made = [
-        compare(name, reference, results.get(group.arm(name).run, {}), results.get(group.arm(reference).run, {}), axis)
+def compare_groups(groups: Sequence[Group], results: Results) -> dict[str, list[Comparison]]:
+    """The comparisons of each group that can be made, each at equal steps and at equal time."""
+    pairs = {group.name: _group_pairs(group, results) for group in groups}
+    compared = iter(compare([one for of_group in pairs.values() for one in of_group]))
+    return {name: [next(compared) for _ in of_group] for name, of_group in pairs.items()}
+
+
+def _group_pairs(group: Group, results: Results) -> list[Pairs]:
+    read = [
+        pair(name, reference, results.get(group.arm(name).run, {}), results.get(group.arm(reference).run, {}), axis)
         for name, reference in group.comparisons
         for axis in ("step", "train_seconds")
     ]
-    return [comparison for comparison in made if comparison is not None]
+    return [pairs for pairs in read if pairs is not None]
 
 
 def _facts(results: Results) -> str:
@@ -96,7 +105,7 @@ def _decided(groups: Sequence[Group], comparisons: Mapping[str, list[Comparison]
                     at = _where(comparison)
                     value = _difference_cell(difference, unit)
                     lines.append(
-                        f"- {group.name}: **{comparison.arm}** is {difference.verdict} than {comparison.reference} {at}, {label}: {value}"
+                        f"- {group.name}: **{comparison.pairs.arm}** is {difference.verdict} than {comparison.pairs.reference} {at}, {label}: {value}"
                     )
     if not total:
         return "Nothing: no two arms were run from the same seed."
@@ -124,19 +133,20 @@ def _budget(run: RunResult) -> str:
 
 def _arms_table(group: Group, results: Results) -> str:
     lines = [
-        f"| arm | settings | seeds | orders right, {SYNTHETIC} | orders right, {REAL} | cross-entropy | steps | minutes | ms a step |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| arm | settings | seeds | orders right, {SYNTHETIC} | orders right, {REAL} | "
+        f"{' | '.join(figure.label for figure in LOGGED_FIGURES)} | steps | minutes | ms a step |",
+        f"|{'---|' * (8 + len(LOGGED_FIGURES))}",
     ]
     for arm in group.arms:
         runs = list(results.get(arm.run, {}).values())
         if not runs:
-            lines.append(f"| {arm.name} | {_settings(arm)} | not run | | | | | | |")
+            lines.append(f"| {arm.name} | {_settings(arm)} | not run |{' |' * (5 + len(LOGGED_FIGURES))}")
             continue
         steps = statistics.fmean(run.end("step") for run in runs)
         seconds = statistics.fmean(run.end("train_seconds") for run in runs)
         cells = [
             arm.name, _settings(arm), ", ".join(str(run.seed) for run in runs),
-            *(_acceptance_cell(runs, kind) for kind in KINDS), _cross_entropy_cell(runs),
+            *(_acceptance_cell(runs, kind) for kind in KINDS), *(_logged_cell(figure, runs) for figure in LOGGED_FIGURES),
             f"{steps:.0f}", f"{seconds / 60:.1f}", f"{1000 * seconds / steps:.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -160,13 +170,12 @@ def _acceptance_cell(runs: Sequence[RunResult], kind: str) -> str:
     return cell
 
 
-def _cross_entropy_cell(runs: Sequence[RunResult]) -> str:
-    values = [value for run in runs if (value := run.value_at(CROSS_ENTROPY, "step", run.end("step"))) is not None]
+def _logged_cell(figure: LoggedFigure, runs: Sequence[RunResult]) -> str:
+    values = [value for run in runs if (value := run.value_at(figure.key, "step", run.end("step"))) is not None]
     if not values:
         return "not taken"
-    interval = t_interval(values)
-    cell = f"{statistics.fmean(values):.4f}"
-    return cell if interval is None else f"{cell} ({interval[0]:.4f} to {interval[1]:.4f})"
+    cell = f"{statistics.fmean(values):.3f}"
+    return cell if len(values) == 1 else f"{cell} ({min(values):.3f} to {max(values):.3f})"
 
 
 def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
@@ -177,12 +186,12 @@ def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
     for comparison in comparisons:
         for label, difference, unit in _differences(comparison):
             lines.append(
-                f"| {comparison.arm} | {comparison.reference} | {_where(comparison)} | {label} | {_difference_cell(difference, unit)} "
+                f"| {_who_and_where(comparison)} | {label} | {_difference_cell(difference, unit)} "
                 f"| {difference.num_seeds} | {difference.verdict} |"
             )
         if SYNTHETIC not in comparison.acceptance:
             lines.append(
-                f"| {comparison.arm} | {comparison.reference} | {_where(comparison)} | orders right | not read: the slower run was not scored by then | | undecided |"
+                f"| {_who_and_where(comparison)} | orders right | not read: the slower run was not scored by then | | undecided |"
             )
     return "\n".join(lines)
 
@@ -190,20 +199,27 @@ def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
 def _differences(comparison: Comparison) -> list[tuple[str, Difference, str]]:
     """Name, difference and unit of every figure of a comparison."""
     found = [(f"orders right, {kind}", difference, "points") for kind, difference in comparison.acceptance.items()]
-    if comparison.cross_entropy is not None:
-        found.append(("cross-entropy", comparison.cross_entropy, "nats"))
+    found += [
+        (figure.label, comparison.logged[figure.key], figure.unit)
+        for figure in LOGGED_FIGURES
+        if figure.key in comparison.logged
+    ]
     return found
 
 
+def _who_and_where(comparison: Comparison) -> str:
+    return f"{comparison.pairs.arm} | {comparison.pairs.reference} | {_where(comparison)}"
+
+
 def _where(comparison: Comparison) -> str:
-    if comparison.axis == "step":
-        return f"at equal steps ({comparison.at:.0f})"
-    return f"at equal time ({comparison.at / 60:.1f} min)"
+    if comparison.pairs.axis == "step":
+        return f"at equal steps ({comparison.pairs.at:.0f})"
+    return f"at equal time ({comparison.pairs.at / 60:.1f} min)"
 
 
 def _difference_cell(difference: Difference, unit: str) -> str:
-    scale, digits = (100, 1) if unit == "points" else (1, 4)
-    value = f"{scale * difference.value:+.{digits}f} {unit}"
+    scale, digits = (100, 1) if unit == "points" else (1, 3)
+    value = f"{scale * difference.value:+.{digits}f} {unit}".strip()
     if difference.interval is None:
         return f"{value} (one seed: no interval)"
     low, high = difference.interval

@@ -17,7 +17,41 @@ RUNS = "runs.jsonl"
 """The published runs, in the folder of the report's pictures."""
 
 CROSS_ENTROPY = "eval_lm_loss"
+CTC = "eval_ctc_loss"
 COSINE = "eval_cosine"
+
+
+@dataclass(frozen=True)
+class LoggedFigure:
+    """A figure that the trainer logs of the validation rows.
+
+    Attributes:
+        key: its name in the logs.
+        depends_on: two runs that differ in a setting that begins so measure it at different things.
+    """
+
+    key: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    depends_on: tuple[str, ...] = ()
+
+    def is_comparable(self, run: "RunResult", other: "RunResult") -> bool:
+        """Whether the figure of both runs is of the same thing."""
+        return not any(setting.startswith(self.depends_on) for setting in {*run.settings} ^ {*other.settings})
+
+
+LOGGED_FIGURES = (
+    LoggedFigure(CROSS_ENTROPY, "cross-entropy", "nats", higher_is_better=False),
+    LoggedFigure(CTC, "CTC loss", "nats", higher_is_better=False, depends_on=("losses.ctc_layers",)),
+    LoggedFigure(
+        COSINE,
+        "cosine to the teacher",
+        "",
+        higher_is_better=True,
+        depends_on=("teacher.", "losses.layer_mapping", "model.lora_num_layers", "model.frames_per_token"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +185,6 @@ def _by_seed(runs: Iterable[RunResult]) -> dict[int, RunResult]:
 
 def _without_losses(run: RunResult) -> RunResult:
     """The run with what the report reads of its log: the evaluations, and how long all took."""
-    keys = ("step", "train_seconds", "train_cpu_seconds", CROSS_ENTROPY, COSINE)
+    keys = ("step", "train_seconds", "train_cpu_seconds", *(figure.key for figure in LOGGED_FIGURES))
     kept = [entry for entry in run.log if CROSS_ENTROPY in entry or entry is run.log[-1]]
     return replace(run, log=[{key: entry[key] for key in keys if key in entry} for entry in kept])

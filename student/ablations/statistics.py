@@ -2,43 +2,71 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 
-# 97.5 % quantiles of Student's t distribution with 1, 2, ... degrees of freedom.
-_T_QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+# 97.5 % quantiles of Student's t distribution, by degrees of freedom.
+_T_QUANTILES = {
+    1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060, 9: 2.2622, 10: 2.2281,
+    12: 2.1788, 15: 2.1314, 20: 2.0860, 30: 2.0423, 60: 2.0003, 120: 1.9799,
+}  # fmt: skip
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of independent values, such as one a seed; `None` of less than two.
+@dataclass(frozen=True)
+class Spread:
+    """A standard deviation, and from how many degrees of freedom it is known."""
 
-    Beyond eleven values the quantile of eleven is used, which is a little too wide.
+    deviation: float
+    degrees: int
+
+
+def pooled_spread(samples: Iterable[Sequence[float]]) -> Spread | None:
+    """The standard deviation inside several samples of which each has its own mean, as in an analysis of variance.
+
+    `None` where no sample holds two values.
     """
-    if len(values) < 2:
+    squares, degrees = 0.0, 0
+    for sample in samples:
+        if len(sample) > 1:
+            squares += statistics.variance(sample) * (len(sample) - 1)
+            degrees += len(sample) - 1
+    return Spread(math.sqrt(squares / degrees), degrees) if degrees else None
+
+
+def t_interval(
+    values: Sequence[float], spread: Spread | None = None, other_variance: float = 0.0
+) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of independent values, such as one a seed.
+
+    Degrees of freedom that the table lacks take the quantile of the next fewer, which is a little too wide.
+
+    Args:
+        values: `n` numbers.
+        spread: of their kind, where more is known of it than they tell; `None` = their own.
+        other_variance: of the mean, from what is the same for all values.
+
+    Returns:
+        `None` of a single value: it may be far from the next.
+    """
+    spread = spread or pooled_spread([values])
+    if spread is None or len(values) < 2:
         return None
-    quantile = _T_QUANTILES[min(len(values) - 1, len(_T_QUANTILES)) - 1]
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    quantile = _T_QUANTILES[max(degrees for degrees in _T_QUANTILES if degrees <= spread.degrees)]
+    half = quantile * math.sqrt(spread.deviation**2 / len(values) + other_variance)
     mean = statistics.fmean(values)
     return mean - half, mean + half
 
 
-def paired_bootstrap(differences: np.ndarray, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of paired differences, under resampling of seeds and of clips.
+def clip_variance(differences: np.ndarray) -> float:
+    """What the choice of the clips adds to the variance of the mean of paired differences.
 
-    All seeds are scored on the same clips, so each resample draws seeds, then clips that all of them share: a hard clip is hard for every
-    seed.
+    All seeds are scored on the same clips, and a hard clip is hard for every seed, so more seeds do not lessen it.
 
     Args:
         differences: `(n_seeds, n_clips)`, of one arm's marks to another's on the same clips from the same seeds.
     """
-    num_seeds, num_clips = differences.shape
-    generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for index in range(resamples):
-        seeds = generator.integers(num_seeds, size=num_seeds)
-        clips = generator.integers(num_clips, size=num_clips)
-        means[index] = differences[np.ix_(seeds, clips)].mean()
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    of_clips = differences.mean(axis=0)
+    return float(of_clips.var(ddof=1) / len(of_clips)) if len(of_clips) > 1 else 0.0

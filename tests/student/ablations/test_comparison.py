@@ -2,7 +2,8 @@
 
 import pytest
 
-from student.ablations.comparison import compare
+from student.ablations.comparison import compare, pair
+from student.ablations.results import COSINE, CROSS_ENTROPY, CTC
 from tests.student.ablations.support import made_up_run
 
 
@@ -14,54 +15,89 @@ def runs(name, marks, cross_entropies, seconds_per_step=1.0, seeds=(0, 1, 2)):
     }
 
 
+def compare_one(own, others, axis):
+    return compare([pair("own", "others", own, others, axis)])[0]
+
+
 WRONG, HALF, RIGHT = [False] * 40, [True, False] * 20, [True] * 40
 
 
 def test_equal_steps_and_equal_time_can_decide_differently():
     slow = runs("slow", [WRONG, HALF, RIGHT], (3.0, 2.0, 1.0), seconds_per_step=2.0)
     fast = runs("fast", [WRONG, WRONG, HALF], (3.0, 2.2, 1.4))
-    by_steps = compare("slow", "fast", slow, fast, "step")
-    assert by_steps.at == 30
+    by_steps = compare_one(slow, fast, "step")
+    assert by_steps.pairs.at == 30
     assert by_steps.acceptance["synthetic"].value == pytest.approx(0.5)
     assert by_steps.acceptance["synthetic"].verdict == "better"
-    assert by_steps.cross_entropy.value == pytest.approx(-0.4)
-    assert by_steps.cross_entropy.verdict == "better"
+    assert by_steps.logged[CROSS_ENTROPY].value == pytest.approx(-0.4)
+    assert by_steps.logged[CROSS_ENTROPY].verdict == "better"
     # After 30 s the fast one is done; the slow one is between its scorings of 20 s (step 10) and 40 s (step 20).
-    by_time = compare("slow", "fast", slow, fast, "train_seconds")
-    assert by_time.at == 30
+    by_time = compare_one(slow, fast, "train_seconds")
+    assert by_time.pairs.at == 30
     assert by_time.acceptance["synthetic"].value == pytest.approx(0.25 - 0.5)
     assert by_time.acceptance["synthetic"].verdict == "worse"
-    assert by_time.cross_entropy.value == pytest.approx(2.5 - 1.4)
-    assert by_time.cross_entropy.verdict == "worse"
+    assert by_time.logged[CROSS_ENTROPY].value == pytest.approx(2.5 - 1.4)
+    assert by_time.logged[CROSS_ENTROPY].verdict == "worse"
 
 
 def test_what_does_not_differ_is_undecided():
     same = runs("a", [RIGHT], (3.0, 2.0, 1.0))
-    comparison = compare("a", "b", same, same, "step")
+    comparison = compare_one(same, same, "step")
     assert comparison.acceptance["synthetic"].verdict == "undecided"
-    assert comparison.cross_entropy.verdict == "undecided"
+    assert comparison.logged[CROSS_ENTROPY].verdict == "undecided"
 
 
-def test_only_shared_seeds_count_and_one_seed_does_not_decide_the_cross_entropy():
+def test_only_shared_seeds_count_and_one_seed_decides_nothing():
     own = runs("a", [RIGHT], (3.0, 2.0, 1.0), seeds=(0, 1))
     others = runs("b", [WRONG], (3.0, 2.0, 1.9), seeds=(1, 2))
-    comparison = compare("a", "b", own, others, "step")
+    comparison = compare_one(own, others, "step")
     assert comparison.acceptance["synthetic"].num_seeds == 1
-    assert comparison.acceptance["synthetic"].verdict == "better"
-    assert comparison.cross_entropy.interval is None
-    assert comparison.cross_entropy.verdict == "undecided"
-    assert compare("a", "b", own, runs("b", [WRONG], (3.0, 2.0, 1.0), seeds=(5,)), "step") is None
+    assert comparison.acceptance["synthetic"].value == 1
+    assert comparison.acceptance["synthetic"].verdict == "undecided"
+    assert comparison.logged[CROSS_ENTROPY].interval is None
+    assert comparison.logged[CROSS_ENTROPY].verdict == "undecided"
+    assert pair("a", "b", own, runs("b", [WRONG], (3.0, 2.0, 1.0), seeds=(5,)), "step") is None
 
 
 def test_a_run_that_was_not_scored_by_then_is_not_read():
     slow = runs("slow", [WRONG, HALF, RIGHT], (3.0, 2.0, 1.0), seconds_per_step=4.0)
     fast = runs("fast", [HALF], (3.0, 2.0, 1.0))
-    comparison = compare("slow", "fast", slow, fast, "train_seconds")
+    comparison = compare_one(slow, fast, "train_seconds")
     assert comparison.acceptance == {}
-    assert comparison.cross_entropy is None
+    assert comparison.logged == {}
+
+
+def test_a_higher_cosine_and_a_lower_ctc_loss_are_better():
+    own, others = runs("a", [RIGHT], (3, 2, 1)), runs("b", [RIGHT], (3, 2, 1))
+    for entry in (entry for run in own.values() for entry in run.log):
+        entry.update({COSINE: 0.5 + 0.01 * entry["step"], CTC: 1.0})
+    for entry in (entry for run in others.values() for entry in run.log):
+        entry.update({COSINE: 0.5, CTC: 0.9})
+    logged = compare_one(own, others, "step").logged
+    assert (logged[COSINE].verdict, logged[COSINE].value) == ("better", pytest.approx(0.3))
+    assert (logged[CTC].verdict, logged[CTC].value) == ("worse", pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("setting", ["teacher.model=openai/whisper-base", "losses.layer_mapping=last"])
+def test_the_cosine_to_other_states_is_not_compared(setting):
+    own = {0: made_up_run("a", 0, [RIGHT], settings=[setting, "model.lora_rank=2"])}
+    assert COSINE not in pair("a", "b", own, runs("b", [RIGHT], (3, 2, 1)), "step").logged
+    own = {0: made_up_run("a", 0, [RIGHT], settings=["model.lora_rank=2"])}
+    assert COSINE in pair("a", "b", own, runs("b", [RIGHT], (3, 2, 1)), "step").logged
+
+
+def test_the_spread_between_seeds_is_pooled_over_the_arms():
+    others = runs("b", [RIGHT], (3, 2, 1), seeds=(0, 1))
+    spread = {seed: made_up_run("a", seed, [RIGHT], 1.0, (3, 2, 0.9 - 0.03 * seed)) for seed in (0, 1)}
+    even = {seed: made_up_run("c", seed, [RIGHT], 1.0, (3, 2, 0.9 - 0.01 * seed)) for seed in (0, 1)}
+    alone = compare_one(even, others, "step").logged[CROSS_ENTROPY]
+    assert alone.interval == pytest.approx((-0.1, -0.1))
+    together = compare([pair(name, "b", own, others, "step") for name, own in (("a", spread), ("c", even))])
+    # differences of -0.10 and -0.12, and of -0.10 twice: a variance of (0.0002 + 0) / 2, quantile 4.3027 of two degrees of freedom
+    assert together[1].logged[CROSS_ENTROPY].interval == pytest.approx((-0.1 - 0.030425, -0.1 + 0.030425), abs=1e-5)
 
 
 def test_other_clips_are_an_error():
     own, others = runs("a", [RIGHT], (3, 2, 1)), runs("b", [RIGHT[:-1]], (3, 2, 1))
     with pytest.raises(ValueError, match="were scored on other synthetic clips"):
-        compare("a", "b", own, others, "step")
+        compare_one(own, others, "step")

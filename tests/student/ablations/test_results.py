@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from student.ablations.__main__ import REPORT
 from student.ablations.arms import RECIPE, AblationError, load_groups, recipe_digest
 from student.ablations.results import RUNS, interpolate, load_results, publish, read_published
 from tests.student.ablations.support import made_up_run
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_interpolation_is_linear_and_begins_with_the_first_place():
@@ -73,7 +76,7 @@ def test_published_runs_add_up_and_hold_what_the_report_reads(tmp_path):
 
 
 def test_the_runs_in_docs_are_of_the_recipe_as_it_is():
-    pages = sorted(REPORT.parent.glob(f"{REPORT.stem}*/{RUNS}"))
+    pages = sorted(DOCS.glob(f"ablations*/{RUNS}"))
     runs = [run for page in pages for of_arm in read_published(page).values() for run in of_arm.values()]
     assert runs
     assert {run.recipe for run in runs} <= {recipe_digest(RECIPE)}

@@ -139,16 +139,16 @@ def test_two_arms_with_two_seeds_by_the_command(folder, tmp_path, capsys):
     assert both[0].marks_at("real", "step", 6) is not None
 
     report = tmp_path / "docs" / "ablations.md"
-    assert command.main([*common, "--report-only", "--report", str(report)]) == 0
+    assert command.main([*common, "--publish", str(report)]) == 0
     text = report.read_text()
     assert "| both | ce | at equal steps (6) | orders right, synthetic |" in text
     assert "## scope" not in text
     assert str(tmp_path) not in text
     scope = [part if part != "supervision" else "scope" for part in common]
-    assert command.main([*scope, "--report-only", "--report", str(tmp_path / "scope.md")]) == 0
+    assert command.main([*scope, "--publish", str(tmp_path / "scope.md")]) == 0
     assert "| audio | `model.lora_scope=audio` | not run |" in (tmp_path / "scope.md").read_text()
     elsewhere = [tmp_path / "nothing" if part == str(out) else part for part in common]
-    assert command.main([*map(str, elsewhere), "--report-only", "--report", str(report)]) == 0
+    assert command.main([*map(str, elsewhere), "--publish", str(report)]) == 0
     assert report.read_text() == text  # of the runs that were kept beside it
     assert command.main(common) == 0
     assert "4 of 4 runs are done." in capsys.readouterr().out
