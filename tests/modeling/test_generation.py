@@ -193,6 +193,21 @@ def test_a_transcript_that_is_searched_for_is_cut_and_returned_as_any(spelling, 
     assert whole[0][0] not in new_tokens(spelling, batch, 100, generation_config=config)[0]
 
 
+@pytest.mark.parametrize("kind", ["student", "spelling"])
+def test_a_transcript_is_written_as_if_the_llm_did_not_chat_unless_the_call_samples(request, kind, processor):
+    student = request.getfixturevalue(kind)
+    batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
+    expected = new_tokens(student, batch)
+    student.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=3.0)  # as that of many an LLM
+    assert torch.equal(student.generate(**batch, max_new_tokens=12), student.generate(**batch, max_new_tokens=12))
+    assert new_tokens(student, batch) == expected
+    torch.manual_seed(0)
+    sampled = student.generate(**batch, max_new_tokens=12, do_sample=True, num_return_sequences=4)
+    assert len(set(map(tuple, sampled.tolist()))) > 1
+    one, other = (student.generate(**batch, max_new_tokens=12, do_sample=True).tolist() for _ in range(2))
+    assert one != other
+
+
 def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor, base, tmp_path, caplog):
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     expected = new_tokens(spelling, batch, 100)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import DynamicCache, GenerationMixin, LogitsProcessorList, PreTrainedTokenizerBase
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
+from .generation_settings import GenerationSettings
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 from .letter_head import STEPS_PER_TOKEN
+from .prompts import PromptBatch, PromptReader
 from .spelling import SpelledVocabulary, spelled_vocabulary
 from .token_tree import TokenTree, can_read_trees
 from .transcript_search import ClipSearch, Weights, search_transcripts
@@ -21,39 +23,6 @@ from .transcript_search import ClipSearch, Weights, search_transcripts
 
 TRANSCRIPT_BEAMS = 3
 """Beams with which a transcript is written where the caller does not say how to search."""
-
-
-@dataclass
-class HeardBatch:
-    """Prompts and their clips.
-
-    Attributes:
-        rows: token ids of each prompt, without padding.
-        features: log-mel frames of each prompt's clips, `(num_audios, num_frames, num_mel_bins)`.
-        masks: of the frames, `(num_audios, num_frames)`.
-    """
-
-    rows: list[torch.Tensor]
-    features: list[torch.Tensor]
-    masks: list[torch.Tensor]
-
-    def inputs(self, pad_token_id: int) -> dict[str, torch.Tensor]:
-        """As arguments of `generate`; text is padded on the left."""
-        longest = max(len(row) for row in self.rows)
-        input_ids = self.rows[0].new_full((len(self.rows), longest), pad_token_id)
-        attention_mask = torch.zeros_like(input_ids)
-        for index, row in enumerate(self.rows):
-            input_ids[index, longest - len(row) :] = row
-            attention_mask[index, longest - len(row) :] = 1
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if any(len(features) for features in self.features):
-            inputs["input_features"] = torch.cat(self.features)
-            inputs["input_features_mask"] = torch.cat(self.masks)
-        return inputs
-
-    def select(self, indices: list[int]) -> HeardBatch:
-        """Some of the prompts."""
-        return HeardBatch(*([values[index] for index in indices] for values in (self.rows, self.features, self.masks)))
 
 
 @dataclass
@@ -97,35 +66,35 @@ class HearingGenerationMixin(GenerationMixin):
         batch = self._heard_batch(prompts, kwargs)
         if batch is None:
             return super().generate(inputs, generation_config, logits_processor, **kwargs)
-        settings = _settings(self.generation_config, generation_config, kwargs)
-        given = _Prompts(self.config)
+        kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
+        settings = GenerationSettings.of_call(self.generation_config, generation_config, logits_processor, kwargs)
+        given = PromptReader(self.config)
         read = [index for index, row in enumerate(batch.rows) if given.is_written_down(row)]
         if read:
             self._write_down(batch, read, given, settings)
-        generated_from = batch.inputs(settings["pad_token_id"])
+        generated_from = batch.inputs(settings.pad_token_id)
         asked = [given.asks_for_transcript(row) for row in batch.rows]
-        kwargs = {name: value for name, value in kwargs.items() if name not in _REPLACED}
-        if all(asked) and self._searches_along_recording() and _leaves_all_open(settings, logits_processor, kwargs):
+        if all(asked) and self._searches_along_recording() and settings.leaves_all_open:
             found = self._search(batch, [[] for _ in batch.rows], settings)
-            return torch.cat([prompts, _ended(found, settings, prompts)], dim=-1)
-        if any(asked) and settings["leaves_search_open"]:
-            if not all(asked) and not settings["return_dict_in_generate"]:
+            return torch.cat([prompts, settings.end(found, prompts.shape[1])], dim=-1)
+        if any(asked) and settings.leaves_search_open:
+            if not all(asked) and not settings.return_dict_in_generate:
                 kwargs |= {"generation_config": generation_config, "logits_processor": logits_processor}
                 tokens = self._apart(batch, asked, settings, kwargs)
                 return torch.cat([prompts, tokens], dim=-1)
             if all(asked):
                 # The likeliest transcript, whatever its length: CTC knows how much is said.
-                kwargs |= {"num_beams": TRANSCRIPT_BEAMS, "length_penalty": 0.0}
+                kwargs |= settings.likeliest | {"num_beams": TRANSCRIPT_BEAMS, "length_penalty": 0.0}
         processors = LogitsProcessorList(logits_processor or [])
         going_on = generated_from
         if any(asked) and self.config.transcript_ctc_weight:
-            shares_cache = all(asked) and settings["leaves_search_open"] and settings["leaves_cache_open"]
+            shares_cache = all(asked) and settings.leaves_search_open and settings.leaves_cache_open
             heard, cache, _ = self._listen(generated_from, asked, all_layers=shares_cache)
             scorers = [None if each is None else CTCPrefixScorer(each.tokens) for each in heard]
             length = generated_from["input_ids"].shape[1]
             processors.insert(
                 0,
-                JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings["eos_token_ids"]),
+                JointCTCLogitsProcessor(scorers, length, self.config.transcript_ctc_weight, settings.eos_token_ids),
             )
             if shares_cache:  # the beams share what was heard, and nothing is heard twice
                 cache.batch_repeat_interleave(TRANSCRIPT_BEAMS)
@@ -135,14 +104,14 @@ class HearingGenerationMixin(GenerationMixin):
         generated = super().generate(None, generation_config, processors, **going_on, **kwargs)
         return _behind(prompts, generated, generated_from["input_ids"].shape[1])
 
-    def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> HeardBatch | None:
+    def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> PromptBatch | None:
         """The prompts and their clips; `None` where nothing here concerns them."""
         features = kwargs.get("input_features")
         if self.model.token_head is None or features is None or input_ids is None:
             return None
         if any(kwargs.get(name) is not None for name in ("past_key_values", "cache", "inputs_embeds", "position_ids")):
             return None
-        given = _Prompts(self.config)
+        given = PromptReader(self.config)
         mask = kwargs.get("attention_mask")
         rows = [row if mask is None else row[mask[index].bool()] for index, row in enumerate(input_ids)]
         if not any(given.asks_for_transcript(row) or given.is_written_down(row) for row in rows):
@@ -154,22 +123,24 @@ class HearingGenerationMixin(GenerationMixin):
         row_tokens = torch.stack([(row == self.config.audio_token_id).sum() for row in rows])
         row_of_clip = clips_of_rows(clip_tokens.to(row_tokens.device), row_tokens)
         clips = [row_of_clip == index for index in range(len(rows))]
-        return HeardBatch(rows, [features[these] for these in clips], [frame_mask[these] for these in clips])
+        return PromptBatch(rows, [features[these] for these in clips], [frame_mask[these] for these in clips])
 
     def _apart(
-        self, batch: HeardBatch, asked: list[bool], settings: dict[str, Any], kwargs: dict[str, Any]
+        self, batch: PromptBatch, asked: list[bool], settings: GenerationSettings, kwargs: dict[str, Any]
     ) -> torch.Tensor:
         """Transcripts, which are searched for, and everything else, each as if it were alone; the new tokens, `(rows, tokens)`."""
         found: dict[int, torch.Tensor] = {}
         for is_transcript in (True, False):
             indices = [index for index, asks in enumerate(asked) if asks is is_transcript]
-            inputs = batch.select(indices).inputs(settings["pad_token_id"])
+            inputs = batch.select(indices).inputs(settings.pad_token_id)
             generated = self.generate(**inputs, **kwargs)
             found |= dict(zip(indices, generated[:, inputs["input_ids"].shape[1] :], strict=True))
         rows = [found[index] for index in range(len(asked))]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings["pad_token_id"])
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings.pad_token_id)
 
-    def _write_down(self, batch: HeardBatch, read: list[int], given: _Prompts, settings: dict[str, Any]) -> None:
+    def _write_down(
+        self, batch: PromptBatch, read: list[int], given: PromptReader, settings: GenerationSettings
+    ) -> None:
         """Puts what is heard in the place of the audio of some prompts; one with a clip in which no word is heard keeps its audio."""
         rows = {index: batch.rows[index] for index in read}
         for number in range(max(len(batch.features[index]) for index in read)):  # the clips before it are words by now
@@ -178,7 +149,7 @@ class HearingGenerationMixin(GenerationMixin):
                 break
             masks = [batch.masks[index][number : number + 1] for index in heard]
             lengths = [int(num_audio_tokens(mask.sum(), self.config.audio_config.frames_per_token)) for mask in masks]
-            spoken = HeardBatch(
+            spoken = PromptBatch(
                 [
                     given.first_clip_as_transcription(rows[index], length)
                     for index, length in zip(heard, lengths, strict=True)
@@ -200,7 +171,12 @@ class HearingGenerationMixin(GenerationMixin):
             batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
 
     def _transcripts(
-        self, spoken: HeardBatch, are_questions: list[bool], num_audio: int, given: _Prompts, settings: dict[str, Any]
+        self,
+        spoken: PromptBatch,
+        are_questions: list[bool],
+        num_audio: int,
+        given: PromptReader,
+        settings: GenerationSettings,
     ) -> list[torch.Tensor]:
         """Token ids of what is heard, without an end.
 
@@ -215,15 +191,15 @@ class HearingGenerationMixin(GenerationMixin):
                 for row, is_question in zip(spoken.rows, are_questions, strict=True)
             ]
             return self._search(spoken, contexts, settings)
-        inputs = spoken.inputs(settings["pad_token_id"])
+        inputs = spoken.inputs(settings.pad_token_id)
         tokens = self.generate(
             **inputs,
             max_new_tokens=1 + num_audio,
             do_sample=False,
-            pad_token_id=settings["pad_token_id"],
-            eos_token_id=settings["eos_token_ids"] or None,
+            pad_token_id=settings.pad_token_id,
+            eos_token_id=settings.eos_token_ids or None,
         )[:, inputs["input_ids"].shape[1] :]
-        ends = torch.tensor(settings["eos_token_ids"], dtype=tokens.dtype, device=tokens.device)
+        ends = torch.tensor(settings.eos_token_ids, dtype=tokens.dtype, device=tokens.device)
         return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
 
     def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -246,20 +222,22 @@ class HearingGenerationMixin(GenerationMixin):
         return self._spelled
 
     @torch.no_grad()
-    def _search(self, spoken: HeardBatch, contexts: list[list[int]], settings: dict[str, Any]) -> list[torch.Tensor]:
+    def _search(
+        self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
+    ) -> list[torch.Tensor]:
         """Token ids of transcripts, by letters and tokens that were heard, the LLM that hears and the LLM that reads.
 
         Args:
             spoken: prompts that ask for a transcript.
             contexts: of each, the text behind which the LLM reads the transcript; empty where it is not asked.
         """
-        padding, num_clips = settings["pad_token_id"], len(spoken.rows)
+        padding, num_clips = settings.pad_token_id, len(spoken.rows)
         reads = [bool(context) and self.config.question_lm_weight > 0 for context in contexts]
         texts = [row.new_tensor(context or [padding]) for row, context in zip(spoken.rows, contexts, strict=True)]
         no_features = [features[:0] for features in spoken.features]
         no_masks = [mask[:0] for mask in spoken.masks]
         if any(reads):
-            both = HeardBatch(spoken.rows + texts, spoken.features + no_features, spoken.masks + no_masks)
+            both = PromptBatch(spoken.rows + texts, spoken.features + no_features, spoken.masks + no_masks)
         else:
             both = spoken
         inputs = both.inputs(padding)
@@ -272,7 +250,7 @@ class HearingGenerationMixin(GenerationMixin):
                 self.model.letter_head.log_probabilities(clip.embeddings).cpu().numpy(),
                 clip.tokens.cpu().numpy(),
                 self._vocabulary(),
-                settings["eos_token_ids"],
+                settings.eos_token_ids,
                 Weights(
                     letters=self.config.letter_ctc_weight,
                     tokens=self.config.transcript_ctc_weight,
@@ -338,54 +316,6 @@ _REPLACED = {"input_ids", "attention_mask", "input_features", "input_features_ma
 """Arguments of `generate` that describe the prompts."""
 
 
-class _Prompts:
-    """What a prompt asks for, by the tokens behind its audio."""
-
-    def __init__(self, config: Any) -> None:
-        self._audio_token_id = config.audio_token_id
-        self._transcription = config.transcription_prompt
-        self._question = config.spoken_question_prompt if config.answers_from_transcript else None
-        self._by_ear = config.questions_by_ear
-
-    def asks_for_transcript(self, row: torch.Tensor) -> bool:
-        return self._transcription is not None and self._behind_audio(row) == self._transcription
-
-    def is_written_down(self, row: torch.Tensor) -> bool:
-        """Whether its clips are written down, and the answer is to what was written."""
-        behind = self._behind_audio(row)
-        if self._question is None or behind is None or behind == self._transcription:
-            return False
-        if self._by_ear is None:  # a spoken question of one clip
-            positions = self._positions(row)
-            return behind == self._question and len(positions) == positions[-1] - positions[0] + 1
-        return not any(behind[: len(beginning)] == beginning for beginning in self._by_ear)
-
-    def first_clip_is_question(self, row: torch.Tensor, length: int) -> bool:
-        """Whether the prompt's first clip, of `length` audio tokens, is all that its message says."""
-        behind = row[int(self._positions(row)[0]) + length :].tolist()
-        return self._question is not None and behind[: len(self._question)] == self._question
-
-    def first_clip_as_transcription(self, row: torch.Tensor, length: int) -> torch.Tensor:
-        """The prompt that asks for the transcript of this prompt's first clip, of `length` audio tokens."""
-        return torch.cat([row[: int(self._positions(row)[0]) + length], row.new_tensor(self._transcription)])
-
-    def before_audio(self, row: torch.Tensor) -> list[int]:
-        """The text before the first clip."""
-        return row[: int(self._positions(row)[0])].tolist()
-
-    def with_words(self, row: torch.Tensor, length: int, words: torch.Tensor) -> torch.Tensor:
-        """The prompt with `words` in the place of its first clip, of `length` audio tokens."""
-        first = int(self._positions(row)[0])
-        return torch.cat([row[:first], words, row[first + length :]])
-
-    def _positions(self, row: torch.Tensor) -> torch.Tensor:
-        return (row == self._audio_token_id).nonzero().flatten()
-
-    def _behind_audio(self, row: torch.Tensor) -> list[int] | None:
-        positions = self._positions(row)
-        return row[int(positions[-1]) + 1 :].tolist() if len(positions) else None
-
-
 def _last_run(is_audio: torch.Tensor) -> torch.Tensor:
     """Positions of the last clip of a row."""
     positions = is_audio.nonzero().flatten()
@@ -396,79 +326,6 @@ def _last_run(is_audio: torch.Tensor) -> torch.Tensor:
 def _positions(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Of each token in its row, padding on the left left out."""
     return (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-
-
-def _settings(default: GenerationConfig, given: GenerationConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What of a call's generation settings matters here."""
-
-    def setting(name: str) -> Any:
-        for source in (kwargs, {} if given is None else given.to_dict(), default.to_dict()):
-            if source.get(name) is not None:
-                return source[name]
-        return None
-
-    ends = setting("eos_token_id")
-    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-    padding = setting("pad_token_id")
-    if padding is None:
-        padding = ends[0] if ends else 0
-    searches = ("do_sample", "num_return_sequences", "penalty_alpha", "prompt_lookup_num_tokens", "num_beams")
-    says_how = any(name in kwargs for name in ("num_beams", "streamer", "assistant_model", "custom_generate")) or any(
-        setting(name) not in (None, False, 1) for name in searches
-    )
-    chooses_cache = any(setting(name) not in (None, False) for name in ("cache_implementation", "prefill_chunk_size"))
-    return {
-        "eos_token_ids": ends,
-        "pad_token_id": padding,
-        "leaves_search_open": not says_how,
-        "leaves_cache_open": not chooses_cache and setting("use_cache") is not False,
-        "max_new_tokens": setting("max_new_tokens"),
-        "max_length": setting("max_length"),
-        "shapes_text": any(setting(name) not in (None, False, 0, 1) for name in _SHAPES_TEXT),
-        "return_dict_in_generate": bool(setting("return_dict_in_generate")),
-    }
-
-
-_OF_A_SEARCH = {
-    "max_new_tokens",
-    "max_length",
-    "do_sample",
-    "num_return_sequences",
-    "pad_token_id",
-    "eos_token_id",
-    "use_cache",
-    "tokenizer",
-}
-"""Arguments of `generate` with which a transcript can be searched for along the recording; others shape how it is written token by token."""
-
-
-_SHAPES_TEXT = (
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "bad_words_ids",
-    "sequence_bias",
-    "min_length",
-    "min_new_tokens",
-    "stop_strings",
-)
-"""Settings of a `GenerationConfig` that only writing token by token obeys."""
-
-
-def _leaves_all_open(settings: dict[str, Any], processors: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether a call says nothing of how a transcript is to be written, or returned."""
-    says_more = any(value is not None and name not in _OF_A_SEARCH for name, value in kwargs.items())
-    is_open = settings["leaves_search_open"] and settings["leaves_cache_open"]
-    return is_open and not (processors or says_more or settings["shapes_text"] or settings["return_dict_in_generate"])
-
-
-def _ended(texts: list[torch.Tensor], settings: dict[str, Any], prompts: torch.Tensor) -> torch.Tensor:
-    """Texts with their ends, cut where the call says so, `(rows, tokens)`."""
-    most = settings["max_new_tokens"]
-    if most is None and settings["max_length"] is not None:
-        most = max(settings["max_length"] - prompts.shape[1], 0)
-    ends = settings["eos_token_ids"][:1]
-    rows = [torch.cat([text, text.new_tensor(ends)])[:most] for text in texts]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=settings["pad_token_id"])
 
 
 def _behind(prompts: torch.Tensor, generated: Any, prompt_length: int) -> Any:
