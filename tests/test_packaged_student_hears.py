@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import jiwer
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, pipeline
 
 from student.texts.orders import ORDER_QUESTION
 from tools.real_models import real_model_folder
-from transformers_aura import packaged_student, packaged_students
+from transformers_aura import load_audio, packaged_student, packaged_students
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
@@ -22,6 +24,9 @@ SPEECH = Path(__file__).parent / "fixtures" / "speech"
 ROWS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
 # Orders of 27 with every slot right: what the packaged student must not fall below.
 ORDERS_RIGHT = 25
+# Word errors of a long recording that it must stay below; without pieces nine of ten words were lost.
+LONG_RECORDING_ERRORS = 0.3
+SAMPLING_RATE = 16000
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,17 @@ def test_the_instruction_decides_what_comes_back(answerer):
     assert isinstance(json.loads(order), dict)
     assert not transcript.startswith("{")
     assert len(set(transcript.lower().split()) & set(ROWS[0]["transcript"].split())) >= 3
+
+
+def test_no_sentence_of_a_long_recording_is_lost(answerer):
+    """Nine orders by as many people, one after the other: more than half a minute, where no training clip lasted a quarter of one."""
+    rows = ROWS[::3]
+    samples = np.concatenate([np.pad(load_audio(str(SPEECH / row["audio"])), (0, SAMPLING_RATE // 2)) for row in rows])
+    assert len(samples) > 30 * SAMPLING_RATE
+    request = {"audio": {"array": samples, "sampling_rate": SAMPLING_RATE}, "question": TRANSCRIPTION_INSTRUCTION}
+    transcript = answerer(request)[0]["answer"].lower().split()
+    spoken = " ".join(row["transcript"] for row in rows).split()
+    assert jiwer.wer(" ".join(spoken), " ".join(transcript)) < LONG_RECORDING_ERRORS
 
 
 def test_any_other_written_question_is_answered_as_the_llm_answers_it_about_the_transcript(answerer):

@@ -5,17 +5,22 @@
 Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
 test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own, `--ctc-weight 0.35` with other
-weights of what the token head heard.
+weights of what the token head heard, `--piece-seconds 15` with recordings cut into other pieces. `--joined-seconds 30` puts clips of one engine one behind the other, half a second
+of silence between, until a recording is that long.
 """
 
 import argparse
 import json
 import shutil
 import sys
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as parquet
+import soundfile
 import transformers
 
 from student.corpus import NUM_CLIPS
@@ -25,16 +30,26 @@ from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.evaluation import Evaluation
 from transformers_aura.evaluation.items import Item
 from transformers_aura.evaluation.systems import AuraSystem
+from transformers_aura.processing.audio_loading import load_audio
 
 
 PARTS = [*(part for part in NUM_CLIPS if part != "orders"), "acted"]
 SPLITS = ("train", "validation")
+SAMPLING_RATE = 16000
+SILENCE_SECONDS = 0.5
+"""Between two clips of one recording."""
 
 
-def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) -> LoadedBenchmark | None:
+def corpus_part(
+    corpus: Path, part: str, split: str, limit: int, clips: Path, joined_seconds: float | None = None
+) -> LoadedBenchmark | None:
     """Transcripts of a part, `limit` shared out evenly among the engines and rounded up; recordings are written below `clips`.
 
     `None`, said aloud, without the part.
+
+    Args:
+        limit: clips.
+        joined_seconds: of the recordings that clips are joined to; `None` = they stay as they are.
     """
     engines: dict[str, list[Path]] = {}
     for shard in sorted((corpus / part).glob(f"{split}-*.parquet")):
@@ -59,11 +74,43 @@ def corpus_part(corpus: Path, part: str, split: str, limit: int, clips: Path) ->
                     seconds=row["seconds"],
                 )
             )
+    if joined_seconds is not None:
+        items = joined(items, joined_seconds)
     if not items:
         print(f"No {split} clips of {part}: {corpus / part} has none.", flush=True)
         return None
     benchmark = Benchmark(f"{part}-{split}", ("wer",), f"Clips of the corpus' part `{part}`, {split}.", read_own)
     return LoadedBenchmark(benchmark, items, {"corpus": corpus.name})
+
+
+def joined(items: list[Item], seconds: float) -> list[Item]:
+    """Clips of one engine, one behind the other, until a recording has at least so many seconds; what is left over is left out."""
+    found: list[Item] = []
+    for _, of_engine in groupby(items, key=lambda item: item.groups["engine"]):
+        together: list[Item] = []
+        for item in of_engine:
+            together.append(item)
+            if sum(part.seconds + SILENCE_SECONDS for part in together) >= seconds:
+                found.append(_as_one(together))
+                together = []
+    return found
+
+
+def _as_one(items: list[Item]) -> Item:
+    silence = np.zeros(round(SILENCE_SECONDS * SAMPLING_RATE), np.float32)
+    samples = np.concatenate([part for item in items for part in (load_audio(item.audio), silence)])
+    first = Path(items[0].audio)
+    path = first.with_name(f"{first.stem}-and-{len(items) - 1}-more.flac")
+    soundfile.write(path, samples, SAMPLING_RATE)
+    text = " ".join(item.text for item in items)
+    return replace(
+        items[0],
+        name=path.stem,
+        audio=str(path),
+        accepted=(text,),
+        text=text,
+        seconds=len(samples) / SAMPLING_RATE,
+    )
 
 
 def with_other_settings(student: Path, name: str, settings: dict[str, Any], out: Path) -> Path:
@@ -85,7 +132,8 @@ def other_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         for tokens in arguments.tokens_per_block
     }
     ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.ctc_weight}
-    return blocks | ctc
+    pieces = {f"pieces-{seconds:g}": {"transcript_piece_seconds": seconds} for seconds in arguments.piece_seconds}
+    return blocks | ctc | pieces
 
 
 def _tokens_per_block(text: str) -> int | str:
@@ -120,6 +168,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="W",
         help="measure the student with these weights of what the token head heard too",
     )
+    parser.add_argument(
+        "--piece-seconds",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="S",
+        help="measure the student with long recordings cut into pieces of so many seconds too",
+    )
+    parser.add_argument(
+        "--joined-seconds", type=float, metavar="S", help="join clips to recordings of so many seconds"
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/corpus-parts"))
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -136,7 +195,7 @@ def main() -> int:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     loaded = [
-        corpus_part(arguments.corpus, part, split, arguments.limit, arguments.out / "clips")
+        corpus_part(arguments.corpus, part, split, arguments.limit, arguments.out / "clips", arguments.joined_seconds)
         for part in arguments.parts
         for split in arguments.splits
     ]

@@ -1,5 +1,6 @@
 """A student with a token head writes what it heard, and answers what it wrote; anything else it does as before."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers_aura.modeling.composition import AdapterMismatchError
 from transformers_aura.modeling.ctc_forward import CTCForward, Forward
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
 from transformers_aura.modeling.letter_head import LetterHead
+from transformers_aura.modeling.pauses import cuts_at_pauses, is_pause
 from transformers_aura.modeling.spelling import spell
 from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
@@ -229,6 +231,52 @@ def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor
     spelling.detach_heads()
     with pytest.raises(ValueError, match="attach that first"):
         spelling.attach_letter_head(LetterHead(8), processor.tokenizer)
+
+
+def pieces_of(student: AuraForSpeechQA, batch: dict) -> list[dict]:
+    """By hand: prompts for the pieces of the only clip of a prompt, cut where the letters tell of pauses."""
+    row, frames = batch["input_ids"][0], batch["input_features"]
+    is_audio = row == student.config.audio_token_id
+    letters = student.model.letter_head.log_probabilities(student.model.get_audio_features(frames).pooler_output)
+    longest = round(student.config.transcript_piece_seconds * student.config.audio_config.tokens_per_second)
+    cuts = cuts_at_pauses(is_pause(letters.numpy()), longest * 4 // 5, longest * 4)
+    edges = [0, *(cut // 4 for cut in cuts), int(is_audio.sum())]
+    first, per_token = int(is_audio.nonzero()[0]), student.config.audio_config.frames_per_token
+    pieces = []
+    for begin, end in itertools.pairwise(edges):
+        audio = row.new_full((end - begin,), student.config.audio_token_id)
+        prompt = torch.cat([row[:first], audio, row[first + len(row[is_audio]) :]])[None]
+        pieces.append({"input_ids": prompt, "input_features": frames[:, begin * per_token : end * per_token]})
+    return pieces
+
+
+def test_a_long_recording_is_transcribed_in_pieces(spelling, processor, monkeypatch):
+    student, tokenizer = spelling, processor.tokenizer
+    student.config.transcript_piece_seconds = 1.0
+    batch = inputs(processor, (clip(3.7, 1), TRANSCRIPTION_INSTRUCTION))
+    pieces = pieces_of(student, batch)
+    assert len(pieces) > 3
+    texts = [tokenizer.decode(new_tokens(student, piece, 100)[0]).strip() for piece in pieces]
+    expected = tokenizer(" ".join(filter(None, texts)), add_special_tokens=False).input_ids
+    assert new_tokens(student, batch, 100)[0] == expected
+    assert new_tokens(student, batch, 5)[0] == expected[:5]
+
+    # The same in a batch, whatever was said before, and where a question is asked about it.
+    short = (clip(0.6, 2), TRANSCRIPTION_INSTRUCTION)
+    rows = [(clip(3.7, 1), TRANSCRIPTION_INSTRUCTION), short]
+    assert new_tokens(student, inputs(processor, *rows), 100) == [
+        expected,
+        *new_tokens(student, inputs(processor, short), 100),
+    ]
+    student.config.answers_from_transcript, student.config.questions_by_ear = True, []
+    written = []
+    write = AuraForSpeechQA._transcripts
+    monkeypatch.setattr(
+        AuraForSpeechQA, "_transcripts", lambda self, *args: written.append(write(self, *args)) or written[-1]
+    )
+    for question in ("What was said?", None):  # a long question is not read as a text: a piece is no question
+        new_tokens(student, inputs(processor, (clip(3.7, 1), question)))
+        assert written.pop()[0].tolist() == expected
 
 
 def test_a_spoken_question_is_heard_once(spelling, processor, monkeypatch):

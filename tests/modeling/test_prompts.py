@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from transformers_aura.modeling.prompts import PromptBatch, PromptReader
+from transformers_aura.modeling.prompts import PromptBatch, PromptReader, replace_last
 
 
 AUDIO, TRANSCRIBE, ANSWER = 9, [5, 6], [4]
@@ -77,3 +77,28 @@ def test_a_batch_is_padded_on_the_left_and_selected_from():
     assert inputs["attention_mask"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 1]]
     assert inputs["input_features"].shape == (1, 4, 2)
     assert set(batch.select([1]).inputs(pad_token_id=0)) == {"input_ids", "attention_mask"}
+
+
+def test_clips_of_unlike_lengths_are_padded_on_the_right():
+    features = [torch.ones(1, 4, 2), torch.ones(2, 6, 2), torch.ones(0, 9, 2)]
+    masks = [torch.ones(each.shape[:2], dtype=torch.bool) for each in features]
+    one, others = (
+        PromptBatch([SPOKEN], features[:1], masks[:1]),
+        PromptBatch([TWO_CLIPS, NO_CLIP], features[1:], masks[1:]),
+    )
+    inputs = PromptBatch.together([one, others]).inputs(pad_token_id=0)
+    assert inputs["input_ids"].shape == (3, 6)
+    assert inputs["input_features"].sum((1, 2)).tolist() == [8, 12, 12]
+    assert inputs["input_features_mask"].tolist() == [[True] * 4 + [False] * 2, [True] * 6, [True] * 6]
+
+
+def test_the_last_clip_is_exchanged():
+    given = reader()
+    assert given.last_clip(TWO_CLIPS).tolist() == [4]
+    assert given.last_clip(SPOKEN).tolist() == [1, 2]
+    assert given.last_clip_as(TWO_CLIPS, 3).tolist() == [1, AUDIO, AUDIO, 2, AUDIO, AUDIO, AUDIO, *ANSWER]
+    assert given.last_clip_as(SPOKEN, 1).tolist() == [1, AUDIO, *ANSWER]
+    clips = torch.arange(6).view(2, 3)
+    assert replace_last(clips, torch.tensor([[9, 9]])).tolist() == [[0, 1, 2], [9, 9, 0]]
+    assert replace_last(clips[1:], torch.tensor([[9, 9]])).tolist() == [[9, 9]]
+    assert replace_last(torch.ones(2, 3, 4), torch.ones(1, 2, 4)).sum((1, 2)).tolist() == [12, 8]

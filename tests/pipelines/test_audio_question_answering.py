@@ -220,6 +220,9 @@ def test_an_answer_has_a_default_limit(folder, monkeypatch):
     monkeypatch.setattr(pipe.model, "generate", generate)
     assert pipe(ONE_SECOND) == [{"answer": ""}]
     assert seen["max_new_tokens"] == 256
+    long = {"array": np.tile(ONE_SECOND["array"], 30), "sampling_rate": 16000}
+    pipe([ONE_SECOND, long], batch_size=2)
+    assert seen["max_new_tokens"] == 375  # its audio tokens: what is said in it fits in
     seen.clear()
     pipe(ONE_SECOND, max_length=1_000)
     assert "max_new_tokens" not in seen

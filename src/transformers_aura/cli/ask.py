@@ -16,7 +16,12 @@ def ask(
         str | None, typer.Argument(help="A question about the recording. Without it, the recording is the question.")
     ] = None,
     context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length limit of the answer, in tokens.")] = 128,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Length limit of the answer, in tokens; 256, or more of long recordings, without it."
+        ),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
     ] = None,
@@ -63,7 +68,9 @@ def ask(
         processor=AuraProcessor.from_pretrained(model, revision=revision),
         device=device,
     )
-    generation: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": temperature is not None}
+    generation: dict[str, Any] = {"do_sample": temperature is not None}
+    if max_new_tokens is not None:
+        generation["max_new_tokens"] = max_new_tokens
     if temperature is not None:
         generation["temperature"] = temperature
     answer = answerer(recording, question=question, context=context, **generation)[0]

@@ -120,6 +120,8 @@ class AuraConfig(PreTrainedConfig):
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
         letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
+        transcript_piece_seconds (`float`, defaults to 10.0): with a letter head, longer recordings are cut at pauses and transcribed in pieces that are
+            no longer: about as long as the longest of which the student learned transcripts.
         transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
         spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
         answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
@@ -153,6 +155,7 @@ class AuraConfig(PreTrainedConfig):
     letter_head: bool = False
     transcript_ctc_weight: float | int = 0.5
     letter_ctc_weight: float | int = 0.5
+    transcript_piece_seconds: float | int = 10.0
     transcription_prompt: list[int] | None = None
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False
@@ -212,6 +215,8 @@ class AuraConfig(PreTrainedConfig):
             raise ValueError("`letter_head` goes beside a token head: `token_head_layer` is None.")
         if not self.letter_ctc_weight >= 0:
             raise ValueError(f"`letter_ctc_weight` must be 0 or more, got {self.letter_ctc_weight}.")
+        if not self.transcript_piece_seconds >= 1:
+            raise ValueError(f"`transcript_piece_seconds` must be 1 or more, got {self.transcript_piece_seconds}.")
         if not self.question_lm_weight >= 0:
             raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
         if self.answers_from_transcript and self.token_head_layer is None:

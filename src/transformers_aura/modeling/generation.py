@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from .cache_argument import CACHE_ARGUMENT
 from .generation_settings import GenerationSettings
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 from .letter_head import STEPS_PER_TOKEN
-from .prompts import PromptBatch, PromptReader
+from .pauses import cuts_at_pauses, is_pause
+from .prompts import PromptBatch, PromptReader, replace_last
 from .spelling import SpelledVocabulary, spelled_vocabulary
 from .token_tree import TokenTree, can_read_trees
 from .transcript_search import ClipSearch, Weights, search_transcripts
@@ -23,6 +25,12 @@ from .transcript_search import ClipSearch, Weights, search_transcripts
 
 TRANSCRIPT_BEAMS = 3
 """Beams with which a transcript is written where the caller does not say how to search."""
+
+SHORTEST_PIECE = 5
+"""The shortest piece of a recording that is cut is such a part of the longest."""
+
+PIECES_AT_ONCE = 4
+"""More are transcribed together only where as many recordings were given."""
 
 
 @dataclass
@@ -43,7 +51,8 @@ class HearingGenerationMixin(GenerationMixin):
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript. Where the repo holds a letter head, too, it is searched
     for along the recording (`transcript_search`): by the letters that are heard, with `config.letter_ctc_weight`, by the tokens that are heard, with
-    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1. Otherwise, and where a call says more than how long it may be, it is
+    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1; one of more than `config.transcript_piece_seconds` is cut at pauses (`pauses`),
+    and each piece is a prompt of its own. Otherwise, and where a call says more than how long it may be, it is
     written token by token by the LLM and the tokens that are heard (`joint_decoding`), with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
     `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention.
 
@@ -221,15 +230,69 @@ class HearingGenerationMixin(GenerationMixin):
             self._spelled = spelled_vocabulary(self._tokenizer, self.get_input_embeddings().weight.shape[0])
         return self._spelled
 
-    @torch.no_grad()
     def _search(
+        self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
+    ) -> list[torch.Tensor]:
+        """Token ids of transcripts; long recordings are cut at pauses, and transcribed piece by piece.
+
+        Args:
+            spoken: prompts that ask for a transcript.
+            contexts: of each, the text behind which the LLM reads the transcript; empty where it is not asked. It is not where a recording is cut.
+        """
+        cut = [self._in_pieces(spoken.select([index])) for index in range(len(spoken.rows))]
+        pieces = PromptBatch.together(cut)
+        contexts = [
+            context if len(of_clip.rows) == 1 else []
+            for of_clip, context in zip(cut, contexts, strict=True)
+            for _ in of_clip.rows
+        ]
+        found: list[torch.Tensor] = []
+        at_once = max(len(spoken.rows), PIECES_AT_ONCE)
+        for start in range(0, len(pieces.rows), at_once):
+            these = list(range(start, min(start + at_once, len(pieces.rows))))
+            found += self._search_at_once(pieces.select(these), [contexts[index] for index in these], settings)
+        texts = iter(found)
+        return [self._joined([next(texts) for _ in of_clip.rows]) for of_clip in cut]
+
+    @torch.no_grad()
+    def _in_pieces(self, spoken: PromptBatch) -> PromptBatch:
+        """One prompt with its last clip as one or several that each ask for the transcript of a piece of it."""
+        (row,), (features,), (mask,) = spoken.rows, spoken.features, spoken.masks
+        given, audio_config = PromptReader(self.config), self.config.audio_config
+        num_tokens = len(given.last_clip(row))
+        longest = round(self.config.transcript_piece_seconds * audio_config.tokens_per_second)
+        if num_tokens <= longest:
+            return spoken
+        embeddings = self.model.get_audio_features(features[-1:], mask[-1:]).pooler_output
+        letters = self.model.letter_head.log_probabilities(embeddings).cpu().numpy()
+        shortest = longest * STEPS_PER_TOKEN // SHORTEST_PIECE
+        steps = cuts_at_pauses(is_pause(letters), shortest, longest * STEPS_PER_TOKEN)
+        edges = [0, *(step // STEPS_PER_TOKEN for step in steps), num_tokens]
+        pieces = PromptBatch([], [], [])
+        for first, end in itertools.pairwise(edges):
+            frames = slice(first * audio_config.frames_per_token, end * audio_config.frames_per_token)
+            pieces.rows.append(given.last_clip_as(row, end - first))
+            pieces.features.append(replace_last(features, features[-1:, frames]))
+            pieces.masks.append(replace_last(mask, mask[-1:, frames]))
+        return pieces
+
+    def _joined(self, texts: list[torch.Tensor]) -> torch.Tensor:
+        """Token ids of several texts as one."""
+        if len(texts) == 1:
+            return texts[0]
+        assert self._tokenizer is not None
+        words = " ".join(filter(None, (self._tokenizer.decode(text).strip() for text in texts)))
+        return texts[0].new_tensor(self._tokenizer(words, add_special_tokens=False).input_ids)
+
+    @torch.no_grad()
+    def _search_at_once(
         self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
     ) -> list[torch.Tensor]:
         """Token ids of transcripts, by letters and tokens that were heard, the LLM that hears and the LLM that reads.
 
         Args:
             spoken: prompts that ask for a transcript.
-            contexts: of each, the text behind which the LLM reads the transcript; empty where it is not asked.
+            contexts: see [`_search`].
         """
         padding, num_clips = settings.pad_token_id, len(spoken.rows)
         reads = [bool(context) and self.config.question_lm_weight > 0 for context in contexts]
@@ -294,10 +357,10 @@ class HearingGenerationMixin(GenerationMixin):
             output_hidden_states=True,
             use_cache=True,
         )
-        embeddings = self.get_input_embeddings().weight
+        embeddings, given = self.get_input_embeddings().weight, PromptReader(self.config)
         heard: list[Heard | None] = []
         for row, asks in enumerate(asked):
-            audio = _last_run(is_audio[row]) if asks else None
+            audio = given.last_clip(input_ids[row]) if asks else None
             heard.append(
                 None
                 if audio is None
@@ -314,13 +377,6 @@ _FIRST_ARGUMENTS = ("inputs", "generation_config", "logits_processor")
 
 _REPLACED = {"input_ids", "attention_mask", "input_features", "input_features_mask", "audio_rows"}
 """Arguments of `generate` that describe the prompts."""
-
-
-def _last_run(is_audio: torch.Tensor) -> torch.Tensor:
-    """Positions of the last clip of a row."""
-    positions = is_audio.nonzero().flatten()
-    breaks = (positions.diff() > 1).nonzero().flatten()
-    return positions if not len(breaks) else positions[int(breaks[-1]) + 1 :]
 
 
 def _positions(inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -128,7 +128,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             skip_special_tokens (`bool`, defaults to `True`): leave special tokens out of the answer.
             batch_size (`int`, defaults to 1), num_workers (`int`, defaults to 0): for several inputs.
             kwargs: every argument of `generate`. Without `max_new_tokens` or `max_length`, here or in the model's
-                generation config, an answer has at most 256 tokens.
+                generation config, an answer has at most 256 tokens, or as many as the audio where that is more (12.5 a
+                second in most students): what is said in a long recording fits in.
 
         Returns:
             For one input `[{"answer": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
@@ -180,7 +181,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     def _forward(self, input_tensors: Mapping[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
         """Token ids of the answers, `(batch, num_return_sequences, tokens)`."""
         input_ids = input_tensors["input_ids"]
-        generated = self.model.generate(**input_tensors, **self._with_defaults(generate_kwargs))
+        num_audio = int((input_ids == self.model.config.audio_token_id).sum(-1).max())
+        generated = self.model.generate(**input_tensors, **self._with_defaults(generate_kwargs, num_audio))
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
         answers_per_input = len(answers) // len(input_ids)
@@ -235,8 +237,12 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             batch["input_features_mask"] = _pad_rows([item["input_features_mask"] for item in with_audio], False)
         return BatchFeature(batch)
 
-    def _with_defaults(self, generate_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings."""
+    def _with_defaults(self, generate_kwargs: dict[str, Any], num_audio: int) -> dict[str, Any]:
+        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings.
+
+        Args:
+            num_audio: most audio tokens of an input.
+        """
         generation_config = generate_kwargs.get("generation_config")
         given = dict(self.model.generation_config.to_diff_dict())
         if generation_config is not None:
@@ -244,7 +250,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         given.update(generate_kwargs)
         added: dict[str, Any] = {}
         if given.get("max_new_tokens") is None and given.get("max_length") is None:
-            added["max_new_tokens"] = DEFAULT_MAX_NEW_TOKENS
+            added["max_new_tokens"] = max(DEFAULT_MAX_NEW_TOKENS, num_audio)
         if given.get("pad_token_id") is None:
             added["pad_token_id"] = self.processor.tokenizer.pad_token_id
         if generation_config is not None and added:

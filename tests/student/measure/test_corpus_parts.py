@@ -44,6 +44,18 @@ def test_clips_come_from_every_engine(corpus, tmp_path, capsys):
     assert "No train clips of everyday" in capsys.readouterr().out
 
 
+def test_clips_of_one_engine_are_joined_to_long_recordings(corpus, tmp_path):
+    found = corpus_parts.corpus_part(corpus, "law", "train", 12, tmp_path / "clips", joined_seconds=2.0).items
+    assert [(item.text, item.groups["engine"]) for item in found] == [
+        ("flite 0 flite 1 flite 2", "flite"), ("flite 3 flite 4 flite 5", "flite"),
+        ("pico 0 pico 1 pico 2", "pico"), ("pico 3 pico 4 pico 5", "pico"),
+    ]  # fmt: skip
+    assert len({item.name for item in found}) == 4
+    for item in found:
+        assert item.accepted == (item.text,)
+        assert soundfile.info(item.audio).duration == pytest.approx(2.7) == item.seconds
+
+
 def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeypatch, capsys):
     base = save_tiny_language_model(tmp_path / "base")
     student = tmp_path / "student"
@@ -58,23 +70,37 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
     assert numbers == {"law-train": 12, "law-validation": 2}
     assert "law-validation" in capsys.readouterr().out
 
-    other = ["--splits", "validation", "--tokens-per-block", "2", "clip", "--ctc-weight", "0", "--out"]
+    other = [
+        "--splits",
+        "validation",
+        "--tokens-per-block",
+        "2",
+        "clip",
+        "--ctc-weight",
+        "0",
+        "--piece-seconds",
+        "6",
+        "--out",
+    ]
     monkeypatch.setattr("sys.argv", [*command[:5], *other, str(tmp_path / "blocks")])
     assert corpus_parts.main() == 0
     assert {f.system for f in Results.load(tmp_path / "blocks").figures} == {
-        "aura", "aura-2", "aura-clip", "aura-ctc-0",
+        "aura", "aura-2", "aura-clip", "aura-ctc-0", "aura-pieces-6",
     }  # fmt: skip
     measured = {
         folder.name: AuraConfig.from_pretrained(folder) for folder in (tmp_path / "blocks" / "students").iterdir()
     }
     own = AuraConfig.from_pretrained(student)
     settings = {
-        name: (config.audio_config.tokens_per_block, config.transcript_ctc_weight) for name, config in measured.items()
+        name: (config.audio_config.tokens_per_block, config.transcript_ctc_weight, config.transcript_piece_seconds)
+        for name, config in measured.items()
     }
+    blocks, ctc, pieces = own.audio_config.tokens_per_block, own.transcript_ctc_weight, own.transcript_piece_seconds
     assert settings == {
-        "student-2": (2, own.transcript_ctc_weight),
-        "student-clip": (None, own.transcript_ctc_weight),
-        "student-ctc-0": (own.audio_config.tokens_per_block, 0),
+        "student-2": (2, ctc, pieces),
+        "student-clip": (None, ctc, pieces),
+        "student-ctc-0": (blocks, 0, pieces),
+        "student-pieces-6": (blocks, ctc, 6),
     }
     assert (tmp_path / "blocks" / "students" / "student-2" / "model.safetensors").read_bytes() == (
         student / "model.safetensors"
