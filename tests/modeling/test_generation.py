@@ -239,7 +239,7 @@ def pieces_of(student: AuraForSpeechQA, batch: dict) -> list[dict]:
     is_audio = row == student.config.audio_token_id
     letters = student.model.letter_head.log_probabilities(student.model.get_audio_features(frames).pooler_output)
     longest = round(student.config.transcript_piece_seconds * student.config.audio_config.tokens_per_second)
-    cuts = cuts_at_pauses(is_pause(letters.numpy()), longest * 4 // 5, longest * 4)
+    cuts = cuts_at_pauses(is_pause(letters.numpy()), round(longest * 4 / 5), longest * 4)
     edges = [0, *(cut // 4 for cut in cuts), int(is_audio.sum())]
     first, per_token = int(is_audio.nonzero()[0]), student.config.audio_config.frames_per_token
     pieces = []
@@ -262,7 +262,7 @@ def test_a_long_recording_is_transcribed_in_pieces(spelling, processor, monkeypa
     assert new_tokens(student, batch, 5)[0] == expected[:5]
 
     # The same in a batch, whatever was said before, and where a question is asked about it.
-    short = (clip(0.6, 2), TRANSCRIPTION_INSTRUCTION)
+    short = (clip(1.4, 2), TRANSCRIPTION_INSTRUCTION)  # not so long that it is cut
     rows = [(clip(3.7, 1), TRANSCRIPTION_INSTRUCTION), short]
     assert new_tokens(student, inputs(processor, *rows), 100) == [
         expected,

@@ -64,12 +64,14 @@ def test_tokens_of_letters_are_found_by_them():
         " a",
         " IV",
         "I",
+        " $",
     ]
     vocabulary = SpelledVocabulary(texts)
     assert walk(vocabulary, True) == {"the": [1, 2], "in": [4], "it's": [6], "a": [17]}
     assert walk(vocabulary, False) == {"the": [0], "in": [3], "'s": [5], "e": [16], "i": [19]}
-    assert vocabulary.others == {7, 8, 9, 10, 18}
-    assert set(vocabulary.pieces) == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19}
+    assert vocabulary.others == {7, 8, 9, 10, 18, 20}
+    assert set(vocabulary.pieces) == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20}
+    assert vocabulary.before_numbers == {10, 20}
 
 
 def test_the_tokens_of_a_tokenizer():

@@ -13,7 +13,7 @@ from transformers_aura.modeling.transcript_search import ClipSearch, Weights, se
 
 
 END = 0
-TEXTS = [None, "a", " a", "b", " ba", "?", "7"]
+TEXTS = [None, "a", " a", "b", " ba", "?", "7", " "]
 VOCABULARY = SpelledVocabulary(TEXTS)
 WEIGHTS = Weights(letters=0.8, tokens=0.5, hears=0.5, reads=0.4)
 
@@ -101,8 +101,10 @@ def score(clip: ClipSearch, trees: Trees, prompts: tuple[int, int], text: tuple[
 
 
 def could_be_written(text: tuple[int, ...]) -> bool:
+    """No punctuation behind another or at the beginning, no number behind letters or the end of a sentence."""
     return all(
-        VOCABULARY.pieces[token].symbols or (place and VOCABULARY.pieces[text[place - 1]].symbols)
+        (VOCABULARY.pieces[token].symbols or (place and VOCABULARY.pieces[text[place - 1]].symbols))
+        and (TEXTS[token] != "7" or not place or TEXTS[text[place - 1]] in ("7", " "))
         for place, token in enumerate(text)
     )
 

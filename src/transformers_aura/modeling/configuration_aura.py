@@ -120,8 +120,8 @@ class AuraConfig(PreTrainedConfig):
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
         letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
-        transcript_piece_seconds (`float`, defaults to 10.0): with a letter head, longer recordings are cut at pauses and transcribed in pieces that are
-            no longer: about as long as the longest of which the student learned transcripts.
+        transcript_piece_seconds (`float`, defaults to 6.0): with a letter head, recordings that last more than one and a half times as long are cut at
+            pauses, and transcribed in pieces that are no longer: about as long as what the student learned to transcribe.
         transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
         spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
         answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
@@ -155,7 +155,7 @@ class AuraConfig(PreTrainedConfig):
     letter_head: bool = False
     transcript_ctc_weight: float | int = 0.5
     letter_ctc_weight: float | int = 0.5
-    transcript_piece_seconds: float | int = 10.0
+    transcript_piece_seconds: float | int = 6.0
     transcription_prompt: list[int] | None = None
     spoken_question_prompt: list[int] | None = None
     answers_from_transcript: bool = False

@@ -26,8 +26,11 @@ from .transcript_search import ClipSearch, Weights, search_transcripts
 TRANSCRIPT_BEAMS = 3
 """Beams with which a transcript is written where the caller does not say how to search."""
 
-SHORTEST_PIECE = 5
-"""The shortest piece of a recording that is cut is such a part of the longest."""
+LONGEST_WHOLE = 1.5
+"""A recording is cut if it is longer than so many of the longest pieces: no cut is the best where nobody pauses."""
+
+SHORTEST_PIECE = 0.2
+"""The shortest piece of a recording that is cut, to the longest."""
 
 PIECES_AT_ONCE = 4
 """More are transcribed together only where as many recordings were given."""
@@ -51,8 +54,8 @@ class HearingGenerationMixin(GenerationMixin):
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript. Where the repo holds a letter head, too, it is searched
     for along the recording (`transcript_search`): by the letters that are heard, with `config.letter_ctc_weight`, by the tokens that are heard, with
-    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1; one of more than `config.transcript_piece_seconds` is cut at pauses (`pauses`),
-    and each piece is a prompt of its own. Otherwise, and where a call says more than how long it may be, it is
+    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1; a long one is cut at pauses (`pauses`) into pieces of
+    at most `config.transcript_piece_seconds`, each a prompt of its own. Otherwise, and where a call says more than how long it may be, it is
     written token by token by the LLM and the tokens that are heard (`joint_decoding`), with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
     `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention.
 
@@ -261,12 +264,12 @@ class HearingGenerationMixin(GenerationMixin):
         given, audio_config = PromptReader(self.config), self.config.audio_config
         num_tokens = len(given.last_clip(row))
         longest = round(self.config.transcript_piece_seconds * audio_config.tokens_per_second)
-        if num_tokens <= longest:
+        if num_tokens <= LONGEST_WHOLE * longest:
             return spoken
         embeddings = self.model.get_audio_features(features[-1:], mask[-1:]).pooler_output
         letters = self.model.letter_head.log_probabilities(embeddings).cpu().numpy()
-        shortest = longest * STEPS_PER_TOKEN // SHORTEST_PIECE
-        steps = cuts_at_pauses(is_pause(letters), shortest, longest * STEPS_PER_TOKEN)
+        longest *= STEPS_PER_TOKEN
+        steps = cuts_at_pauses(is_pause(letters), round(SHORTEST_PIECE * longest), longest)
         edges = [0, *(step // STEPS_PER_TOKEN for step in steps), num_tokens]
         pieces = PromptBatch([], [], [])
         for first, end in itertools.pairwise(edges):

@@ -19,6 +19,9 @@ GAP = 1
 UNSPELLED = 1 + len(LETTERS)
 """Stands for digits: how a number is said is not written in it."""
 
+BEFORE_A_NUMBER = "$£€#(-–/'\""
+"""What a number may begin behind, besides a space: not behind a letter or the end of a sentence."""
+
 ROMAN_NUMERAL = re.compile(r" ?[IVX]{2,}")
 
 
@@ -70,6 +73,8 @@ class SpelledVocabulary:
         self.pieces: dict[int, Piece] = {}
         self.others: set[int] = set()
         """Tokens of punctuation, of digits and of Roman numerals."""
+        self.before_numbers: set[int] = set()
+        """Tokens behind which a number may begin at once."""
         nested: dict[bool, dict] = {True: {}, False: {}}
         for token, text in enumerate(texts):
             if not text or not text.isprintable():
@@ -89,6 +94,8 @@ class SpelledVocabulary:
             else:
                 continue
             self.pieces[token] = piece
+            if text[-1].isspace() or text[-1] in BEFORE_A_NUMBER:
+                self.before_numbers.add(token)
         self._flatten(nested)
 
     def _flatten(self, nested: dict[bool, dict]) -> None:

@@ -346,13 +346,17 @@ class ClipSearch:
         pieces = self._vocabulary.pieces
         punctuation = [token for token in self._others if not pieces[token].symbols]
         digits = [token for token in self._others if pieces[token].symbols]
+        digits_apart = [token for token in digits if pieces[token].begins_apart]
         for place, beginning in enumerate(self._group):
             same = Spelled(beginning.letters_fit, beginning.moment, (), beginning.spelled)
             if beginning.text and pieces[beginning.text[-1]].symbols:  # none behind another
                 found.add(place, punctuation, same)
-            goes_on = bool(beginning.letters) and beginning.letters[-1] == UNSPELLED
-            if digits:
-                found.add(place, digits, same if goes_on else self._number_behind(beginning))
+            if beginning.letters and beginning.letters[-1] == UNSPELLED:  # the number goes on
+                found.add(place, digits, same)
+                continue
+            may_begin = not beginning.text or beginning.text[-1] in self._vocabulary.before_numbers
+            if begin := digits if may_begin else digits_apart:
+                found.add(place, begin, self._number_behind(beginning))
 
     def _number_behind(self, beginning: Beginning) -> Spelled:
         first = max(0, beginning.moment - self._back)
