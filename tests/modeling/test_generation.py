@@ -234,19 +234,25 @@ def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor
 
 
 def pieces_of(student: AuraForSpeechQA, batch: dict) -> list[dict]:
-    """By hand: prompts for the pieces of the only clip of a prompt, cut where the letters tell of pauses."""
-    row, frames = batch["input_ids"][0], batch["input_features"]
-    is_audio = row == student.config.audio_token_id
+    """By hand: prompts for the pieces of the last clip of a prompt, cut where the letters tell of pauses."""
+    row, is_audio = batch["input_ids"][0], batch["input_ids"][0] == student.config.audio_token_id
+    begin = int((is_audio & ~is_audio.roll(1)).nonzero()[-1])
+    length = int(is_audio[begin:].sum())
+    before, frames = batch["input_features"][:-1], batch["input_features"][-1:]
     letters = student.model.letter_head.log_probabilities(student.model.get_audio_features(frames).pooler_output)
     longest = round(student.config.transcript_piece_seconds * student.config.audio_config.tokens_per_second)
     cuts = cuts_at_pauses(is_pause(letters.numpy()), round(longest * 4 / 5), longest * 4)
-    edges = [0, *(cut // 4 for cut in cuts), int(is_audio.sum())]
-    first, per_token = int(is_audio.nonzero()[0]), student.config.audio_config.frames_per_token
+    per_token = student.config.audio_config.frames_per_token
     pieces = []
-    for begin, end in itertools.pairwise(edges):
-        audio = row.new_full((end - begin,), student.config.audio_token_id)
-        prompt = torch.cat([row[:first], audio, row[first + len(row[is_audio]) :]])[None]
-        pieces.append({"input_ids": prompt, "input_features": frames[:, begin * per_token : end * per_token]})
+    for first, end in itertools.pairwise([0, *(cut // 4 for cut in cuts), length]):
+        audio = row.new_full((end - first,), student.config.audio_token_id)
+        features = torch.zeros(len(before) + 1, frames.shape[1], frames.shape[2])
+        mask = torch.zeros(features.shape[:2], dtype=torch.bool)
+        features[:-1], mask[:-1] = before, batch["input_features_mask"][:-1]
+        own = frames[0, first * per_token : end * per_token]
+        features[-1, : len(own)], mask[-1, : len(own)] = own, True
+        prompt = torch.cat([row[:begin], audio, row[begin + length :]])[None]
+        pieces.append({"input_ids": prompt, "input_features": features, "input_features_mask": mask})
     return pieces
 
 
@@ -268,6 +274,19 @@ def test_a_long_recording_is_transcribed_in_pieces(spelling, processor, monkeypa
         expected,
         *new_tokens(student, inputs(processor, short), 100),
     ]
+    chat = [
+        {"role": "user", "content": [{"type": "audio", "audio": clip(1.1, 3)}, {"type": "text", "text": "Which?"}]},
+        {"role": "assistant", "content": "Yes."},
+        *build_conversation(clip(3.7, 1), TRANSCRIPTION_INSTRUCTION),
+    ]
+    behind = processor.apply_chat_template(
+        [chat], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    texts = [tokenizer.decode(new_tokens(student, piece, 100)[0]).strip() for piece in pieces_of(student, behind)]
+    assert len(texts) == len(pieces)
+    written = tokenizer(" ".join(filter(None, texts)), add_special_tokens=False).input_ids
+    assert new_tokens(student, behind, 100)[0] == written
+
     student.config.answers_from_transcript, student.config.questions_by_ear = True, []
     written = []
     write = AuraForSpeechQA._transcripts
