@@ -24,7 +24,7 @@ SPEECH = Path(__file__).parent / "fixtures" / "speech"
 ROWS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
 # Orders of 27 with every slot right: what the packaged student must not fall below.
 ORDERS_RIGHT = 25
-# Word errors of a long recording that it must stay below. Written in one piece, it ended after the first sentence.
+# Word errors of a long recording that it must stay below. As a whole, eight of ten words were wrong.
 LONG_RECORDING_ERRORS = 0.3
 SAMPLING_RATE = 16000
 
