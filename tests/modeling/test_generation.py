@@ -150,9 +150,9 @@ def test_a_question_is_written_down_as_it_reads_well_a_transcript_is_not(spellin
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     question = inputs(processor, (clip(1.0, 1), None))
     written = []
-    write = AuraForSpeechQA._transcripts
+    write = AuraForSpeechQA._transcribe
     monkeypatch.setattr(
-        AuraForSpeechQA, "_transcripts", lambda self, *args: written.append(write(self, *args)) or written[-1]
+        AuraForSpeechQA, "_transcribe", lambda self, *args: written.append(write(self, *args)) or written[-1]
     )
     texts = {}
     for weight in (0.0, 3.0):
@@ -289,13 +289,21 @@ def test_a_long_recording_is_transcribed_in_pieces(spelling, processor, monkeypa
 
     student.config.answers_from_transcript, student.config.questions_by_ear = True, []
     written = []
-    write = AuraForSpeechQA._transcripts
+    write = AuraForSpeechQA._transcribe
     monkeypatch.setattr(
-        AuraForSpeechQA, "_transcripts", lambda self, *args: written.append(write(self, *args)) or written[-1]
+        AuraForSpeechQA, "_transcribe", lambda self, *args: written.append(write(self, *args)) or written[-1]
     )
     for question in ("What was said?", None):  # a long question is not read as a text: a piece is no question
         new_tokens(student, inputs(processor, (clip(3.7, 1), question)))
         assert written.pop()[0].tolist() == expected
+
+    monkeypatch.setattr(
+        generation, "can_read_trees", lambda model: False
+    )  # so are pieces that are written token by token
+    texts = [tokenizer.decode(new_tokens(student, piece, 100)[0]).strip() for piece in pieces]
+    token_by_token = tokenizer(" ".join(filter(None, texts)), add_special_tokens=False).input_ids
+    assert token_by_token != expected
+    assert new_tokens(student, batch, 100)[0] == token_by_token
 
 
 def test_a_spoken_question_is_heard_once(spelling, processor, monkeypatch):
@@ -412,21 +420,22 @@ def test_a_chat_of_several_clips_is_read_clip_by_clip(student, processor, base, 
         [chat], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
     calls = []
-    transcripts = AuraForSpeechQA._transcripts
+    transcripts = AuraForSpeechQA._transcribe
 
-    def watched(self, spoken, are_questions, *args):
-        found = transcripts(self, spoken, are_questions, *args)
-        calls.append((spoken.rows[0].tolist(), are_questions, found[0].tolist()))
+    def watched(self, spoken, contexts, *args):
+        found = transcripts(self, spoken, contexts, *args)
+        calls.append((spoken.rows[0].tolist(), contexts[0], found[0].tolist()))
         return found
 
-    monkeypatch.setattr(AuraForSpeechQA, "_transcripts", watched)
+    monkeypatch.setattr(AuraForSpeechQA, "_transcribe", watched)
     answer = new_tokens(student, batch)[0]
     row, audio = batch["input_ids"][0].tolist(), student.config.audio_token_id
     assert len(calls) == 2
-    for (asks, are_questions, words), is_question in zip(calls, (True, False), strict=True):
+    for (asks, context, words), is_question in zip(calls, (True, False), strict=True):
         first = row.index(audio)
         length = next(n for n, token in enumerate(row[first:]) if token != audio)
-        assert (asks, are_questions) == ([*row[: first + length], *student.config.transcription_prompt], [is_question])
+        assert asks == [*row[: first + length], *student.config.transcription_prompt]
+        assert context == (row[:first] if is_question else [])
         assert words
         row = with_words(row, words, audio)
     assert answer == read_by(base, row)

@@ -86,8 +86,8 @@ class HearingGenerationMixin(GenerationMixin):
             self._write_down(batch, read, given, settings)
         generated_from = batch.inputs(settings.pad_token_id)
         asked = [given.asks_for_transcript(row) for row in batch.rows]
-        if all(asked) and self._searches_along_recording() and settings.leaves_all_open:
-            found = self._search(batch, [[] for _ in batch.rows], settings)
+        if all(asked) and settings.leaves_all_open and (self._searches_along_recording() or self._is_cut(batch)):
+            found = self._transcribe(batch, [[] for _ in batch.rows], settings)
             return torch.cat([prompts, settings.end(found, prompts.shape[1])], dim=-1)
         if any(asked) and settings.leaves_search_open:
             if not all(asked) and not settings.return_dict_in_generate:
@@ -169,10 +169,11 @@ class HearingGenerationMixin(GenerationMixin):
                 [batch.features[index][number : number + 1] for index in heard],
                 masks,
             )
-            are_questions = [
-                given.first_clip_is_question(rows[index], length) for index, length in zip(heard, lengths, strict=True)
+            contexts = [
+                given.before_audio(row) if given.first_clip_is_question(rows[index], length) else []
+                for index, length, row in zip(heard, lengths, spoken.rows, strict=True)
             ]
-            transcripts = self._transcripts(spoken, are_questions, max(lengths), given, settings)
+            transcripts = self._transcribe(spoken, contexts, settings)
             for index, length, words in zip(heard, lengths, transcripts, strict=True):
                 if len(words):
                     rows[index] = given.with_words(rows[index], length, words)
@@ -182,38 +183,6 @@ class HearingGenerationMixin(GenerationMixin):
             batch.rows[index] = row
             batch.features[index], batch.masks[index] = batch.features[index][:0], batch.masks[index][:0]
 
-    def _transcripts(
-        self,
-        spoken: PromptBatch,
-        are_questions: list[bool],
-        num_audio: int,
-        given: PromptReader,
-        settings: GenerationSettings,
-    ) -> list[torch.Tensor]:
-        """Token ids of what is heard, without an end.
-
-        Args:
-            spoken: prompts that ask for a transcript.
-            are_questions: of each, whether how likely its words are as a text counts too.
-            num_audio: audio tokens of the longest clip.
-        """
-        if self._searches_along_recording():
-            contexts = [
-                given.before_audio(row) if is_question else []
-                for row, is_question in zip(spoken.rows, are_questions, strict=True)
-            ]
-            return self._search(spoken, contexts, settings)
-        inputs = spoken.inputs(settings.pad_token_id)
-        tokens = self.generate(
-            **inputs,
-            max_new_tokens=1 + num_audio,
-            do_sample=False,
-            pad_token_id=settings.pad_token_id,
-            eos_token_id=settings.eos_token_ids or None,
-        )[:, inputs["input_ids"].shape[1] :]
-        ends = torch.tensor(settings.eos_token_ids, dtype=tokens.dtype, device=tokens.device)
-        return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
-
     def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Tells the student how its tokens are spelled, which a letter head needs; a loaded student knows already.
 
@@ -222,10 +191,23 @@ class HearingGenerationMixin(GenerationMixin):
         """
         self._tokenizer, self._spelled = tokenizer, None
 
+    @property
+    def _knows_letters(self) -> bool:
+        return self.model.letter_head is not None and self._tokenizer is not None
+
     def _searches_along_recording(self) -> bool:
         """Whether transcripts are searched for along the recording."""
-        has_letters = self.model.letter_head is not None and self._tokenizer is not None
-        return has_letters and can_read_trees(self)
+        return self._knows_letters and can_read_trees(self)
+
+    def _is_cut(self, spoken: PromptBatch) -> bool:
+        """Whether the last clip of any of these prompts is transcribed in pieces."""
+        given = PromptReader(self.config)
+        longest = LONGEST_WHOLE * self._longest_piece()
+        return self._knows_letters and any(len(given.last_clip(row)) > longest for row in spoken.rows)
+
+    def _longest_piece(self) -> int:
+        """In audio tokens."""
+        return round(self.config.transcript_piece_seconds * self.config.audio_config.tokens_per_second)
 
     def _vocabulary(self) -> SpelledVocabulary:
         if self._spelled is None:
@@ -233,14 +215,15 @@ class HearingGenerationMixin(GenerationMixin):
             self._spelled = spelled_vocabulary(self._tokenizer, self.get_input_embeddings().weight.shape[0])
         return self._spelled
 
-    def _search(
+    def _transcribe(
         self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
     ) -> list[torch.Tensor]:
-        """Token ids of transcripts; long recordings are cut at pauses, and transcribed piece by piece.
+        """Token ids of transcripts, without an end; long recordings are cut at pauses, and transcribed piece by piece.
 
         Args:
             spoken: prompts that ask for a transcript.
-            contexts: of each, the text behind which the LLM reads the transcript; empty where it is not asked. It is not where a recording is cut.
+            contexts: of each, the text behind which the LLM that reads would find the transcript; empty where it is not asked. It is not where a
+                recording is cut, whose pieces are no texts.
         """
         cut = [self._in_pieces(spoken.select([index])) for index in range(len(spoken.rows))]
         pieces = PromptBatch.together(cut)
@@ -253,27 +236,41 @@ class HearingGenerationMixin(GenerationMixin):
         at_once = max(len(spoken.rows), PIECES_AT_ONCE)
         for start in range(0, len(pieces.rows), at_once):
             these = list(range(start, min(start + at_once, len(pieces.rows))))
-            found += self._search_at_once(pieces.select(these), [contexts[index] for index in these], settings)
+            if self._searches_along_recording():
+                found += self._search(pieces.select(these), [contexts[index] for index in these], settings)
+            else:
+                found += self._write_token_by_token(pieces.select(these), settings)
         texts = iter(found)
         return [self._joined([next(texts) for _ in of_clip.rows]) for of_clip in cut]
+
+    def _write_token_by_token(self, spoken: PromptBatch, settings: GenerationSettings) -> list[torch.Tensor]:
+        """Token ids of transcripts of clips that are not cut, without an end."""
+        inputs, given = spoken.inputs(settings.pad_token_id), PromptReader(self.config)
+        tokens = self.generate(
+            **inputs,
+            max_new_tokens=1 + max(len(given.last_clip(row)) for row in spoken.rows),
+            do_sample=False,
+            pad_token_id=settings.pad_token_id,
+            eos_token_id=settings.eos_token_ids or None,
+        )[:, inputs["input_ids"].shape[1] :]
+        ends = torch.tensor(settings.eos_token_ids, dtype=tokens.dtype, device=tokens.device)
+        return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
 
     @torch.no_grad()
     def _in_pieces(self, spoken: PromptBatch) -> PromptBatch:
         """One prompt with its last clip as one or several that each ask for the transcript of a piece of it."""
         (row,), (features,), (mask,) = spoken.rows, spoken.features, spoken.masks
-        given, audio_config = PromptReader(self.config), self.config.audio_config
-        num_tokens = len(given.last_clip(row))
-        longest = round(self.config.transcript_piece_seconds * audio_config.tokens_per_second)
-        if num_tokens <= LONGEST_WHOLE * longest:
+        if not self._is_cut(spoken):
             return spoken
+        given, frames_per_token = PromptReader(self.config), self.config.audio_config.frames_per_token
         embeddings = self.model.get_audio_features(features[-1:], mask[-1:]).pooler_output
         letters = self.model.letter_head.log_probabilities(embeddings).cpu().numpy()
-        longest *= STEPS_PER_TOKEN
+        longest = self._longest_piece() * STEPS_PER_TOKEN
         steps = cuts_at_pauses(is_pause(letters), round(SHORTEST_PIECE * longest), longest)
-        edges = [0, *(step // STEPS_PER_TOKEN for step in steps), num_tokens]
+        edges = [0, *(step // STEPS_PER_TOKEN for step in steps), len(given.last_clip(row))]
         pieces = PromptBatch([], [], [])
         for first, end in itertools.pairwise(edges):
-            frames = slice(first * audio_config.frames_per_token, end * audio_config.frames_per_token)
+            frames = slice(first * frames_per_token, end * frames_per_token)
             pieces.rows.append(given.last_clip_as(row, end - first))
             pieces.features.append(replace_last(features, features[-1:, frames]))
             pieces.masks.append(replace_last(mask, mask[-1:, frames]))
@@ -288,14 +285,14 @@ class HearingGenerationMixin(GenerationMixin):
         return texts[0].new_tensor(self._tokenizer(words, add_special_tokens=False).input_ids)
 
     @torch.no_grad()
-    def _search_at_once(
+    def _search(
         self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
     ) -> list[torch.Tensor]:
         """Token ids of transcripts, by letters and tokens that were heard, the LLM that hears and the LLM that reads.
 
         Args:
             spoken: prompts that ask for a transcript.
-            contexts: see [`_search`].
+            contexts: see [`_transcribe`].
         """
         padding, num_clips = settings.pad_token_id, len(spoken.rows)
         reads = [bool(context) and self.config.question_lm_weight > 0 for context in contexts]
