@@ -39,7 +39,7 @@ class Pairs:
     Attributes:
         at: where they were read, mean over the seeds: steps or seconds.
         marks: kind of clip -> `(n_seeds, n_clips)`: differences of right (1) or wrong (0).
-        logged: key of a [`LoggedFigure`] -> of each seed the difference.
+        logged: key of a [`LoggedFigure`] -> of each seed the difference, of losses that of their logs.
     """
 
     arm: str
@@ -60,7 +60,7 @@ class Comparison:
 
     Attributes:
         acceptance: kind of clip -> difference of the share of orders with every labelled slot right.
-        logged: key of a [`LoggedFigure`] -> difference.
+        logged: key of a [`LoggedFigure`] -> difference, of losses that of their logs.
     """
 
     pairs: Pairs
@@ -92,7 +92,7 @@ def pair(
             for seed in seeds
             if figure.is_comparable(runs[seed], others[seed])
         ]
-        if known := [own - other for own, other in values if own is not None and other is not None]:
+        if known := [figure.beside(own, other) for own, other in values if own is not None and other is not None]:
             logged[figure.key] = known
     return Pairs(arm, reference, axis, statistics.fmean(at.values()), marks, logged)
 

@@ -1,5 +1,6 @@
 """The report of the ablations as Markdown, from the results alone."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ anywhere as if its run had ended there.
   letters can be read off the audio tokens, which tells arms apart sooner. **Cosine to the teacher**, of the states that are distilled; it is compared only
   between arms that distil the same states.
 - **Differences** are paired: the same seeds and clips. *Equal steps*: where the run of fewer steps ended. *Equal time*: where the faster of the two runs of
-  a seed ended; the other is interpolated between its scorings. Intervals are of t over the seeds, with a standard deviation that is pooled
+  a seed ended; the other is interpolated between its scorings. Losses are compared by their ratio, which is a geometric mean over the seeds: seeds spread them in proportion to their height. Intervals are of t over the seeds, with a standard deviation that is pooled
   over all comparisons of this page (as in an analysis of variance: a few seeds of one arm say little of it); those of orders hold the clips' share too. One
   seed decides nothing. *Better* and *worse* are said only where the interval excludes 0.
 - Settings other than the arm's were chosen for the student that ships, and are not tuned again for each arm."""
@@ -200,7 +201,7 @@ def _differences(comparison: Comparison) -> list[tuple[str, Difference, str]]:
     """Name, difference and unit of every figure of a comparison."""
     found = [(f"orders right, {kind}", difference, "points") for kind, difference in comparison.acceptance.items()]
     found += [
-        (figure.label, comparison.logged[figure.key], figure.unit)
+        (figure.label, comparison.logged[figure.key], "times" if figure.by_ratio else "")
         for figure in LOGGED_FIGURES
         if figure.key in comparison.logged
     ]
@@ -218,9 +219,13 @@ def _where(comparison: Comparison) -> str:
 
 
 def _difference_cell(difference: Difference, unit: str) -> str:
-    scale, digits = (100, 1) if unit == "points" else (1, 3)
-    value = f"{scale * difference.value:+.{digits}f} {unit}".strip()
+    def written(value: float) -> str:
+        if unit == "times":
+            return f"{math.exp(value):.2f}"
+        return f"{100 * value:+.1f}" if unit == "points" else f"{value:+.3f}"
+
+    value = f"{written(difference.value)} {unit}".strip()
     if difference.interval is None:
         return f"{value} (one seed: no interval)"
     low, high = difference.interval
-    return f"{value} ({scale * low:+.{digits}f} to {scale * high:+.{digits}f})"
+    return f"{value} ({written(low)} to {written(high)})"

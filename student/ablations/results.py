@@ -1,6 +1,7 @@
 """What the runs found, and how it is read at any step or second."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,14 +28,19 @@ class LoggedFigure:
 
     Attributes:
         key: its name in the logs.
+        by_ratio: two runs are compared by their ratio, not by their difference: seeds spread a loss in proportion to its height.
         depends_on: two runs that differ in a setting that begins so measure it at different things.
     """
 
     key: str
     label: str
-    unit: str
+    by_ratio: bool
     higher_is_better: bool
     depends_on: tuple[str, ...] = ()
+
+    def beside(self, own: float, other: float) -> float:
+        """The difference of two values, of losses that of their natural logs."""
+        return math.log(own / other) if self.by_ratio else own - other
 
     def is_comparable(self, run: "RunResult", other: "RunResult") -> bool:
         """Whether the figure of both runs is of the same thing."""
@@ -42,12 +48,12 @@ class LoggedFigure:
 
 
 LOGGED_FIGURES = (
-    LoggedFigure(CROSS_ENTROPY, "cross-entropy", "nats", higher_is_better=False),
-    LoggedFigure(CTC, "CTC loss", "nats", higher_is_better=False, depends_on=("losses.ctc_layers",)),
+    LoggedFigure(CROSS_ENTROPY, "cross-entropy", by_ratio=True, higher_is_better=False),
+    LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False, depends_on=("losses.ctc_layers",)),
     LoggedFigure(
         COSINE,
         "cosine to the teacher",
-        "",
+        by_ratio=False,
         higher_is_better=True,
         depends_on=("teacher.", "losses.layer_mapping", "model.lora_num_layers", "model.frames_per_token"),
     ),

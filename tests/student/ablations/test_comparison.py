@@ -1,5 +1,6 @@
 """Comparisons at equal steps and at equal time, on numbers made by hand."""
 
+import numpy as np
 import pytest
 
 from student.ablations.comparison import compare, pair
@@ -29,14 +30,14 @@ def test_equal_steps_and_equal_time_can_decide_differently():
     assert by_steps.pairs.at == 30
     assert by_steps.acceptance["synthetic"].value == pytest.approx(0.5)
     assert by_steps.acceptance["synthetic"].verdict == "better"
-    assert by_steps.logged[CROSS_ENTROPY].value == pytest.approx(-0.4)
+    assert np.exp(by_steps.logged[CROSS_ENTROPY].value) == pytest.approx(0.99 / 1.39, abs=1e-4)
     assert by_steps.logged[CROSS_ENTROPY].verdict == "better"
     # After 30 s the fast one is done; the slow one is between its scorings of 20 s (step 10) and 40 s (step 20).
     by_time = compare_one(slow, fast, "train_seconds")
     assert by_time.pairs.at == 30
     assert by_time.acceptance["synthetic"].value == pytest.approx(0.25 - 0.5)
     assert by_time.acceptance["synthetic"].verdict == "worse"
-    assert by_time.logged[CROSS_ENTROPY].value == pytest.approx(2.5 - 1.4)
+    assert np.exp(by_time.logged[CROSS_ENTROPY].value) == pytest.approx(2.49 / 1.39, abs=1e-4)
     assert by_time.logged[CROSS_ENTROPY].verdict == "worse"
 
 
@@ -75,7 +76,7 @@ def test_a_higher_cosine_and_a_lower_ctc_loss_are_better():
         entry.update({COSINE: 0.5, CTC: 0.9})
     logged = compare_one(own, others, "step").logged
     assert (logged[COSINE].verdict, logged[COSINE].value) == ("better", pytest.approx(0.3))
-    assert (logged[CTC].verdict, logged[CTC].value) == ("worse", pytest.approx(0.1))
+    assert (logged[CTC].verdict, logged[CTC].value) == ("worse", pytest.approx(np.log(1.0 / 0.9)))
 
 
 @pytest.mark.parametrize("setting", ["teacher.model=openai/whisper-base", "losses.layer_mapping=last"])
@@ -87,14 +88,14 @@ def test_the_cosine_to_other_states_is_not_compared(setting):
 
 
 def test_the_spread_between_seeds_is_pooled_over_the_arms():
-    others = runs("b", [RIGHT], (3, 2, 1), seeds=(0, 1))
-    spread = {seed: made_up_run("a", seed, [RIGHT], 1.0, (3, 2, 0.9 - 0.03 * seed)) for seed in (0, 1)}
-    even = {seed: made_up_run("c", seed, [RIGHT], 1.0, (3, 2, 0.9 - 0.01 * seed)) for seed in (0, 1)}
+    others = {seed: made_up_run("b", seed, [RIGHT]) for seed in (0, 1)}
+    spread = {seed: made_up_run("a", seed, [RIGHT], 1.0, (3, 2, np.exp(0.10 + 0.02 * seed))) for seed in (0, 1)}
+    even = {seed: made_up_run("c", seed, [RIGHT], 1.0, (3, 2, np.exp(0.10))) for seed in (0, 1)}
     alone = compare_one(even, others, "step").logged[CROSS_ENTROPY]
-    assert alone.interval == pytest.approx((-0.1, -0.1))
+    assert alone.interval == pytest.approx((0.1, 0.1))
     together = compare([pair(name, "b", own, others, "step") for name, own in (("a", spread), ("c", even))])
-    # differences of -0.10 and -0.12, and of -0.10 twice: a variance of (0.0002 + 0) / 2, quantile 4.3027 of two degrees of freedom
-    assert together[1].logged[CROSS_ENTROPY].interval == pytest.approx((-0.1 - 0.030425, -0.1 + 0.030425), abs=1e-5)
+    # logs of 0.10 and 0.12, and of 0.10 twice: a variance of (0.0002 + 0) / 2, quantile 4.3027 of two degrees of freedom
+    assert together[1].logged[CROSS_ENTROPY].interval == pytest.approx((0.1 - 0.030425, 0.1 + 0.030425), abs=1e-5)
 
 
 def test_other_clips_are_an_error():

@@ -41,9 +41,9 @@ def test_report_content(groups, results):
         "| both | ce | at equal steps (30) | orders right, synthetic | +100.0 points (+100.0 to +100.0) | 2 | better |"
         in text
     )
-    assert "- supervision: **both** is better than ce at equal steps (30), cross-entropy: -0.499 nats" in text
+    assert "- supervision: **both** is better than ce at equal steps (30), cross-entropy: 0.50 times" in text
     assert "**both** is better than ce at equal time (0.5 min), orders right, synthetic" in text
-    assert "**both** is worse than ce at equal time (0.5 min), cross-entropy: +1.500 nats" in text
+    assert "**both** is worse than ce at equal time (0.5 min), cross-entropy: 2.50 times" in text
     assert "6 differences were looked at" in text
     assert "no clips" in text  # of real people
     assert "](pictures/supervision.png)" in text
