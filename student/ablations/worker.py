@@ -100,7 +100,7 @@ def score_checks(
     for checkpoint in checkpoints(folder / "training"):
         student = AuraSystem(str(checkpoint), base_model=model.base_model, dtype=model.dtype or "float32")
         path = folder / f"answers-{_step(checkpoint)}.jsonl"
-        answers = ask(student, clips, Condition(), path, batch_size=64)  # one thread: twice as fast as 16
+        answers = ask(student, clips, Condition(), path, batch_size=64)
         is_right = score("student", "orders", "clean", clips, answers, SlotAcceptance()).is_right()
         for clip, right in zip(clips, is_right, strict=True):
             marks.setdefault(clip.groups[KIND], {}).setdefault(clip.name, []).append(bool(right))

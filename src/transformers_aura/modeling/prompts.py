@@ -84,6 +84,7 @@ class PromptReader:
         self._by_ear = config.questions_by_ear
 
     def asks_for_transcript(self, row: torch.Tensor) -> bool:
+        """Whether what stands behind its last clip asks for the transcript."""
         return self._transcription is not None and self._behind_audio(row) == self._transcription
 
     def is_written_down(self, row: torch.Tensor) -> bool:
