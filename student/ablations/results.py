@@ -192,5 +192,6 @@ def _by_seed(runs: Iterable[RunResult]) -> dict[int, RunResult]:
 def _without_losses(run: RunResult) -> RunResult:
     """The run with what the report reads of its log: the evaluations, and how long all took."""
     keys = ("step", "train_seconds", "train_cpu_seconds", *(figure.key for figure in LOGGED_FIGURES))
-    kept = [entry for entry in run.log if CROSS_ENTROPY in entry or entry is run.log[-1]]
+    figures = {figure.key for figure in LOGGED_FIGURES}
+    kept = [entry for entry in run.log if figures & entry.keys() or entry is run.log[-1]]
     return replace(run, log=[{key: entry[key] for key in keys if key in entry} for entry in kept])

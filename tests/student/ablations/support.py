@@ -120,7 +120,5 @@ def made_up_run(
     by_clip = zip(*itertools.islice(itertools.cycle(marks), 3), strict=True)
     of_clips = {f"clip {index}": list(of_clip) for index, of_clip in enumerate(by_clip)}
     checks = list(times.values())
-    values = {"recipe": "a recipe", "settings": [], **values}
-    return RunResult(
-        name, seed, minutes=None, log=log, checks=checks, marks={"synthetic": of_clips}, machine="a machine", **values
-    )
+    values = {"recipe": "a recipe", "settings": [], "machine": "a machine", **values}
+    return RunResult(name, seed, minutes=None, log=log, checks=checks, marks={"synthetic": of_clips}, **values)

@@ -60,6 +60,14 @@ def test_only_shared_seeds_count_and_one_seed_decides_nothing():
     assert pair("a", "b", own, runs("b", [WRONG], (3.0, 2.0, 1.0), seeds=(5,)), "step") is None
 
 
+def test_the_seconds_of_another_machine_are_not_compared():
+    own = {seed: made_up_run("a", seed, [RIGHT], machine=f"machine {seed}") for seed in (0, 1)}
+    others = {seed: made_up_run("b", seed, [RIGHT], machine="machine 1") for seed in (0, 1)}
+    assert len(pair("a", "b", own, others, "step").of_seeds("synthetic")) == 2
+    assert len(pair("a", "b", own, others, "train_seconds").of_seeds("synthetic")) == 1
+    assert pair("a", "b", {0: own[0]}, others, "train_seconds") is None
+
+
 def test_a_run_that_was_not_scored_by_then_is_not_read():
     slow = runs("slow", [WRONG, HALF, RIGHT], (3.0, 2.0, 1.0), seconds_per_step=4.0)
     fast = runs("fast", [HALF], (3.0, 2.0, 1.0))

@@ -68,6 +68,11 @@ def test_published_runs_add_up_and_hold_what_the_report_reads(tmp_path):
         key for of_name in everything.values() for run in of_name.values() for entry in run.log for key in entry
     }
 
+    distilled = made_up_run("g-c", 0, [[True, True]], recipe=digest)
+    for entry in distilled.log:
+        del entry["eval_lm_loss"]  # a student that is only distilled is taught no answers
+    assert publish(path, {"g-c": {0: distilled}}, recipe)["g-c"][0].curve("eval_cosine") == distilled.curve("eval_cosine")
+
     recipe.write_text("# the same, otherwise said\nmodel:\n  lora_rank: 2\n")
     publish(path, {}, recipe)
     recipe.write_text("model: {lora_rank: 4}\n")
