@@ -1,9 +1,9 @@
 """Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub. Two more need a GPU.
 
-    python -m student.train outputs [--gpu] [--set training.max_steps=4 ...]
+    python -m student.train outputs [--gpu] [--steps 2] [--set training.per_device_train_batch_size=2 ...]
 
 Reads OUTPUTS/corpus (made by `python -m student.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
-checkpoint, a stage that is done is left alone.
+checkpoint, a stage that is done is left alone. `--steps` tries the whole way in minutes: so many steps of each stage teach nothing.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from student.precision import precision_settings
 from student.reshape_student import reshape_student
 from tools.real_models import make_real_model
 from transformers_aura.package_data import package_data_folder
@@ -49,12 +50,29 @@ def stage_settings(recipe: dict, outputs: Path) -> list[str]:
     if "teacher_cache_dir" in recipe["training"]:
         settings["training.teacher_cache_dir"] = here(recipe["training"]["teacher_cache_dir"])
     if "student" in recipe["model"]:
-        settings["model.student"] = here(recipe["model"]["student"])
+        student = Path(here(recipe["model"]["student"]))
+        if not student.exists() and any(student.parent.glob("checkpoint-*")):
+            student = last_checkpoint(student.parent)  # of a stage that had fewer steps than its recipe says
+        settings["model.student"] = student
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
+def few_steps(recipe: dict, steps: int) -> list[str]:
+    """The settings by which a stage ends after so many steps."""
+    settings = {"training.max_steps": steps, "training.warmup_steps": 0}
+    if "lr_scheduler_kwargs" in recipe["training"]:
+        settings["training.lr_scheduler_kwargs.num_decay_steps"] = steps
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def train_stage(name: str, outputs: Path, more_settings: list[str], steps: int | None = None) -> None:
     """Runs one stage to its end, unless it is there already.
+
+    Args:
+        name: of its recipe.
+        outputs: folder that holds `corpus` and the students.
+        more_settings: on top of the recipe, `key=value`.
+        steps: of the stage, and of the new ears before the fourth; `None` = as many as the recipe says.
 
     Raises:
         SystemExit: the training failed; its reason stands above.
@@ -67,14 +85,14 @@ def train_stage(name: str, outputs: Path, more_settings: list[str]) -> None:
     reshaped = outputs / "aura-smollm2-135m-reshaped"
     if recipe["model"].get("student") == f"outputs/{reshaped.name}" and not reshaped.is_dir():
         reshape_student(outputs / "aura-smollm2-135m-stage2", reshaped, **SHAPE)
-    settings = [part for setting in (*stage_settings(recipe, outputs), *more_settings) for part in ("--set", setting)]
+    told = [*stage_settings(recipe, outputs), *precision_settings(recipe["training"]), *(few_steps(recipe, steps) if steps else ()), *more_settings]
+    settings = [part for setting in told for part in ("--set", setting)]
     swapped = outputs / "aura-smollm2-135m-swapped" / "checkpoint-0"
     if recipe["model"].get("student") == f"outputs/{swapped.relative_to(outputs)}" and not swapped.is_dir():
         stage3 = outputs / "aura-smollm2-135m-stage3"
         swapped.parent.mkdir(exist_ok=True)
-        run_on_all_processes(
-            ["student.swap_patch_embedding", name, str(last_checkpoint(stage3)), str(swapped), *settings]
-        )
+        swap = ["student.swap_patch_embedding", name, str(last_checkpoint(stage3)), str(swapped), *settings]
+        run_on_all_processes([*swap, "--steps", str(steps)] if steps else swap)
     resume = ["--resume"] if any(folder.glob("checkpoint-*")) else []
     distil = ["transformers_aura.cli.main", "distill", "--config", name, *settings, *resume]
     run_on_all_processes(distil, processes=1 if name in GPU_STAGES else PROCESSES)
@@ -101,10 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("outputs", type=Path, help="folder that holds `corpus` and gets the students")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change all recipes")
+    parser.add_argument("--steps", type=int, help="of every stage, to try them; default: as many as the recipes say")
     parser.add_argument("--gpu", action="store_true", help="go on with the two stages that need a GPU")
     arguments = parser.parse_args()
+    if arguments.steps is not None and arguments.steps < 1:
+        parser.error(f"--steps must be at least 1, got {arguments.steps}.")
     for name in (*STAGES, *(GPU_STAGES if arguments.gpu else ())):
-        train_stage(name, arguments.outputs, arguments.set)
+        train_stage(name, arguments.outputs, arguments.set, arguments.steps)
 
 
 if __name__ == "__main__":

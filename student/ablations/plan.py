@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from student.ablations.arms import RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
+from student.precision import precision_settings
 from tools.real_models import REAL_MODELS, real_model_folder
 from transformers_aura.distillation.recipe import Recipe, load_recipe
 
@@ -73,14 +74,14 @@ def plan_runs(
         RecipeError: a setting of an arm does not fit the recipe.
     """
     folders = training_folders(corpus)
-    data = data_settings(corpus, folders)
+    common = [*data_settings(corpus, folders), *precision_settings(load_recipe(recipe).training)]
     arms = list({arm.run: arm for group in groups for arm in group.arms}.values())
     runs = []
     for seed in seeds:
         order = list(arms)
         random.Random(seed).shuffle(order)
         for arm in order:
-            settings = [*data, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe)]
+            settings = [*common, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe)]
             settings += local_models(load_recipe(recipe, settings))
             runs.append(
                 RunSpec(

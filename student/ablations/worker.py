@@ -46,7 +46,7 @@ def run_arm(folder: Path) -> None:
         "log": log,
         "checks": checks,
         "marks": marks,
-        "machine": describe_machine(),
+        "machine": describe_machine(spec),
     }
     write_json(folder / RESULT, result)
     shutil.rmtree(folder / "training", ignore_errors=True)  # three checkpoints are half a gigabyte
@@ -118,8 +118,10 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def describe_machine() -> str:
-    """What the seconds depend on, in one line."""
+def describe_machine(spec: RunSpec) -> str:
+    """What the seconds of a run depend on, in one line."""
+    from transformers_aura.distillation.recipe import load_recipe
+
     cpuinfo = Path("/proc/cpuinfo")
     names = [
         line.partition(":")[2].strip()
@@ -128,7 +130,8 @@ def describe_machine() -> str:
     ]
     processor = names[0] if names else platform.machine()
     software = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    return f"{processor}, {os.cpu_count()} cores, one thread a run; {software}"
+    dtype = load_recipe(spec.recipe, spec.settings).model.dtype or "float32"
+    return f"{processor}, {os.cpu_count()} cores, one thread a run, {dtype}; {software}"
 
 
 def main() -> int:
