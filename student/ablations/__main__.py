@@ -36,6 +36,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="of every run; default: the recipe's")
     budget.add_argument("--minutes", type=float, help="of training of every run, instead of steps")
+    parser.add_argument(
+        "--scorings", type=int, default=Budget.num_checks, help="how often a student is asked for all orders; 0: never"
+    )
+    parser.add_argument(
+        "--evaluations",
+        type=int,
+        default=Budget.num_evaluations,
+        help="how often the losses of the validation clips are taken",
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe of all arms alike"
+    )
     parser.add_argument("--at-once", type=int, default=2, help="runs at a time")
     parser.add_argument(
         "--recordings",
@@ -66,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         groups = select_groups(load_groups(parsed.arms), parsed.only)
         if parsed.publish is None:
-            budget = Budget(parsed.steps, parsed.minutes)
+            budget = Budget(parsed.steps, parsed.minutes, parsed.scorings, parsed.evaluations)
             runs = plan_runs(
                 groups,
                 parsed.seeds,
@@ -74,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
                 parsed.recordings.resolve(),
                 budget,
                 parsed.recipe.resolve(),
+                parsed.set,
             )
             write_specs(out, runs)
             failed = run_all(out, runs, parsed.at_once)

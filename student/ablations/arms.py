@@ -1,6 +1,7 @@
 """The arms of the ablations, as `arms.yaml` lists them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def select_groups(groups: list[Group], names: list[str] | None) -> list[Group]:
     return [known[name] for name in names] if names else groups
 
 
-def recipe_digest(recipe: Path) -> str:
-    """Tells recipes apart: twelve hex digits of the SHA-256 of what the YAML file says, comments left out."""
+def recipe_digest(recipe: Path, common_settings: Sequence[str] = ()) -> str:
+    """Tells recipes apart: twelve hex digits of the SHA-256 of what the YAML file says, comments left out, and of what all arms change in it."""
     content = repr(yaml.safe_load(recipe.read_text(encoding="utf-8")))
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([content, *common_settings]).encode()).hexdigest()[:12]

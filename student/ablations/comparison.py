@@ -40,12 +40,14 @@ class Pairs:
         at: where they were read, mean over the seeds: steps or seconds.
         marks: kind of clip -> `(n_seeds, n_clips)`: differences of right (1) or wrong (0).
         logged: key of a [`LoggedFigure`] -> of each seed the difference, of losses that of their logs.
+        were_scored: whether both were asked for orders at all.
     """
 
     arm: str
     reference: str
     axis: Axis
     at: float
+    were_scored: bool
     marks: dict[str, np.ndarray]
     logged: dict[str, list[float]]
 
@@ -96,7 +98,8 @@ def pair(
         ]
         if known := [figure.beside(own, other) for own, other in values if own is not None and other is not None]:
             logged[figure.key] = known
-    return Pairs(arm, reference, axis, statistics.fmean(at.values()), marks, logged)
+    were_scored = all(runs[seed].checks and others[seed].checks for seed in seeds)
+    return Pairs(arm, reference, axis, statistics.fmean(at.values()), were_scored, marks, logged)
 
 
 def compare(all_pairs: Sequence[Pairs]) -> list[Comparison]:

@@ -80,6 +80,7 @@ def _plot_bars(axes: Any, arms: Mapping[str, Mapping[int, RunResult]], kind: str
             errors.append((100 * (share - interval.low), 100 * (interval.high - share)))
             names.append(name)
     positions = range(len(names))
+    axes.set_visible(bool(names))
     if names:
         axes.barh(positions, shares, xerr=list(zip(*errors, strict=True)), capsize=3)
     axes.set(title=f"orders right at the end, {kind} (%)", xlim=(0, 100))

@@ -13,12 +13,6 @@ from tools.real_models import REAL_MODELS, real_model_folder
 from transformers_aura.distillation.recipe import Recipe, load_recipe
 
 
-NUM_CHECKS = 3
-"""A student is scored after so many equal parts of its run."""
-
-NUM_EVALUATIONS = 12
-"""The validation cross-entropy is taken so many times; a multiple of [`NUM_CHECKS`]."""
-
 MANY_STEPS = 1_000_000
 ROW_COLUMNS = ["audio", "question", "answer", "transcript"]
 
@@ -29,9 +23,11 @@ class RunSpec:
 
     Attributes:
         recipe: YAML file.
+        common_settings: what all arms change.
         arm_settings: what the arm changes.
         settings: all that is set on top of the recipe.
         minutes: of training, after which the run ends; `None` = after its `training.max_steps`.
+        num_checks, num_evaluations: see [`Budget`].
         orders: folder with `validation-*.parquet`, the synthetic clips to score on.
         recordings: folder of recorded orders with `manifest.jsonl`, or where it would be.
     """
@@ -39,9 +35,12 @@ class RunSpec:
     name: str
     seed: int
     recipe: str
+    common_settings: list[str]
     arm_settings: list[str]
     settings: list[str]
     minutes: float | None
+    num_checks: int
+    num_evaluations: int
     orders: str
     recordings: str
 
@@ -53,10 +52,28 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a run ends: after `steps` (`None` = the recipe's), or after so many `minutes` of training."""
+    """What is spent on a run.
+
+    Attributes:
+        steps: after which it ends; `None` = the recipe's.
+        minutes: of training after which it ends instead.
+        num_checks: after so many equal parts of the run the student is asked for all orders; 0 = never.
+        num_evaluations: so many times the losses of the validation rows are taken; a multiple of `num_checks`.
+
+    Raises:
+        AblationError: there is no such budget.
+    """
 
     steps: int | None = None
     minutes: float | None = None
+    num_checks: int = 3
+    num_evaluations: int = 12
+
+    def __post_init__(self) -> None:
+        if self.num_evaluations < 1 or self.num_checks < 0 or (self.num_checks and self.num_evaluations % self.num_checks):
+            raise AblationError(
+                f"Evaluations must be a multiple of the scorings, and one at least; got {self.num_evaluations} and {self.num_checks}."
+            )
 
 
 def plan_runs(
@@ -66,15 +83,19 @@ def plan_runs(
     recordings: Path,
     budget: Budget,
     recipe: Path = RECIPE,
+    common_settings: Sequence[str] = (),
 ) -> list[RunSpec]:
     """All runs of the groups: one seed after the other, the arms of each in another order, so that what else the machine does hits all alike.
+
+    Args:
+        common_settings: what all arms change, such as `training.per_device_train_batch_size=2`.
 
     Raises:
         AblationError: the corpus holds no orders.
         RecipeError: a setting of an arm does not fit the recipe.
     """
     folders = training_folders(corpus)
-    common = [*data_settings(corpus, folders), *precision_settings(load_recipe(recipe).training)]
+    common = [*data_settings(corpus, folders), *precision_settings(load_recipe(recipe).training), *common_settings]
     arms = list({arm.run: arm for group in groups for arm in group.arms}.values())
     runs = []
     for seed in seeds:
@@ -85,8 +106,8 @@ def plan_runs(
             settings += local_models(load_recipe(recipe, settings))
             runs.append(
                 RunSpec(
-                    arm.run, seed, str(recipe), list(arm.settings), settings, budget.minutes,
-                    str(corpus / "orders"), str(recordings),
+                    arm.run, seed, str(recipe), list(common_settings), list(arm.settings), settings, budget.minutes,
+                    budget.num_checks, budget.num_evaluations, str(corpus / "orders"), str(recordings),
                 )
             )  # fmt: skip
     return runs

@@ -11,7 +11,7 @@ from student.ablations.arms import Arm, Group
 from student.ablations.clips import REAL, SYNTHETIC
 from student.ablations.comparison import KINDS, Comparison, Difference, Pairs, compare, pair
 from student.ablations.figure import draw_group
-from student.ablations.results import LOGGED_FIGURES, LoggedFigure, Results, RunResult
+from student.ablations.results import CROSS_ENTROPY, LOGGED_FIGURES, LoggedFigure, Results, RunResult
 from transformers_aura.evaluation.scorers.interface import ratio
 from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
@@ -125,6 +125,10 @@ def _command(group: Group, results: Results) -> str:
     if runs:
         budgets = sorted({_budget(run) for run in runs})
         command += f" --seeds {' '.join(map(str, seeds))} {budgets[0]}"
+        if not any(run.checks for run in runs):
+            command += f" --scorings 0 --evaluations {max(len(run.curve(CROSS_ENTROPY)) for run in runs)}"
+        if runs[0].common_settings:
+            command += f" --set {' '.join(runs[0].common_settings)}"
     return f"`{command}`"
 
 
@@ -159,6 +163,8 @@ def _settings(arm: Arm) -> str:
 
 
 def _acceptance_cell(runs: Sequence[RunResult], kind: str) -> str:
+    if not any(run.checks for run in runs):
+        return "not asked"
     marks = [run.last_marks(kind) for run in runs]
     right, clips = [sum(of_run) for of_run in marks], [len(of_run) for of_run in marks]
     if not all(clips):
@@ -190,7 +196,7 @@ def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
                 f"| {_who_and_where(comparison)} | {label} | {_difference_cell(difference, unit)} "
                 f"| {difference.num_seeds} | {difference.verdict} |"
             )
-        if SYNTHETIC not in comparison.acceptance:
+        if comparison.pairs.were_scored and SYNTHETIC not in comparison.acceptance:
             lines.append(
                 f"| {_who_and_where(comparison)} | orders right | not read: the slower run was not scored by then | | undecided |"
             )

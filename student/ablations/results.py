@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,10 +65,12 @@ class RunResult:
     """One finished run.
 
     Attributes:
-        recipe: [`recipe_digest`] of what the arm changed.
+        settings: what the arm changed.
+        recipe: [`recipe_digest`] of what it was changed in.
         log: the trainer's logs, each with `step`, `train_seconds` and `train_cpu_seconds`.
-        checks: where the student was scored: `step` and `train_seconds`.
+        checks: where the student was scored: `step` and `train_seconds`; empty where it was not.
         marks: kind of clip -> name -> at every check, right or not.
+        common_settings: what all arms changed in the recipe.
     """
 
     name: str
@@ -80,10 +82,11 @@ class RunResult:
     checks: list[dict[str, Any]]
     marks: dict[str, dict[str, list[bool]]]
     machine: str
+    common_settings: list[str] = field(default_factory=list)
 
     def end(self, axis: Axis) -> float:
         """The run's last step, or its seconds of training."""
-        return self.checks[-1][axis]
+        return self.log[-1][axis]
 
     @property
     def core_share(self) -> float:
@@ -163,9 +166,12 @@ def publish(path: Path, results: Results, recipe: Path) -> Results:
     for name, runs in results.items():
         merged.setdefault(name, {}).update(runs)
     everything = [run for name in sorted(merged) for run in _by_seed(merged[name].values()).values()]
-    if other := [f"{run.name}, seed {run.seed}" for run in everything if run.recipe != recipe_digest(recipe)]:
+    common_settings = everything[0].common_settings if everything else []
+    digest = recipe_digest(recipe, common_settings)
+    if other := [f"{run.name}, seed {run.seed}" for run in everything if run.recipe != digest]:
+        changed = f" with {' '.join(common_settings)}" if common_settings else ""
         raise AblationError(
-            f"Not of {recipe} as it is now: {'; '.join(other)}. Remove them from {path}, or run them again."
+            f"Not of {recipe} as it is now{changed}: {'; '.join(other)}. Remove them from {path}, or run them again."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

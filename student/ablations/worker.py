@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from student.ablations.arms import recipe_digest
-from student.ablations.plan import NUM_CHECKS, NUM_EVALUATIONS, RunSpec, read_spec, write_json
+from student.ablations.plan import RunSpec, read_spec, write_json
 
 
 RESULT = "result.json"
@@ -41,8 +41,9 @@ def run_arm(folder: Path) -> None:
         "name": spec.name,
         "seed": spec.seed,
         "settings": spec.arm_settings,
+        "common_settings": spec.common_settings,
         "minutes": spec.minutes,
-        "recipe": recipe_digest(Path(spec.recipe)),
+        "recipe": recipe_digest(Path(spec.recipe), spec.common_settings),
         "log": log,
         "checks": checks,
         "marks": marks,
@@ -65,7 +66,7 @@ def train(folder: Path, spec: RunSpec) -> list[dict[str, Any]]:
     own = [f"training.output_dir={json.dumps(str(out))}", "training.save_strategy='no'", "training.eval_strategy='no'",
            "training.report_to=none", "training.disable_tqdm=true"]  # fmt: skip
     recipe = load_recipe(spec.recipe, [*spec.settings, *own])
-    clock = TrainingClock(NUM_CHECKS, NUM_EVALUATIONS, spec.minutes)
+    clock = TrainingClock(spec.num_checks, spec.num_evaluations, spec.minutes)
     trainer = build_trainer(recipe, training_arguments(recipe), callbacks=[clock])
     checkpoint = last_complete_checkpoint(out)
     for path in checkpoints(out):
