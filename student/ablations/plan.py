@@ -95,14 +95,15 @@ def plan_runs(
         RecipeError: a setting of an arm does not fit the recipe.
     """
     folders = training_folders(corpus)
-    common = [*data_settings(corpus, folders), *precision_settings(load_recipe(recipe).training), *common_settings]
+    data = data_settings(corpus, folders)
+    common = [*data, *precision_settings(load_recipe(recipe).training), *common_settings]
     arms = list({arm.run: arm for group in groups for arm in group.arms}.values())
     runs = []
     for seed in seeds:
         order = list(arms)
         random.Random(seed).shuffle(order)
         for arm in order:
-            settings = [*common, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe)]
+            settings = [*common, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe, common_settings)]
             settings += local_models(load_recipe(recipe, settings))
             runs.append(
                 RunSpec(
@@ -113,9 +114,12 @@ def plan_runs(
     return runs
 
 
-def _arm_settings(arm: Arm, num_sources: int, budget: Budget, recipe: Path) -> list[str]:
+def _arm_settings(
+    arm: Arm, num_sources: int, budget: Budget, recipe: Path, common_settings: Sequence[str] = ()
+) -> list[str]:
     """An arm's settings and those of the budget; what an arm says of a source of rows that is left out is left out too."""
-    steps = budget.steps or load_recipe(recipe).training["max_steps"]
+    of_training = [setting for setting in common_settings if setting.startswith("training.")]
+    steps = budget.steps or load_recipe(recipe, of_training).training["max_steps"]
     settings = [f"training.max_steps={steps if budget.minutes is None else MANY_STEPS}"]
     for setting in arm.settings:
         source = re.match(r"data\.train\.(\d+)\.", setting)

@@ -17,10 +17,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def plan(folder, **budget):
+def plan(folder, common=(), **budget):
     groups = load_groups(folder / "arms.yaml")
     return plan_runs(
-        groups, [0, 1, 2], folder / "corpus", folder / "none", Budget(**budget), folder / "recipe.yaml"
+        groups, [0, 1, 2], folder / "corpus", folder / "none", Budget(**budget), folder / "recipe.yaml", common
     )  # fmt: skip
 
 
@@ -43,6 +43,21 @@ def test_settings_reach_the_recipe(folder):
     timed = plan(folder, minutes=2.5)[0]
     assert timed.minutes == 2.5
     assert training_arguments(load_recipe(timed.recipe, timed.settings)).max_steps > 10_000
+
+
+def test_settings_of_all_arms_come_before_their_own(folder):
+    runs = plan(folder, ["training.per_device_train_batch_size=2", "losses.ctc_weight=0.25"], steps=9)
+    for run in runs:
+        arguments = training_arguments(load_recipe(run.recipe, run.settings))
+        assert arguments.per_device_train_batch_size == 2
+        assert arguments.ctc_weight == (0 if run.name == "supervision-ce" else 0.25)
+        assert run.common_settings == ["training.per_device_train_batch_size=2", "losses.ctc_weight=0.25"]
+
+
+@pytest.mark.parametrize(("checks", "evaluations"), [(3, 4), (-1, 3), (0, 0)])
+def test_a_run_is_evaluated_wherever_it_is_scored(checks, evaluations):
+    with pytest.raises(AblationError, match=f"one at least; got {evaluations} and {checks}"):
+        Budget(steps=9, num_checks=checks, num_evaluations=evaluations)
 
 
 def test_a_folder_of_another_run_is_refused(folder, tmp_path):

@@ -63,6 +63,20 @@ def test_what_no_interval_settles_is_not_claimed(groups):
     assert "Nothing: every interval holds 0, or there is none." in text
 
 
+def test_runs_that_were_not_asked_for_orders_are_compared_by_what_they_logged(groups, results, tmp_path):
+    pytest.importorskip("matplotlib")
+    for run in (run for runs in results.values() for run in runs.values()):
+        run.checks.clear()
+        run.marks.clear()
+        run.common_settings.append("training.per_device_train_batch_size=2")
+    text = as_markdown(groups, results, "pictures")
+    assert "| 0, 1 | not asked | not asked | 1.000" in text
+    assert "orders right" not in text[text.index("| arm | beside |") :]
+    assert "**both** is worse than ce at equal time (0.5 min), cross-entropy: 2.50 times" in text
+    assert "--steps 30 --scorings 0 --evaluations 3 --set training.per_device_train_batch_size=2`" in text
+    write_report(tmp_path / "ablations.md", groups, results)
+
+
 def test_report_and_pictures_are_written(groups, results, tmp_path):
     pytest.importorskip("matplotlib")
     write_report(tmp_path / "docs" / "ablations.md", groups, results)

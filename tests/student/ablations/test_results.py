@@ -73,6 +73,10 @@ def test_published_runs_add_up_and_hold_what_the_report_reads(tmp_path):
         del entry["eval_lm_loss"]  # a student that is only distilled is taught no answers
     assert publish(path, {"g-c": {0: distilled}}, recipe)["g-c"][0].curve("eval_cosine") == distilled.curve("eval_cosine")
 
+    with pytest.raises(AblationError, match="g-d, seed 0"):  # of a recipe that all arms changed
+        other = made_up_run("g-d", 0, [[True]], recipe=recipe_digest(recipe, ["a=1"]), common_settings=["a=1"])
+        publish(path, {"g-d": {0: other}}, recipe)
+
     recipe.write_text("# the same, otherwise said\nmodel:\n  lora_rank: 2\n")
     publish(path, {}, recipe)
     recipe.write_text("model: {lora_rank: 4}\n")
