@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, TextIteratorStreamer
 
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
@@ -304,6 +304,34 @@ def test_a_long_recording_is_transcribed_in_pieces(spelling, processor, monkeypa
     token_by_token = tokenizer(" ".join(filter(None, texts)), add_special_tokens=False).input_ids
     assert token_by_token != expected
     assert new_tokens(student, batch, 100)[0] == token_by_token
+
+
+@pytest.mark.parametrize("how", [{"num_beams": 2}, {"streamer": True}, {"repetition_penalty": 1.5}])
+def test_a_long_recording_is_written_in_pieces_whatever_the_call_says_of_how(spelling, processor, how):
+    student, tokenizer = spelling, processor.tokenizer
+    student.config.transcript_piece_seconds = 1.0
+    batch = inputs(processor, (clip(3.7, 1), TRANSCRIPTION_INSTRUCTION))
+    settings = {} if "streamer" in how else how
+    streamed = TextIteratorStreamer(tokenizer, skip_prompt=True)
+
+    def written(batch: dict, limit: int = 100) -> list[int]:
+        how_this = settings or {"streamer": TextIteratorStreamer(tokenizer)}
+        return new_tokens(student, batch, limit, **how_this)[0]
+
+    texts = [tokenizer.decode(written(piece)).strip() for piece in pieces_of(student, batch)]
+    expected = tokenizer(" ".join(filter(None, texts)), add_special_tokens=False).input_ids
+    assert written(batch) == expected
+    assert written(batch, 5) == written(pieces_of(student, batch)[0], 5)
+    if not settings:
+        tokens = student.generate(**batch, max_new_tokens=100, streamer=streamed)
+        told = "".join(streamed)
+        assert told.replace(" ", "") == tokenizer.decode(tokens[0, batch["input_ids"].shape[1] :]).replace(" ", "")
+        return
+    rows = [(clip(3.7, 1), TRANSCRIPTION_INSTRUCTION), (clip(1.4, 2), TRANSCRIPTION_INSTRUCTION)]
+    both = new_tokens(student, inputs(processor, *rows), 100, **settings)
+    assert both == [expected, written(inputs(processor, rows[1]))]
+    several = student.generate(**batch, max_new_tokens=5, num_beams=2, num_return_sequences=2)
+    assert several.shape[0] == 2  # texts to choose from are not put together
 
 
 def test_a_spoken_question_is_heard_once(spelling, processor, monkeypatch):

@@ -17,6 +17,7 @@ from .generation_settings import GenerationSettings
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 from .letter_head import STEPS_PER_TOKEN
 from .pauses import cuts_at_pauses, is_pause
+from .piece_streamer import PieceStreamer
 from .prompts import PromptBatch, PromptReader, replace_last
 from .spelling import SpelledVocabulary, spelled_vocabulary
 from .token_tree import TokenTree, can_read_trees
@@ -54,10 +55,11 @@ class HearingGenerationMixin(GenerationMixin):
 
     A prompt that ends with `config.transcription_prompt` behind the audio asks for a transcript. Where the repo holds a letter head, too, it is searched
     for along the recording (`transcript_search`): by the letters that are heard, with `config.letter_ctc_weight`, by the tokens that are heard, with
-    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1; a long one is cut at pauses (`pauses`) into pieces of
-    at most `config.transcript_piece_seconds`, each a prompt of its own. Otherwise, and where a call says more than how long it may be, it is
+    `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1. Otherwise, and where a call says more than how long it may be, it is
     written token by token by the LLM and the tokens that are heard (`joint_decoding`), with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
-    `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention.
+    `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention. Either way the transcript of a long
+    recording is written in pieces of at most `config.transcript_piece_seconds`, cut at pauses (`pauses`), each a prompt of its own,
+    where the repo holds a letter head and the call asks for one text a prompt, and nothing besides.
 
     With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip, a spoken question, is transcribed first,
     and the base LLM answers what was written. With `config.questions_by_ear` so are all other prompts with clips, chats with several among them, unless
@@ -89,6 +91,9 @@ class HearingGenerationMixin(GenerationMixin):
         if all(asked) and settings.leaves_all_open and (self._searches_along_recording() or self._is_cut(batch)):
             found = self._transcribe(batch, [[] for _ in batch.rows], settings)
             return torch.cat([prompts, settings.end(found, prompts.shape[1])], dim=-1)
+        if all(asked) and settings.returns_one_text and self._is_cut(batch):
+            kwargs |= {"generation_config": generation_config, "logits_processor": logits_processor}
+            return torch.cat([prompts, self._write_in_pieces(batch, prompts, settings, kwargs)], dim=-1)
         if any(asked) and settings.leaves_search_open:
             if not all(asked) and not settings.return_dict_in_generate:
                 kwargs |= {"generation_config": generation_config, "logits_processor": logits_processor}
@@ -243,6 +248,38 @@ class HearingGenerationMixin(GenerationMixin):
         texts = iter(found)
         return [self._joined([next(texts) for _ in of_clip.rows]) for of_clip in cut]
 
+    def _write_in_pieces(
+        self, batch: PromptBatch, prompts: torch.Tensor, settings: GenerationSettings, kwargs: dict[str, Any]
+    ) -> torch.Tensor:
+        """Transcripts of long recordings, written piece by piece as the call says; the new tokens, `(rows, tokens)`.
+
+        Args:
+            prompts: as they were given.
+            kwargs: all else that the call says.
+        """
+        assert self._tokenizer is not None
+        limit, given = settings.limit(prompts.shape[1]), PromptReader(self.config)
+        kwargs.pop("max_length", None)  # of whole prompts
+        streamer = kwargs.get("streamer")
+        if streamer is not None:
+            space = self._tokenizer(" ", add_special_tokens=False).input_ids
+            kwargs["streamer"] = streamer = PieceStreamer(streamer, prompts, space, settings.eos_token_ids)
+        found = []
+        for index in range(len(batch.rows)):
+            pieces = self._in_pieces(batch.select([index]))
+            texts: list[torch.Tensor] = []
+            for number, row in enumerate(pieces.rows):
+                left = 1 + len(given.last_clip(row)) if limit is None else limit - sum(map(len, texts))
+                if texts and left <= 0:
+                    break
+                inputs = pieces.select([number]).inputs(settings.pad_token_id)
+                tokens = self.generate(**inputs, **kwargs | {"max_new_tokens": left})
+                texts.append(settings.before_end(tokens[0, inputs["input_ids"].shape[1] :]))
+            found.append(self._joined(texts))
+        if streamer is not None:
+            streamer.close()
+        return settings.end(found, prompts.shape[1])
+
     def _write_token_by_token(self, spoken: PromptBatch, settings: GenerationSettings) -> list[torch.Tensor]:
         """Token ids of transcripts of clips that are not cut, without an end."""
         inputs, given = spoken.inputs(settings.pad_token_id), PromptReader(self.config)
@@ -253,8 +290,7 @@ class HearingGenerationMixin(GenerationMixin):
             pad_token_id=settings.pad_token_id,
             eos_token_id=settings.eos_token_ids or None,
         )[:, inputs["input_ids"].shape[1] :]
-        ends = torch.tensor(settings.eos_token_ids, dtype=tokens.dtype, device=tokens.device)
-        return [row[torch.isin(row, ends).cumsum(0) == 0] for row in tokens]
+        return [settings.before_end(row) for row in tokens]
 
     @torch.no_grad()
     def _in_pieces(self, spoken: PromptBatch) -> PromptBatch:

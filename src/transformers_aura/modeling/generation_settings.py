@@ -44,6 +44,7 @@ class GenerationSettings:
         leaves_search_open: the call does not say with how many beams, or in which other way, text is searched for.
         leaves_cache_open: nor of what kind the cache is.
         leaves_all_open: nor anything else of how a transcript is to be written, or returned.
+        returns_one_text: the call asks for one text a prompt, and nothing besides.
         likeliest: arguments of `generate` with which the likeliest text is written, where the call leaves that open.
     """
 
@@ -52,6 +53,7 @@ class GenerationSettings:
     max_new_tokens: int | None
     max_length: int | None
     return_dict_in_generate: bool
+    returns_one_text: bool
     leaves_search_open: bool
     leaves_cache_open: bool
     leaves_all_open: bool
@@ -98,6 +100,7 @@ class GenerationSettings:
             max_new_tokens=setting("max_new_tokens"),
             max_length=setting("max_length"),
             return_dict_in_generate=returns_more,
+            returns_one_text=not returns_more and setting("num_return_sequences") in (None, 1),
             leaves_search_open=not says_how,
             leaves_cache_open=not chooses_cache,
             leaves_all_open=not (
@@ -106,6 +109,21 @@ class GenerationSettings:
             likeliest={"do_sample": False, "repetition_penalty": called.get("repetition_penalty", 1.0)},
         )
 
+    def limit(self, prompt_length: int) -> int | None:
+        """New tokens that the call allows; `None` = as many as there are.
+
+        Args:
+            prompt_length: tokens of a prompt with its padding, which `max_length` counts too.
+        """
+        if self.max_new_tokens is None and self.max_length is not None:
+            return max(self.max_length - prompt_length, 0)
+        return self.max_new_tokens
+
+    def before_end(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Token ids before the first that ends a text."""
+        ends = torch.tensor(self.eos_token_ids, dtype=tokens.dtype, device=tokens.device)
+        return tokens[torch.isin(tokens, ends).cumsum(0) == 0]
+
     def end(self, texts: list[torch.Tensor], prompt_length: int) -> torch.Tensor:
         """Texts with their ends, cut where the call says so, and padded: `(rows, tokens)`.
 
@@ -113,9 +131,6 @@ class GenerationSettings:
             texts: token ids of each.
             prompt_length: tokens of a prompt with its padding, which `max_length` counts too.
         """
-        most = self.max_new_tokens
-        if most is None and self.max_length is not None:
-            most = max(self.max_length - prompt_length, 0)
-        ends = self.eos_token_ids[:1]
+        most, ends = self.limit(prompt_length), self.eos_token_ids[:1]
         rows = [torch.cat([text, text.new_tensor(ends)])[:most] for text in texts]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id)
