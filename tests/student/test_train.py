@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from student import train
+from student.precision import FLOAT32
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 from transformers_aura.package_data import package_data_folder
 
@@ -29,6 +30,21 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     arguments = training_arguments(recipe)
     assert Path(arguments.output_dir).parent == outputs
     assert recipe.model.base_model == str(tmp_path / "models" / "smollm2-135m-instruct")
+
+
+@pytest.mark.parametrize("name", train.STAGES)
+def test_a_stage_of_few_steps_goes_on_from_the_last_of_the_one_before(name, tmp_path):
+    content = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    before = Path(content["model"].get("student", "outputs/none"))
+    if before.name.startswith("checkpoint-"):
+        before = tmp_path / before.parent.name / "checkpoint-2"
+        before.mkdir(parents=True)
+    settings = [*train.stage_settings(content, tmp_path), *train.few_steps(content, 2), *FLOAT32]
+    recipe = load_recipe(name, settings)
+    assert recipe.model.student in (None, str(before), str(tmp_path / "aura-smollm2-135m-reshaped"))
+    arguments = training_arguments(recipe)
+    assert (arguments.max_steps, arguments.warmup_steps) == (2, 0)
+    assert (arguments.lr_scheduler_kwargs or {}).get("num_decay_steps", 2) == 2
 
 
 def test_every_stage_goes_on_from_the_one_before():
