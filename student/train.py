@@ -85,7 +85,12 @@ def train_stage(name: str, outputs: Path, more_settings: list[str], steps: int |
     reshaped = outputs / "aura-smollm2-135m-reshaped"
     if recipe["model"].get("student") == f"outputs/{reshaped.name}" and not reshaped.is_dir():
         reshape_student(outputs / "aura-smollm2-135m-stage2", reshaped, **SHAPE)
-    told = [*stage_settings(recipe, outputs), *precision_settings(recipe["training"]), *(few_steps(recipe, steps) if steps else ()), *more_settings]
+    told = [
+        *stage_settings(recipe, outputs),
+        *precision_settings(recipe["training"]),
+        *(few_steps(recipe, steps) if steps else ()),
+        *more_settings,
+    ]
     settings = [part for setting in told for part in ("--set", setting)]
     swapped = outputs / "aura-smollm2-135m-swapped" / "checkpoint-0"
     if recipe["model"].get("student") == f"outputs/{swapped.relative_to(outputs)}" and not swapped.is_dir():

@@ -70,7 +70,11 @@ class Budget:
     num_evaluations: int = 12
 
     def __post_init__(self) -> None:
-        if self.num_evaluations < 1 or self.num_checks < 0 or (self.num_checks and self.num_evaluations % self.num_checks):
+        if (
+            self.num_evaluations < 1
+            or self.num_checks < 0
+            or (self.num_checks and self.num_evaluations % self.num_checks)
+        ):
             raise AblationError(
                 f"Evaluations must be a multiple of the scorings, and one at least; got {self.num_evaluations} and {self.num_checks}."
             )
@@ -103,7 +107,11 @@ def plan_runs(
         order = list(arms)
         random.Random(seed).shuffle(order)
         for arm in order:
-            settings = [*common, f"training.seed={seed}", *_arm_settings(arm, len(folders), budget, recipe, common_settings)]
+            settings = [
+                *common,
+                f"training.seed={seed}",
+                *_arm_settings(arm, len(folders), budget, recipe, common_settings),
+            ]
             settings += local_models(load_recipe(recipe, settings))
             runs.append(
                 RunSpec(

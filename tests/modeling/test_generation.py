@@ -16,7 +16,7 @@ from transformers_aura.modeling.composition import AdapterMismatchError
 from transformers_aura.modeling.ctc_forward import CTCForward, Forward
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
 from transformers_aura.modeling.letter_head import LetterHead
-from transformers_aura.modeling.pauses import cuts_at_pauses, is_pause
+from transformers_aura.modeling.pieces import cuts_at_pauses, is_pause
 from transformers_aura.modeling.spelling import spell
 from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION

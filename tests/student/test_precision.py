@@ -22,6 +22,6 @@ def test_bfloat16_is_left_where_the_processor_multiplies_it(monkeypatch, capabil
 
 
 def test_recipes_for_a_gpu_and_in_float32_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert precision_settings(load_recipe("smollm2-135m-gpu-stage6").training) == []
     assert precision_settings({"use_cpu": True}) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,9 @@ from .cache_argument import CACHE_ARGUMENT
 from .generation_settings import GenerationSettings
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
 from .letter_head import STEPS_PER_TOKEN
-from .pauses import cuts_at_pauses, is_pause
 from .piece_streamer import PieceStreamer
-from .prompts import PromptBatch, PromptReader, replace_last
+from .pieces import PieceCutter
+from .prompts import PromptBatch, PromptReader
 from .spelling import SpelledVocabulary, spelled_vocabulary
 from .token_tree import TokenTree, can_read_trees
 from .transcript_search import ClipSearch, Weights, search_transcripts
@@ -26,12 +25,6 @@ from .transcript_search import ClipSearch, Weights, search_transcripts
 
 TRANSCRIPT_BEAMS = 3
 """Beams with which a transcript is written where the caller does not say how to search."""
-
-LONGEST_WHOLE = 1.5
-"""A recording is cut if it is longer than so many of the longest pieces: no cut is the best where nobody pauses."""
-
-SHORTEST_PIECE = 0.2
-"""The shortest piece of a recording that is cut, to the longest."""
 
 PIECES_AT_ONCE = 4
 """More are transcribed together only where as many recordings were given."""
@@ -58,7 +51,7 @@ class HearingGenerationMixin(GenerationMixin):
     `config.transcript_ctc_weight`, and by the LLM that hears, with what is left of 1. Otherwise, and where a call says more than how long it may be, it is
     written token by token by the LLM and the tokens that are heard (`joint_decoding`), with [`TRANSCRIPT_BEAMS`] beams unless the call says `num_beams`,
     `do_sample` or another way; so are all transcripts of LLMs whose attention has windows or is flash attention. Either way the transcript of a long
-    recording is written in pieces of at most `config.transcript_piece_seconds`, cut at pauses (`pauses`), each a prompt of its own,
+    recording is written in pieces of at most `config.transcript_piece_seconds`, cut at pauses (`pieces`), each a prompt of its own,
     where the repo holds a letter head and the call asks for one text a prompt, and nothing besides.
 
     With `config.answers_from_transcript`, a prompt that ends with `config.spoken_question_prompt` behind its only clip, a spoken question, is transcribed first,
@@ -204,15 +197,16 @@ class HearingGenerationMixin(GenerationMixin):
         """Whether transcripts are searched for along the recording."""
         return self._knows_letters and can_read_trees(self)
 
+    def _cutter(self) -> PieceCutter | None:
+        """What cuts long recordings; `None` where nothing tells of their pauses."""
+        if self._tokenizer is None or not self._knows_letters:
+            return None
+        return PieceCutter(self.model, self._tokenizer)
+
     def _is_cut(self, spoken: PromptBatch) -> bool:
         """Whether the last clip of any of these prompts is transcribed in pieces."""
-        given = PromptReader(self.config)
-        longest = LONGEST_WHOLE * self._longest_piece()
-        return self._knows_letters and any(len(given.last_clip(row)) > longest for row in spoken.rows)
-
-    def _longest_piece(self) -> int:
-        """In audio tokens."""
-        return round(self.config.transcript_piece_seconds * self.config.audio_config.tokens_per_second)
+        cutter = self._cutter()
+        return cutter is not None and cutter.is_cut(spoken)
 
     def _vocabulary(self) -> SpelledVocabulary:
         if self._spelled is None:
@@ -230,7 +224,10 @@ class HearingGenerationMixin(GenerationMixin):
             contexts: of each, the text behind which the LLM that reads would find the transcript; empty where it is not asked. It is not where a
                 recording is cut, whose pieces are no texts.
         """
-        cut = [self._in_pieces(spoken.select([index])) for index in range(len(spoken.rows))]
+        cutter = self._cutter()
+        if cutter is None:
+            return self._transcribe_whole(spoken, contexts, settings)
+        cut = cutter.cut(spoken)
         pieces = PromptBatch.together(cut)
         contexts = [
             context if len(of_clip.rows) == 1 else []
@@ -241,12 +238,17 @@ class HearingGenerationMixin(GenerationMixin):
         at_once = max(len(spoken.rows), PIECES_AT_ONCE)
         for start in range(0, len(pieces.rows), at_once):
             these = list(range(start, min(start + at_once, len(pieces.rows))))
-            if self._searches_along_recording():
-                found += self._search(pieces.select(these), [contexts[index] for index in these], settings)
-            else:
-                found += self._write_token_by_token(pieces.select(these), settings)
+            found += self._transcribe_whole(pieces.select(these), [contexts[index] for index in these], settings)
         texts = iter(found)
-        return [self._joined([next(texts) for _ in of_clip.rows]) for of_clip in cut]
+        return [cutter.join([next(texts) for _ in of_clip.rows]) for of_clip in cut]
+
+    def _transcribe_whole(
+        self, spoken: PromptBatch, contexts: list[list[int]], settings: GenerationSettings
+    ) -> list[torch.Tensor]:
+        """[`_transcribe`] for recordings that are not cut."""
+        if self._searches_along_recording():
+            return self._search(spoken, contexts, settings)
+        return self._write_token_by_token(spoken, settings)
 
     def _write_in_pieces(
         self, batch: PromptBatch, prompts: torch.Tensor, settings: GenerationSettings, kwargs: dict[str, Any]
@@ -257,6 +259,8 @@ class HearingGenerationMixin(GenerationMixin):
             prompts: as they were given.
             kwargs: all else that the call says.
         """
+        cutter = self._cutter()
+        assert cutter is not None
         assert self._tokenizer is not None
         limit, given = settings.limit(prompts.shape[1]), PromptReader(self.config)
         kwargs.pop("max_length", None)  # of whole prompts
@@ -265,8 +269,7 @@ class HearingGenerationMixin(GenerationMixin):
             space = self._tokenizer(" ", add_special_tokens=False).input_ids
             kwargs["streamer"] = streamer = PieceStreamer(streamer, prompts, space, settings.eos_token_ids)
         found = []
-        for index in range(len(batch.rows)):
-            pieces = self._in_pieces(batch.select([index]))
+        for pieces in cutter.cut(batch):
             texts: list[torch.Tensor] = []
             for number, row in enumerate(pieces.rows):
                 left = 1 + len(given.last_clip(row)) if limit is None else limit - sum(map(len, texts))
@@ -275,7 +278,7 @@ class HearingGenerationMixin(GenerationMixin):
                 inputs = pieces.select([number]).inputs(settings.pad_token_id)
                 tokens = self.generate(**inputs, **kwargs | {"max_new_tokens": left})
                 texts.append(settings.before_end(tokens[0, inputs["input_ids"].shape[1] :]))
-            found.append(self._joined(texts))
+            found.append(cutter.join(texts))
         if streamer is not None:
             streamer.close()
         return settings.end(found, prompts.shape[1])
@@ -291,34 +294,6 @@ class HearingGenerationMixin(GenerationMixin):
             eos_token_id=settings.eos_token_ids or None,
         )[:, inputs["input_ids"].shape[1] :]
         return [settings.before_end(row) for row in tokens]
-
-    @torch.no_grad()
-    def _in_pieces(self, spoken: PromptBatch) -> PromptBatch:
-        """One prompt with its last clip as one or several that each ask for the transcript of a piece of it."""
-        (row,), (features,), (mask,) = spoken.rows, spoken.features, spoken.masks
-        if not self._is_cut(spoken):
-            return spoken
-        given, frames_per_token = PromptReader(self.config), self.config.audio_config.frames_per_token
-        embeddings = self.model.get_audio_features(features[-1:], mask[-1:]).pooler_output
-        letters = self.model.letter_head.log_probabilities(embeddings).cpu().numpy()
-        longest = self._longest_piece() * STEPS_PER_TOKEN
-        steps = cuts_at_pauses(is_pause(letters), round(SHORTEST_PIECE * longest), longest)
-        edges = [0, *(step // STEPS_PER_TOKEN for step in steps), len(given.last_clip(row))]
-        pieces = PromptBatch([], [], [])
-        for first, end in itertools.pairwise(edges):
-            frames = slice(first * frames_per_token, end * frames_per_token)
-            pieces.rows.append(given.last_clip_as(row, end - first))
-            pieces.features.append(replace_last(features, features[-1:, frames]))
-            pieces.masks.append(replace_last(mask, mask[-1:, frames]))
-        return pieces
-
-    def _joined(self, texts: list[torch.Tensor]) -> torch.Tensor:
-        """Token ids of several texts as one."""
-        if len(texts) == 1:
-            return texts[0]
-        assert self._tokenizer is not None
-        words = " ".join(filter(None, (self._tokenizer.decode(text).strip() for text in texts)))
-        return texts[0].new_tensor(self._tokenizer(words, add_special_tokens=False).input_ids)
 
     @torch.no_grad()
     def _search(

@@ -71,7 +71,9 @@ def test_published_runs_add_up_and_hold_what_the_report_reads(tmp_path):
     distilled = made_up_run("g-c", 0, [[True, True]], recipe=digest)
     for entry in distilled.log:
         del entry["eval_lm_loss"]  # a student that is only distilled is taught no answers
-    assert publish(path, {"g-c": {0: distilled}}, recipe)["g-c"][0].curve("eval_cosine") == distilled.curve("eval_cosine")
+    assert publish(path, {"g-c": {0: distilled}}, recipe)["g-c"][0].curve("eval_cosine") == distilled.curve(
+        "eval_cosine"
+    )
 
     with pytest.raises(AblationError, match="g-d, seed 0"):  # of a recipe that all arms changed
         other = made_up_run("g-d", 0, [[True]], recipe=recipe_digest(recipe, ["a=1"]), common_settings=["a=1"])

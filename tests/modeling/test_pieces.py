@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformers_aura.modeling.pauses import cuts_at_pauses, is_pause
+from transformers_aura.modeling.pieces import cuts_at_pauses, is_pause
 from transformers_aura.modeling.spelling import GAP, LETTERS
 
 
