@@ -19,14 +19,19 @@ AXES: tuple[tuple[Axis, str], ...] = (("step", "step"), ("train_seconds", "secon
 
 
 def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
-    """Writes a PNG of arm -> seed -> run, arms without runs left out: curves with their range over the seeds, bars with Wilson intervals."""
+    """Writes a PNG of arm -> seed -> run, arms without runs left out: curves with their range over the seeds, bars with Wilson intervals.
+
+    Bars, of orders that are right, are left out where no student was asked for any.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     arms = {name: runs for name, runs in arms.items() if runs}
-    figure, axes = pyplot.subplots(len(CURVES), 3, figsize=(17, 13), layout="constrained")
+    were_scored = any(run.checks for runs in arms.values() for run in runs.values())
+    columns = len(AXES) + were_scored
+    figure, axes = pyplot.subplots(len(CURVES), columns, figsize=(5.5 * columns, 13), layout="constrained")
     for row, (key, label) in enumerate(CURVES):
         for column, (axis, axis_label) in enumerate(AXES):
             for name, runs in arms.items():
@@ -36,10 +41,12 @@ def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
             axes[row][column].set_visible(any(len(line.get_xdata()) for line in axes[row][column].lines))
             if key != COSINE:
                 axes[row][column].set_yscale("log")
-    for row, kind in enumerate((SYNTHETIC, REAL)):
-        _plot_bars(axes[row][2], arms, kind)
-    axes[2][2].set_axis_off()
-    axes[2][2].legend(*axes[0][0].get_legend_handles_labels(), loc="upper left", fontsize="large")
+    if were_scored:
+        for row, kind in enumerate((SYNTHETIC, REAL)):
+            _plot_bars(axes[row][-1], arms, kind)
+        axes[-1][-1].set_axis_off()
+    names = axes[0][0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=len(arms), fontsize="large")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
@@ -80,7 +87,6 @@ def _plot_bars(axes: Any, arms: Mapping[str, Mapping[int, RunResult]], kind: str
             errors.append((100 * (share - interval.low), 100 * (interval.high - share)))
             names.append(name)
     positions = range(len(names))
-    axes.set_visible(bool(names))
     if names:
         axes.barh(positions, shares, xerr=list(zip(*errors, strict=True)), capsize=3)
     axes.set(title=f"orders right at the end, {kind} (%)", xlim=(0, 100))
