@@ -7,7 +7,7 @@ import jiwer
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, pipeline
+from transformers import AutoModelForCausalLM, TextIteratorStreamer, pipeline
 
 from student.texts.orders import ORDER_QUESTION
 from tools.real_models import real_model_folder
@@ -64,13 +64,18 @@ def test_the_instruction_decides_what_comes_back(answerer):
     assert len(set(transcript.lower().split()) & set(ROWS[0]["transcript"].split())) >= 3
 
 
-def test_no_sentence_of_a_long_recording_is_lost(answerer):
+@pytest.mark.parametrize("streams", [False, True])
+def test_no_sentence_of_a_long_recording_is_lost(answerer, streams):
     """Nine orders by as many people, one after the other: more than half a minute, where no training clip lasted a quarter of one."""
     rows = ROWS[::3]
     samples = np.concatenate([np.pad(load_audio(str(SPEECH / row["audio"])), (0, SAMPLING_RATE // 2)) for row in rows])
     assert len(samples) > 30 * SAMPLING_RATE
     request = {"audio": {"array": samples, "sampling_rate": SAMPLING_RATE}, "question": TRANSCRIPTION_INSTRUCTION}
-    transcript = answerer(request)[0]["answer"].lower().split()
+    streamer = TextIteratorStreamer(answerer.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    settings = {"streamer": streamer} if streams else {}
+    transcript = answerer(request, **settings)[0]["answer"].lower().split()
+    if streams:
+        assert "".join(streamer).lower().split() == transcript
     spoken = " ".join(row["transcript"] for row in rows).split()
     assert jiwer.wer(" ".join(spoken), " ".join(transcript)) < LONG_RECORDING_ERRORS
 
