@@ -189,19 +189,15 @@ class HearingGenerationMixin(GenerationMixin):
         """
         self._tokenizer, self._spelled = tokenizer, None
 
-    @property
-    def _knows_letters(self) -> bool:
-        return self.model.letter_head is not None and self._tokenizer is not None
-
     def _searches_along_recording(self) -> bool:
         """Whether transcripts are searched for along the recording."""
-        return self._knows_letters and can_read_trees(self)
+        return self._tokenizer is not None and self.model.letter_head is not None and can_read_trees(self)
 
     def _cutter(self) -> PieceCutter | None:
         """What cuts long recordings; `None` where nothing tells of their pauses."""
-        if self._tokenizer is None or not self._knows_letters:
+        if self._tokenizer is None or self.model.letter_head is None:
             return None
-        return PieceCutter(self.model, self._tokenizer)
+        return PieceCutter(self.model, self.model.letter_head, self._tokenizer)
 
     def _is_cut(self, spoken: PromptBatch) -> bool:
         """Whether the last clip of any of these prompts is transcribed in pieces."""
