@@ -75,8 +75,8 @@ def pair(
 ) -> Pairs | None:
     """Reads the runs of an arm and those of a reference; `None` if they share no seed, or on the axis of seconds no seed on the same machine.
 
-    On the axis of steps that is equal steps; on that of seconds equal time, of which machines differ in what they do. What lies between the points where a run was scored is
-    interpolated. What cannot be read, because one run had not been scored by then, is left out, as are figures of different things.
+    On the axis of steps that is equal steps; on that of seconds equal time, in which another machine does more or less. What lies between the
+    points where a run was scored is interpolated. What cannot be read, because one run had not been scored by then, is left out, as are figures of different things.
     """
     seeds = sorted(
         seed for seed in runs.keys() & others.keys() if axis == "step" or runs[seed].machine == others[seed].machine
