@@ -360,7 +360,8 @@ def test_the_patch_embedding_alone_learns_without_the_llm(tmp_path):
     terms = ("cosine_loss", "mse_loss", "ctc_loss")
     assert step_logs(alone, *terms) == step_logs(whole, *terms)
     for name, weight in trained_weights(alone).items():
-        assert torch.equal(weight, trained_weights(whole)[name]), name
+        # MKL's last bit depends on where in memory a matrix lies.
+        torch.testing.assert_close(weight, trained_weights(whole)[name], rtol=1e-5, atol=1e-6, msg=name)
         assert torch.equal(weight, before[name]) == ("lora_" in name), name
 
 
@@ -757,7 +758,7 @@ def test_evaluation_reports_the_same_terms_whatever_the_batch_size(tmp_path):
     metrics = trainer.evaluate()
     assert {f"eval_{name}" for name in (*COMPONENTS, "loss", "cosine")} <= metrics.keys()
     assert metrics["eval_cosine/student_1_teacher_2"] == pytest.approx(
-        2 * metrics["eval_cosine"] - metrics["eval_cosine/student_0_teacher_0"]
+        2 * metrics["eval_cosine"] - metrics["eval_cosine/student_0_teacher_0"], abs=1e-6
     )
     trainer.args.per_device_eval_batch_size = 2
     again = trainer.evaluate()
