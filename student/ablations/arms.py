@@ -12,6 +12,8 @@ import yaml
 ARMS = Path(__file__).with_name("arms.yaml")
 RECIPE = Path(__file__).with_name("recipe.yaml")
 THIRD_OF_STEPS = "THIRD_OF_STEPS"
+ORDERS = ("orders", "real_orders")
+"""The parts of the corpus on which a group's runs are trained where the group says nothing else."""
 
 
 class AblationError(ValueError):
@@ -24,7 +26,7 @@ class Arm:
 
     Attributes:
         settings: on top of the recipe, `key=value` as `aura distill --set` takes them.
-        run: name of its runs: that of the first arm in the file with the same settings, so that equal arms are run once.
+        run: name of its runs: that of the first arm in the file with the same settings and data, so that equal arms are run once.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Group:
     Attributes:
         reference: name of the arm that the others are compared with.
         comparisons: pairs of an arm and what it is compared with, all of the reference first.
+        parts: of the corpus; the runs are trained on all of them, and their losses are taken of the validation rows of the first.
     """
 
     name: str
@@ -46,10 +49,15 @@ class Group:
     arms: tuple[Arm, ...]
     reference: str
     comparisons: tuple[tuple[str, str], ...]
+    parts: tuple[str, ...] = ORDERS
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+
+_Runs = dict[tuple[tuple[str, ...], tuple[str, ...]], str]
+"""Parts of the corpus and settings -> name of the runs."""
 
 
 def load_groups(path: Path = ARMS) -> list[Group]:
@@ -59,24 +67,25 @@ def load_groups(path: Path = ARMS) -> list[Group]:
         AblationError: a group without question, arms or reference, a comparison of an arm that is not there, a setting without `=`.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    runs: dict[tuple[str, ...], str] = {}
+    runs: _Runs = {}
     return [_group(str(name), values, runs) for name, values in content.items()]
 
 
-def _group(name: str, values: dict[str, Any], runs: dict[tuple[str, ...], str]) -> Group:
-    if unknown := sorted(values.keys() - {"question", "reference", "settings", "arms", "also"}):
+def _group(name: str, values: dict[str, Any], runs: _Runs) -> Group:
+    if unknown := sorted(values.keys() - {"question", "reference", "parts", "settings", "arms", "also"}):
         raise AblationError(
-            f"Group '{name}' has no setting '{unknown[0]}'; it takes question, reference, settings, arms and also."
+            f"Group '{name}' has no setting '{unknown[0]}'; it takes question, reference, parts, settings, arms and also."
         )
     if missing := [key for key in ("question", "reference", "arms") if not values.get(key)]:
         raise AblationError(f"Group '{name}' lacks '{missing[0]}'.")
+    parts = tuple(map(str, values.get("parts", ORDERS)))
     arms = []
     for arm, own in values["arms"].items():
         settings = (*values.get("settings", ()), *own)
         for setting in settings:
             if "=" not in setting:
                 raise AblationError(f"Arm '{arm}' of group '{name}': a setting is key=value, got {setting!r}.")
-        run = runs.setdefault(tuple(sorted(settings)), f"{name}-{arm}")
+        run = runs.setdefault((parts, tuple(sorted(settings))), f"{name}-{arm}")
         arms.append(Arm(str(arm), settings, run))
     reference = str(values["reference"])
     comparisons = [(arm.name, reference) for arm in arms if arm.name != reference]
@@ -86,7 +95,7 @@ def _group(name: str, values: dict[str, Any], runs: dict[tuple[str, ...], str]) 
         raise AblationError(
             f"Group '{name}' compares with '{unknown[0]}', but its arms are {', '.join(sorted(names))}."
         )
-    return Group(name, values["question"], tuple(arms), reference, tuple(comparisons))
+    return Group(name, values["question"], tuple(arms), reference, tuple(comparisons), parts)
 
 
 def select_groups(groups: list[Group], names: list[str] | None) -> list[Group]:

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.results import COSINE, CROSS_ENTROPY, CTC, Axis, RunResult
+from student.ablations.results import ANSWER_KL, COSINE, CROSS_ENTROPY, CTC, Axis, RunResult, logged_figures
 from transformers_aura.evaluation.statistics import wilson_interval
 
 
-CURVES = (
-    (CROSS_ENTROPY, "cross-entropy of validation answers (nats a token)"),
-    (CTC, "CTC loss of validation transcripts (nats a letter)"),
-    (COSINE, "cosine to the teacher"),
-)
+CURVES = {
+    CROSS_ENTROPY: "cross-entropy of validation answers (nats a token)",
+    ANSWER_KL: "KL of validation answers to the LLM that reads (nats a token)",
+    CTC: "CTC loss of validation transcripts (nats a letter)",
+    COSINE: "cosine to the teacher",
+}
 AXES: tuple[tuple[Axis, str], ...] = (("step", "step"), ("train_seconds", "seconds of training"))
 
 
@@ -30,22 +31,24 @@ def draw_group(path: Path, arms: Mapping[str, Mapping[int, RunResult]]) -> None:
 
     arms = {name: runs for name, runs in arms.items() if runs}
     were_scored = any(run.checks for runs in arms.values() for run in runs.values())
-    columns = len(AXES) + were_scored
-    figure, axes = pyplot.subplots(len(CURVES), columns, figsize=(5.5 * columns, 13), layout="constrained")
-    for row, (key, label) in enumerate(CURVES):
+    taken = logged_figures(run for runs in arms.values() for run in runs.values())
+    kinds = (SYNTHETIC, REAL) if were_scored else ()
+    rows, columns = max(len(taken), len(kinds)), len(AXES) + were_scored
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(5.5 * columns, 4.3 * rows), layout="constrained", squeeze=False
+    )
+    for row, logged in enumerate(taken):
         for column, (axis, axis_label) in enumerate(AXES):
             for name, runs in arms.items():
-                _plot_curve(axes[row][column], name, runs, key, axis)
-            axes[row][column].set(xlabel=axis_label, ylabel=label)
-            # No arm of a group may have a teacher to be like, or letters to read.
-            axes[row][column].set_visible(any(len(line.get_xdata()) for line in axes[row][column].lines))
-            if key != COSINE:
+                _plot_curve(axes[row][column], name, runs, logged.key, axis)
+            axes[row][column].set(xlabel=axis_label, ylabel=CURVES[logged.key])
+            if logged.by_ratio:
                 axes[row][column].set_yscale("log")
-    if were_scored:
-        for row, kind in enumerate((SYNTHETIC, REAL)):
-            _plot_bars(axes[row][-1], arms, kind)
-        axes[-1][-1].set_axis_off()
+    for row, kind in enumerate(kinds):
+        _plot_bars(axes[row][-1], arms, kind)
     names = axes[0][0].get_legend_handles_labels()
+    for empty in (ax for ax in axes.flat if not ax.has_data()):
+        empty.set_axis_off()
     figure.legend(*names, loc="outside upper center", ncols=len(arms), fontsize="large")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from student.ablations.arms import RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
+from student.ablations.arms import ORDERS, RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
 from student.precision import precision_settings
 from tools.real_models import REAL_MODELS, real_model_folder
 from transformers_aura.distillation.recipe import Recipe, load_recipe
@@ -28,7 +28,7 @@ class RunSpec:
         settings: all that is set on top of the recipe.
         minutes: of training, after which the run ends; `None` = after its `training.max_steps`.
         num_checks, num_evaluations: see [`Budget`].
-        orders: folder with `validation-*.parquet`, the synthetic clips to score on.
+        orders: folder with `validation-*.parquet`, the synthetic clips to score on; of a group that learns no orders, which is never scored, what it learns.
         recordings: folder of recorded orders with `manifest.jsonl`, or where it would be.
     """
 
@@ -95,20 +95,21 @@ def plan_runs(
         common_settings: what all arms change, such as `training.per_device_train_batch_size=2`.
 
     Raises:
-        AblationError: the corpus holds no orders.
+        AblationError: the corpus holds nothing to train a group on.
         RecipeError: a setting of an arm does not fit the recipe.
     """
-    folders = training_folders(corpus)
-    data = data_settings(corpus, folders)
-    common = [*data, *precision_settings(load_recipe(recipe).training), *common_settings]
-    arms = list({arm.run: arm for group in groups for arm in group.arms}.values())
+    sources = {parts: training_folders(corpus, parts) for parts in dict.fromkeys(group.parts for group in groups)}
+    precision = precision_settings(load_recipe(recipe).training)
+    arms = list({arm.run: (arm, sources[group.parts]) for group in groups for arm in group.arms}.values())
     runs = []
     for seed in seeds:
         order = list(arms)
         random.Random(seed).shuffle(order)
-        for arm in order:
+        for arm, folders in order:
             settings = [
-                *common,
+                *data_settings(folders),
+                *precision,
+                *common_settings,
                 f"training.seed={seed}",
                 *_arm_settings(arm, len(folders), budget, recipe, common_settings),
             ]
@@ -116,7 +117,7 @@ def plan_runs(
             runs.append(
                 RunSpec(
                     arm.run, seed, str(recipe), list(common_settings), list(arm.settings), settings, budget.minutes,
-                    budget.num_checks, budget.num_evaluations, str(corpus / "orders"), str(recordings),
+                    budget.num_checks if folders[0].name == ORDERS[0] else 0, budget.num_evaluations, str(folders[0]), str(recordings),
                 )
             )  # fmt: skip
     return runs
@@ -136,27 +137,31 @@ def _arm_settings(
     return settings
 
 
-def training_folders(corpus: Path) -> list[Path]:
-    """The folders of rows to train on. Recorded orders are left out, said aloud, where the corpus has none.
+def training_folders(corpus: Path, parts: Sequence[str]) -> list[Path]:
+    """The folders of rows to train on. Of the parts behind the first, those that the corpus does not have are left out, said aloud.
 
     Raises:
-        AblationError: the corpus holds no synthetic orders, of training or of validation.
+        AblationError: the corpus holds nothing of the first part, of training or of validation.
     """
+    first, *others = (corpus / part for part in parts)
     for split in ("train", "validation"):
-        if not any((corpus / "orders").glob(f"{split}-*.parquet")):
+        if not any(first.glob(f"{split}-*.parquet")):
             raise AblationError(
-                f"{corpus / 'orders'} holds no {split}-*.parquet; make them: python -m student.corpus {corpus} --only orders real_orders"
+                f"{first} holds no {split}-*.parquet; make them: python -m student.corpus {corpus} --only {' '.join(parts)}"
             )
-    if any((corpus / "real_orders").glob("train-*.parquet")):
-        return [corpus / "orders", corpus / "real_orders"]
-    print(f"No recorded orders to train on: {corpus / 'real_orders'} holds none, so they are left out.", flush=True)
-    return [corpus / "orders"]
+    folders = [first]
+    for folder in others:
+        if any(folder.glob("train-*.parquet")):
+            folders.append(folder)
+        else:
+            print(f"No {folder.name} to train on: {folder} holds none, so they are left out.", flush=True)
+    return folders
 
 
-def data_settings(corpus: Path, folders: Sequence[Path]) -> list[str]:
-    """The training rows of these folders and the evaluation rows of a corpus, as recipe settings."""
+def data_settings(folders: Sequence[Path]) -> list[str]:
+    """The training rows of these folders and the validation rows of the first, as recipe settings."""
     train = [{"source": str(folder), "use": ROW_COLUMNS} for folder in folders]
-    evaluation = [{"source": str(corpus / "orders"), "split": "validation", "use": ROW_COLUMNS}]
+    evaluation = [{"source": str(folders[0]), "split": "validation", "use": ROW_COLUMNS}]
     return [f"data.train={json.dumps(train)}", f"data.evaluation={json.dumps(evaluation)}"]
 
 

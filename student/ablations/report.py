@@ -11,26 +11,31 @@ from student.ablations.arms import Arm, Group
 from student.ablations.clips import REAL, SYNTHETIC
 from student.ablations.comparison import KINDS, Comparison, Difference, Pairs, compare, pair
 from student.ablations.figure import draw_group
-from student.ablations.results import CROSS_ENTROPY, LOGGED_FIGURES, LoggedFigure, Results, RunResult
+from student.ablations.results import CROSS_ENTROPY, LOGGED_FIGURES, LoggedFigure, Results, RunResult, logged_figures
 from transformers_aura.evaluation.scorers.interface import ratio
 from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
 
-HOW_READ = f"""\
+ORDERS_ARE = f"""\
+- **Orders right**: every labelled slot is right in the JSON answer, greedily. *{SYNTHETIC}*: validation clips of the corpus; *{REAL}*: recordings
+  of real people that training did not have. In brackets the 95 % Wilson interval over clips and seeds together, which takes them for independent; then the
+  interval of a bootstrap over the seeds, where there are several. Their differences have intervals that hold the clips' share too.
+"""
+"""How a report is read in which students were asked for orders, besides."""
+
+HOW_READ = """\
 Every arm is trained from the same seeds, on the same clips in the same order, in a process of one thread. Seconds are those of training:
 reading clips and asking the teacher count, evaluations and writing checkpoints do not. The learning rate does not decay, so a curve can be read
 anywhere as if its run had ended there.
 
-- **Orders right**: every labelled slot is right in the JSON answer, greedily. *{SYNTHETIC}*: validation clips of the corpus; *{REAL}*: recordings
-  of real people that training did not have. In brackets the 95 % Wilson interval over clips and seeds together, which takes them for independent; then the
-  interval of a bootstrap over the seeds, where there are several.
-- Of the synthetic validation clips, mean over the seeds and in brackets the lowest and the highest. **Cross-entropy** of the answers, nats a token: it
-  falls late, when the student begins to hear, and how late is chance to a large part. **CTC loss**, nats a letter: how well the transcript's
+{orders}- Of the synthetic validation clips, mean over the seeds and in brackets the lowest and the highest. **Cross-entropy** of the answers, nats a token: it
+  falls late, when the student begins to hear, and how late is chance to a large part. **Answer KL**, nats a token, where it is taught: how far from what the base
+  LLM that reads the transcript would say. **CTC loss**, nats a letter: how well the transcript's
   letters can be read off the audio tokens, which tells arms apart sooner. **Cosine to the teacher**, of the states that are distilled; it is compared only
   between arms that distil the same states.
 - **Differences** are paired: the same seeds and clips. *Equal steps*: where the run of fewer steps ended. *Equal time*: where the faster of the two runs of
   a seed ended; the other is interpolated between its scorings. Losses are compared by their ratio, which is a geometric mean over the seeds: seeds spread them in proportion to their height. Intervals are of t over the seeds, with a standard deviation that is pooled
-  over all comparisons of this page (as in an analysis of variance: a few seeds of one arm say little of it); those of orders hold the clips' share too. One
+  over all comparisons of this page (as in an analysis of variance: a few seeds of one arm say little of it). One
   seed decides nothing. *Better* and *worse* are said only where the interval excludes 0.
 - Settings other than the arm's were chosen for the student that ships, and are not tuned again for each arm."""
 
@@ -57,7 +62,7 @@ def as_markdown(groups: Sequence[Group], results: Results, pictures: str) -> str
         pictures: folder of the pictures, relative to the report.
     """
     comparisons = compare_groups(groups, results)
-    parts = ["# Ablations", _facts(results), "## What is decided", _decided(groups, comparisons), HOW_READ]
+    parts = ["# Ablations", _facts(results), "## What is decided", _decided(groups, comparisons), _how_read(results)]
     for group in groups:
         parts += [f"## {group.name.replace('_', ' ')}", group.question, _command(group, results)]
         parts.append(_arms_table(group, results))
@@ -84,6 +89,14 @@ def _group_pairs(group: Group, results: Results) -> list[Pairs]:
     return [pairs for pairs in read if pairs is not None]
 
 
+def _how_read(results: Results) -> str:
+    return HOW_READ.format(orders=ORDERS_ARE if _were_scored(results) else "")
+
+
+def _were_scored(results: Results) -> bool:
+    return any(run.checks for of_arm in results.values() for run in of_arm.values())
+
+
 def _facts(results: Results) -> str:
     runs = [run for of_arm in results.values() for run in of_arm.values()]
     if not runs:
@@ -93,8 +106,8 @@ def _facts(results: Results) -> str:
     hours = sum(run.end("train_seconds") for run in runs) / 3600
     lines = [f"{len(runs)} runs, {hours:.1f} hours of training, a core for each run: {'; '.join(machines)}."]
     lines.append(f"A run had its core for {share:.0%} of its time (processor time to wall time).")
-    if not any(run.checks for run in runs):
-        lines.append("The students were not asked for orders: what is compared is how they learn to hear.")
+    if not _were_scored(results):
+        lines.append("The students were not asked for answers: what is compared is what they learn, by its losses.")
     return " ".join(lines)
 
 
@@ -141,7 +154,8 @@ def _budget(run: RunResult) -> str:
 def _arms_table(group: Group, results: Results) -> str:
     were_scored = any(run.checks for arm in group.arms for run in results.get(arm.run, {}).values())
     kinds = KINDS if were_scored else ()
-    figures = [*(f"orders right, {kind}" for kind in kinds), *(figure.label for figure in LOGGED_FIGURES)]
+    taken = logged_figures(run for arm in group.arms for run in results.get(arm.run, {}).values())
+    figures = [*(f"orders right, {kind}" for kind in kinds), *(figure.label for figure in taken)]
     lines = [
         f"| arm | settings | seeds | {' | '.join(figures)} | steps | minutes | ms a step |",
         f"|{'---|' * (6 + len(figures))}",
@@ -155,7 +169,7 @@ def _arms_table(group: Group, results: Results) -> str:
         seconds = statistics.fmean(run.end("train_seconds") for run in runs)
         cells = [
             arm.name, _settings(arm), ", ".join(str(run.seed) for run in runs),
-            *(_acceptance_cell(runs, kind) for kind in kinds), *(_logged_cell(figure, runs) for figure in LOGGED_FIGURES),
+            *(_acceptance_cell(runs, kind) for kind in kinds), *(_logged_cell(figure, runs) for figure in taken),
             f"{steps:.0f}", f"{seconds / 60:.1f}", f"{1000 * seconds / steps:.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")

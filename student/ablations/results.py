@@ -18,6 +18,7 @@ RUNS = "runs.jsonl"
 """The published runs, in the folder of the report's pictures."""
 
 CROSS_ENTROPY = "eval_lm_loss"
+ANSWER_KL = "eval_answer_kl_loss"
 CTC = "eval_ctc_loss"
 COSINE = "eval_cosine"
 
@@ -49,6 +50,7 @@ class LoggedFigure:
 
 LOGGED_FIGURES = (
     LoggedFigure(CROSS_ENTROPY, "cross-entropy", by_ratio=True, higher_is_better=False),
+    LoggedFigure(ANSWER_KL, "answer KL", by_ratio=True, higher_is_better=False),
     LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False, depends_on=("losses.ctc_layers",)),
     LoggedFigure(
         COSINE,
@@ -119,6 +121,12 @@ class RunResult:
 
 Results = Mapping[str, Mapping[int, RunResult]]
 """Name of a run -> seed -> what it found."""
+
+
+def logged_figures(runs: Iterable[RunResult]) -> list[LoggedFigure]:
+    """The figures that at least one of the runs logged."""
+    keys = {key for run in runs for entry in run.log for key in entry}
+    return [figure for figure in LOGGED_FIGURES if figure.key in keys]
 
 
 def interpolate(places: Sequence[float], values: Sequence[Sequence[float]], at: float) -> np.ndarray | None:

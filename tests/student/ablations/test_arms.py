@@ -21,7 +21,7 @@ WHISPER_SIZES = {"openai/whisper-tiny.en": (384, 4, 6), "openai/whisper-base": (
 @pytest.mark.parametrize("arm", ARMS.values(), ids=list(ARMS))
 def test_every_arm_is_a_recipe_that_can_be_trained(arm, tmp_path):
     folders = [tmp_path / "orders", tmp_path / "real_orders"]
-    settings = [*data_settings(tmp_path, folders), *_arm_settings(arm, 2, Budget(steps=300), RECIPE)]
+    settings = [*data_settings(folders), *_arm_settings(arm, 2, Budget(steps=300), RECIPE)]
     recipe = load_recipe(RECIPE, [*settings, "training.bf16=false", f"training.output_dir={tmp_path}"])
     arguments = training_arguments(recipe)
     width, layers, heads = WHISPER_SIZES[recipe.teacher.model]
@@ -31,7 +31,8 @@ def test_every_arm_is_a_recipe_that_can_be_trained(arm, tmp_path):
     assert (plan.num_head_parameters > 0) == (arguments.supervision != "transcript")
     if recipe.model.init_from_teacher:
         assert plan.student.model.embed_audio.conv1.out_channels == width
-    assert arguments.lm_weight > 0  # else there is no cross-entropy to compare
+    # Else there is no cross-entropy to compare; what is distilled alone is compared by its cosine.
+    assert arguments.uses_language_modeling == (arguments.supervision != "distillation")
 
 
 def test_equal_arms_are_run_once_and_every_reference_is_among_them():
@@ -50,6 +51,16 @@ def test_settings_of_a_group_are_those_of_all_its_arms(tmp_path):
     assert second.arm("b").settings == ("y=2", "x=1")
     assert second.arm("b").run == first.arm("a").run == "first-a"
     assert (second.arm("c").settings, second.arm("c").run) == (("y=2",), "second-c")
+
+
+def test_arms_of_equal_settings_and_other_data_are_other_runs(tmp_path):
+    (tmp_path / "arms.yaml").write_text(
+        "first: {question: Why, reference: a, arms: {a: [x=1]}}\n"
+        "second: {question: Why, reference: b, parts: [questions], arms: {b: [x=1]}}\n"
+    )
+    first, second = load_groups(tmp_path / "arms.yaml")
+    assert (first.parts, first.arm("a").run) == (("orders", "real_orders"), "first-a")
+    assert (second.parts, second.arm("b").run) == (("questions",), "second-b")
 
 
 def test_supervision_arms_differ_in_what_teaches_alone():

@@ -68,5 +68,19 @@ def test_a_folder_of_another_run_is_refused(folder, tmp_path):
 
 
 def test_a_corpus_without_orders_is_refused(folder, tmp_path):
-    with pytest.raises(AblationError, match=r"python -m student\.corpus"):
-        plan_runs([], [0], tmp_path, tmp_path, Budget(), folder / "recipe.yaml")
+    groups = load_groups(folder / "arms.yaml")
+    with pytest.raises(AblationError, match=r"python -m student\.corpus .* --only orders real_orders"):
+        plan_runs(groups, [0], tmp_path, tmp_path, Budget(), folder / "recipe.yaml")
+
+
+def test_a_group_of_other_data_learns_them_and_is_not_asked_for_orders(folder, tmp_path):
+    write_corpus(tmp_path / "corpus")
+    (tmp_path / "corpus" / "orders").rename(tmp_path / "corpus" / "questions")
+    (tmp_path / "arms.yaml").write_text("g: {question: Why, reference: a, parts: [questions], arms: {a: []}}")
+    groups = load_groups(tmp_path / "arms.yaml")
+    (run,) = plan_runs(groups, [0], tmp_path / "corpus", folder / "none", Budget(steps=9), folder / "recipe.yaml")
+    data = load_recipe(run.recipe, run.settings).data
+    sources = [(source.source, source.split) for source in (*data.train, *data.evaluation)]
+    questions = str(tmp_path / "corpus" / "questions")
+    assert sources == [(questions, "train"), (questions, "validation")]
+    assert run.num_checks == 0

@@ -46,7 +46,19 @@ def test_report_content(groups, results):
     assert "**both** is worse than ce at equal time (0.5 min), cross-entropy: 2.50 times" in text
     assert "6 differences were looked at" in text
     assert "no clips" in text  # of real people
+    assert "- **Orders right**: every labelled slot" in text
     assert "](pictures/supervision.png)" in text
+
+
+def test_columns_are_what_was_logged(groups, results):
+    header = "| seeds | orders right, synthetic | orders right, real | cross-entropy | {}cosine to the teacher | steps |"
+    assert header.format("") in as_markdown(groups, results, "pictures")
+    for entry in results["supervision-both"][0].log:
+        entry["eval_answer_kl_loss"] = 0.25
+    text = as_markdown(groups, results, "pictures")
+    assert header.format("answer KL | ") in text
+    assert "| 0.250 |" in text
+    assert "| not taken |" in text  # by the other arm
 
 
 def test_nothing_is_claimed_without_runs(groups):
@@ -70,10 +82,10 @@ def test_runs_that_were_not_asked_for_orders_are_compared_by_what_they_logged(gr
         run.marks.clear()
         run.common_settings.append("training.per_device_train_batch_size=2")
     text = as_markdown(groups, results, "pictures")
-    assert "The students were not asked for orders" in text
+    assert "The students were not asked for answers" in text
     assert "| arm | settings | seeds | cross-entropy |" in text
     assert "| 0, 1 | 1.000" in text
-    assert "orders right" not in text[text.index("| arm | beside |") :]
+    assert "orders" not in text.lower()
     assert "**both** is worse than ce at equal time (0.5 min), cross-entropy: 2.50 times" in text
     assert "--steps 30 --scorings 0 --evaluations 3 --set training.per_device_train_batch_size=2`" in text
     write_report(tmp_path / "ablations.md", groups, results)
