@@ -99,5 +99,5 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
 
 
 def test_an_unknown_group_is_named():
-    with pytest.raises(AblationError, match="no group 'supervison'; there are supervision, central_claim, lora_scope"):
+    with pytest.raises(AblationError, match="no group 'supervison'; there are supervision, answer_kl, central_claim"):
         select_groups(GROUPS, ["supervison"])

@@ -51,7 +51,9 @@ def test_report_content(groups, results):
 
 
 def test_columns_are_what_was_logged(groups, results):
-    header = "| seeds | orders right, synthetic | orders right, real | cross-entropy | {}cosine to the teacher | steps |"
+    header = (
+        "| seeds | orders right, synthetic | orders right, real | cross-entropy | {}cosine to the teacher | steps |"
+    )
     assert header.format("") in as_markdown(groups, results, "pictures")
     for entry in results["supervision-both"][0].log:
         entry["eval_answer_kl_loss"] = 0.25
