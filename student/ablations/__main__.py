@@ -28,7 +28,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m student.ablations", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "corpus", type=Path, help="folder of `python -m student.corpus`; its orders and real_orders are used"
+        "corpus", type=Path, help="folder of `python -m student.corpus`, with the parts that the groups learn"
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups to run and to report; default: all")

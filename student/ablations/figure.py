@@ -12,7 +12,7 @@ from transformers_aura.evaluation.statistics import wilson_interval
 
 CURVES = {
     CROSS_ENTROPY: "cross-entropy of validation answers (nats a token)",
-    ANSWER_KL: "KL of validation answers to the LLM that reads (nats a token)",
+    ANSWER_KL: "KL of validation answers (nats a token)",
     CTC: "CTC loss of validation transcripts (nats a letter)",
     COSINE: "cosine to the teacher",
 }
