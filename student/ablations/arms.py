@@ -64,7 +64,8 @@ def load_groups(path: Path = ARMS) -> list[Group]:
     """The groups of a YAML file, in its order.
 
     Raises:
-        AblationError: a group without question, arms or reference, a comparison of an arm that is not there, a setting without `=`.
+        AblationError: a group without question, arms or reference, a comparison of an arm that is not there, a setting without `=`, `parts` that
+            are no list.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     runs: _Runs = {}
@@ -78,7 +79,10 @@ def _group(name: str, values: dict[str, Any], runs: _Runs) -> Group:
         )
     if missing := [key for key in ("question", "reference", "arms") if not values.get(key)]:
         raise AblationError(f"Group '{name}' lacks '{missing[0]}'.")
-    parts = tuple(map(str, values.get("parts", ORDERS)))
+    parts = values.get("parts", list(ORDERS))
+    if not isinstance(parts, list) or not parts:
+        raise AblationError(f"Group '{name}': `parts` is a list of parts of the corpus, got {parts!r}.")
+    parts = tuple(map(str, parts))
     arms = []
     for arm, own in values["arms"].items():
         settings = (*values.get("settings", ()), *own)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from student.ablations.arms import ORDERS, RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
+from student.ablations.arms import ARMS, ORDERS, RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
 from student.precision import precision_settings
 from tools.real_models import REAL_MODELS, real_model_folder
 from transformers_aura.distillation.recipe import Recipe, load_recipe
@@ -95,7 +95,7 @@ def plan_runs(
         common_settings: what all arms change, such as `training.per_device_train_batch_size=2`.
 
     Raises:
-        AblationError: the corpus holds nothing to train a group on.
+        AblationError: the corpus holds nothing to train a group on, or the student that an arm goes on from is not there.
         RecipeError: a setting of an arm does not fit the recipe.
     """
     sources = {parts: training_folders(corpus, parts) for parts in dict.fromkeys(group.parts for group in groups)}
@@ -113,7 +113,12 @@ def plan_runs(
                 f"training.seed={seed}",
                 *_arm_settings(arm, len(folders), budget, recipe, common_settings),
             ]
-            settings += local_models(load_recipe(recipe, settings))
+            of_arm = load_recipe(recipe, settings)
+            if of_arm.model.student is not None and not Path(of_arm.model.student).is_dir():
+                raise AblationError(
+                    f"{arm.run} goes on from a student that is not there: {of_arm.model.student}; {ARMS} says where to get it."
+                )
+            settings += local_models(of_arm)
             runs.append(
                 RunSpec(
                     arm.run, seed, str(recipe), list(common_settings), list(arm.settings), settings, budget.minutes,

@@ -32,7 +32,7 @@ def test_every_arm_is_a_recipe_that_can_be_trained(arm, tmp_path):
     if recipe.model.init_from_teacher:
         assert plan.student.model.embed_audio.conv1.out_channels == width
     # Else there is no cross-entropy to compare; what is distilled alone is compared by its cosine.
-    assert arguments.uses_language_modeling == (arguments.supervision != "distillation")
+    assert arguments.supervision == "distillation" or arguments.lm_weight > 0
 
 
 def test_equal_arms_are_run_once_and_every_reference_is_among_them():
@@ -90,6 +90,8 @@ def test_a_source_that_is_not_there_is_not_set():
         ("g: {question: Why, reference: a, arms: {a: []}, also: [[a, c]]}", "compares with 'c'"),
         ("g: {question: Why, reference: a, arms: {a: [training.seed]}}", "a setting is key=value"),
         ("g: {question: Why, reference: a, arms: {a: []}, compare: []}", "no setting 'compare'"),
+        ("g: {question: Why, reference: a, arms: {a: []}, parts: questions}", r"a list of parts .* got 'questions'"),
+        ("g: {question: Why, reference: a, arms: {a: []}, parts: []}", "a list of parts"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):

@@ -84,3 +84,11 @@ def test_a_group_of_other_data_learns_them_and_is_not_asked_for_orders(folder, t
     questions = str(tmp_path / "corpus" / "questions")
     assert sources == [(questions, "train"), (questions, "validation")]
     assert run.num_checks == 0
+
+
+def test_a_student_to_go_on_from_that_is_not_there_is_named(folder, tmp_path):
+    absent = tmp_path / "absent"
+    (tmp_path / "arms.yaml").write_text(f"g: {{question: Why, reference: a, arms: {{a: ['model.student={absent}']}}}}")
+    groups = load_groups(tmp_path / "arms.yaml")
+    with pytest.raises(AblationError, match=r"g-a goes on from a student that is not there: .*absent"):
+        plan_runs(groups, [0], folder / "corpus", folder / "none", Budget(), folder / "recipe.yaml")
