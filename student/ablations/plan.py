@@ -27,8 +27,8 @@ class RunSpec:
         arm_settings: what the arm changes.
         settings: all that is set on top of the recipe.
         minutes: of training, after which the run ends; `None` = after its `training.max_steps`.
-        num_checks, num_evaluations: see [`Budget`].
-        orders: folder with `validation-*.parquet`, the synthetic clips to score on; of a group that learns no orders, which is never scored, what it learns.
+        num_checks, num_evaluations: see [`Budget`]; no checks of a group that learns no orders.
+        orders: folder with `validation-*.parquet`, the synthetic clips to score on.
         recordings: folder of recorded orders with `manifest.jsonl`, or where it would be.
     """
 
@@ -122,7 +122,7 @@ def plan_runs(
             runs.append(
                 RunSpec(
                     arm.run, seed, str(recipe), list(common_settings), list(arm.settings), settings, budget.minutes,
-                    budget.num_checks if folders[0].name == ORDERS[0] else 0, budget.num_evaluations, str(folders[0]), str(recordings),
+                    budget.num_checks if folders[0].name == ORDERS[0] else 0, budget.num_evaluations, str(corpus / "orders"), str(recordings),
                 )
             )  # fmt: skip
     return runs
