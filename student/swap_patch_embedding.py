@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from transformers_aura import AuraAudioConfig
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.attention_kernels import mean_attention_by_distance
 from transformers_aura.distillation.heads import TeacherStatistics
 from transformers_aura.distillation.losses import CTCLoss
@@ -36,10 +37,9 @@ from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.hub.export import new_folder
 from transformers_aura.hub.push import PUSHED_FILES
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
-from transformers_aura.modeling.spelling import LETTERS
 
 
-HEADS = ("distillation_heads.safetensors", "transcript_heads.safetensors", "token_head.safetensors")
+HEADS = ("distillation_heads.safetensors", "transcript_heads.safetensors", "subword_ctc_head.safetensors")
 PREFIX = "embed_audio."
 KERNEL_RATE, PROJECTION_RATE = 2.5, 5.0
 """Learning rates of what is new, as multiples of the rate of what comes from Whisper."""
@@ -66,7 +66,7 @@ class SwapLosses(nn.Module):
         super().__init__()
         self.new = new
         self.old = old.requires_grad_(False)
-        self.characters = nn.Linear(mean.shape[-1], 1 + len(LETTERS))
+        self.characters = nn.Linear(mean.shape[-1], 1 + len(LATIN_ALPHABET))
         self.ctc_loss = CTCLoss()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)

@@ -51,7 +51,7 @@ class LoggedFigure:
 LOGGED_FIGURES = (
     LoggedFigure(CROSS_ENTROPY, "cross-entropy", by_ratio=True, higher_is_better=False),
     LoggedFigure(ANSWER_KL, "answer KL", by_ratio=True, higher_is_better=False),
-    LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False, depends_on=("losses.ctc_layers",)),
+    LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False, depends_on=("losses.character_ctc_layers",)),
     LoggedFigure(
         COSINE,
         "cosine to the teacher",

@@ -19,8 +19,8 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "diva": (
         "losses.lm_weight=0",
         "losses.answer_kl_weight=1",
-        "losses.token_ctc_weight=0.3",
-        "losses.token_ctc_layer=0",
+        "losses.subword_ctc_weight=0.3",
+        "losses.subword_ctc_layer=0",
         "losses.text_state_weight=1",
         "losses.text_state_layers=[0]",
     ),

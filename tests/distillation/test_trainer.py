@@ -154,7 +154,12 @@ def test_distillation_only_runs_the_lower_layers_up_to_the_audio(tmp_path):
 @pytest.mark.parametrize("scope", ["rows", "audio", "always"])
 def test_a_prompt_that_all_rows_share_runs_once_and_changes_nothing(tmp_path, monkeypatch, family, scope):
     monkeypatch.setattr(student_losses, "FEWEST_SHARED_TOKENS", 1)
-    settings = {"answer_kl_weight": 0.5, "ctc_weight": 0.5, "token_ctc_weight": 0.5, "text_state_weight": 0.5}
+    settings = {
+        "answer_kl_weight": 0.5,
+        "character_ctc_weight": 0.5,
+        "subword_ctc_weight": 0.5,
+        "text_state_weight": 0.5,
+    }
     trainer = tiny_trainer_of(tmp_path, family, student={"lora_scope": scope}, **settings)
     trainer._ensure_statistics()
     torch.manual_seed(0)
@@ -228,8 +233,8 @@ def test_ctc_loss_is_that_of_each_clip_alone(tmp_path):
     settings = {
         "supervision": "transcript",
         "lm_weight": 0.0,
-        "ctc_weight": 2.0,
-        "ctc_layers": [0, 2],
+        "character_ctc_weight": 2.0,
+        "character_ctc_layers": [0, 2],
         "random_gain_db": 0.0,
     }
     trainer = tiny_trainer(tmp_path, teacher=None, **settings)
@@ -247,7 +252,7 @@ def test_ctc_loss_is_that_of_each_clip_alone(tmp_path):
 
 
 def test_token_losses_equal_a_computation_by_hand(tmp_path):
-    settings = {"supervision": "transcript", "lm_weight": 0.0, "token_ctc_weight": 0.5, "token_ctc_layer": 1}
+    settings = {"supervision": "transcript", "lm_weight": 0.0, "subword_ctc_weight": 0.5, "subword_ctc_layer": 1}
     trainer = tiny_trainer(tmp_path, teacher=None, text_state_weight=2.0, text_state_layers=[1, 2], **settings)
     rows = [row | {"audio": audio(2.0 + 0.1 * index)} for index, row in enumerate(tiny_rows(5))]
     rows.append({"audio": audio(0.5), "answer": "yes"})  # no transcript
@@ -255,7 +260,7 @@ def test_token_losses_equal_a_computation_by_hand(tmp_path):
     trainer.losses.eval().requires_grad_(False)
     loss = trainer.compute_loss(trainer.losses, dict(batch))
 
-    student, head = trainer.model, trainer.token_head
+    student, head = trainer.model, trainer.subword_ctc_head
     embeddings = student.get_input_embeddings().weight
     inputs = ("input_ids", "attention_mask", "input_features", "input_features_mask")
     heard = student(**{name: batch[name] for name in inputs}, output_hidden_states=True).hidden_states
@@ -283,7 +288,7 @@ def test_token_losses_equal_a_computation_by_hand(tmp_path):
     torch.testing.assert_close(loss, expected.squeeze(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("weight", ["ctc_weight", "token_ctc_weight"])
+@pytest.mark.parametrize("weight", ["character_ctc_weight", "subword_ctc_weight"])
 def test_a_collator_that_leaves_out_what_a_loss_needs_is_refused(tmp_path, weight):
     own = tiny_trainer(tmp_path).data_collator
     with pytest.raises(ValueError, match=f"`{weight}=0.5` needs a data collator with `return_transcript_"):
@@ -296,8 +301,8 @@ def test_tokens_are_learnt_by_the_layers_below_alone(tmp_path):
         teacher=None,
         supervision="transcript",
         lm_weight=0.0,
-        token_ctc_weight=1.0,
-        token_ctc_layer=1,
+        subword_ctc_weight=1.0,
+        subword_ctc_layer=1,
         text_state_weight=0.5,
         max_steps=40,
         learning_rate=1e-2,
@@ -307,16 +312,21 @@ def test_tokens_are_learnt_by_the_layers_below_alone(tmp_path):
             lambda _, args, output: output if not torch.is_grad_enabled() else pytest.fail("ran")
         )
     trainer.train()
-    losses = step_logs(trainer, "token_ctc_loss", "text_state_loss")
+    losses = step_logs(trainer, "subword_ctc_loss", "text_state_loss")
     for term in (1, 2):
         assert losses[-1][term] < 0.7 * losses[0][term]
-    assert trainer.evaluate(tiny_rows(5))["eval_token_ctc_loss"] < losses[0][1]
+    assert trainer.evaluate(tiny_rows(5))["eval_subword_ctc_loss"] < losses[0][1]
 
 
-@pytest.mark.parametrize("ctc_layers", [[0], [0, 2]])
-def test_padding_to_few_shapes_changes_no_loss(tmp_path, ctc_layers):
-    settings = {"random_gain_db": 0.0, "answer_kl_weight": 0.5, "ctc_weight": 0.5, "ctc_layers": ctc_layers}
-    settings |= {"token_ctc_weight": 0.5, "text_state_weight": 0.5}
+@pytest.mark.parametrize("character_ctc_layers", [[0], [0, 2]])
+def test_padding_to_few_shapes_changes_no_loss(tmp_path, character_ctc_layers):
+    settings = {
+        "random_gain_db": 0.0,
+        "answer_kl_weight": 0.5,
+        "character_ctc_weight": 0.5,
+        "character_ctc_layers": character_ctc_layers,
+    }
+    settings |= {"subword_ctc_weight": 0.5, "text_state_weight": 0.5}
     plain = tiny_trainer(tmp_path, **settings)
     padded = tiny_trainer(tmp_path, pad_to_multiple_of=16, **settings)
     padded.losses.load_state_dict(plain.losses.state_dict())
@@ -332,7 +342,13 @@ def test_padding_to_few_shapes_changes_no_loss(tmp_path, ctc_layers):
 
 def test_ctc_of_the_patch_embedding_alone(tmp_path):
     trainer = tiny_trainer(
-        tmp_path, teacher=None, supervision="transcript", lm_weight=0.0, ctc_weight=1.0, ctc_layers=[0], max_steps=1
+        tmp_path,
+        teacher=None,
+        supervision="transcript",
+        lm_weight=0.0,
+        character_ctc_weight=1.0,
+        character_ctc_layers=[0],
+        max_steps=1,
     )
     before = trainer.model.model.embed_audio.proj.weight.detach().clone()
     trainer.train()
@@ -340,7 +356,12 @@ def test_ctc_of_the_patch_embedding_alone(tmp_path):
 
 
 def test_the_patch_embedding_alone_learns_without_the_llm(tmp_path):
-    settings = {"lm_weight": 0.0, "ctc_weight": 1.0, "ctc_layers": [0], "layer_mapping": [[-1, 0], [-1, 1]]}
+    settings = {
+        "lm_weight": 0.0,
+        "character_ctc_weight": 1.0,
+        "character_ctc_layers": [0],
+        "layer_mapping": [[-1, 0], [-1, 1]],
+    }
     whole = tiny_trainer(tmp_path, "whole", learning_rate=1e-3, max_steps=2, **settings)
     alone = tiny_trainer(
         tmp_path,
@@ -366,13 +387,13 @@ def test_the_patch_embedding_alone_learns_without_the_llm(tmp_path):
 
 
 def test_a_later_stage_takes_over_the_heads(tmp_path):
-    settings = {"ctc_weight": 0.5, "ctc_layers": [0, 1]}
+    settings = {"character_ctc_weight": 0.5, "character_ctc_layers": [0, 1]}
     first = tiny_trainer(tmp_path, "first", max_steps=2, save_strategy="steps", save_steps=2, **settings)
     first.train()
-    second = tiny_trainer(tmp_path, "second", token_ctc_weight=0.5, **settings)
-    untrained = second.token_head.projection.weight.detach().clone()
+    second = tiny_trainer(tmp_path, "second", subword_ctc_weight=0.5, **settings)
+    untrained = second.subword_ctc_head.projection.weight.detach().clone()
     second.load_heads(tmp_path / "first" / "checkpoint-2")
-    assert torch.equal(second.token_head.projection.weight, untrained)  # the first stage had none
+    assert torch.equal(second.subword_ctc_head.projection.weight, untrained)  # the first stage had none
     for own, others in ((first.heads, second.heads), (first.transcript_heads, second.transcript_heads)):
         assert all(
             torch.equal(a, b) for a, b in zip(own.state_dict().values(), others.state_dict().values(), strict=True)
@@ -402,9 +423,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
         "context_probability": 0.5,
         "context_texts": ["some words to stand before the audio", "others"],
         "distillation_warmup_steps": 2,
-        "ctc_weight": 0.5,
-        "ctc_layers": [0, 1],
-        "token_ctc_weight": 0.5,
+        "character_ctc_weight": 0.5,
+        "character_ctc_layers": [0, 1],
+        "subword_ctc_weight": 0.5,
         "text_state_weight": 0.5,
         "lr_scheduler_type": "cosine",
     }
@@ -416,7 +437,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
     resumed = tiny_trainer(tmp_path, "killed", **settings)
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == 7
-    names = ("cosine_loss", "mse_loss", "ctc_loss", "token_ctc_loss", "text_state_loss", "cosine", "grad_norm")
+    names = ("cosine_loss", "mse_loss", "ctc_loss", "subword_ctc_loss", "text_state_loss", "cosine", "grad_norm")
     assert step_logs(resumed, *names) == step_logs(uninterrupted, *names)
     assert_same_weights(trained_weights(resumed), trained_weights(uninterrupted))
     history = (tmp_path / "killed" / HISTORY_FILE_NAME).read_text().splitlines()
@@ -492,14 +513,14 @@ def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
     assert_same_weights(weights, {name: p for name, p in trainer.model.named_parameters() if name in weights})
 
 
-def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
-    settings = {"token_ctc_weight": 0.5, "token_ctc_layer": 1, "max_steps": 2}
+def test_a_kept_subword_ctc_head_is_the_students_and_is_trained_on(tmp_path):
+    settings = {"subword_ctc_weight": 0.5, "subword_ctc_layer": 1, "max_steps": 2}
     trainer = tiny_trainer(
         tmp_path,
         "first",
         save_strategy="steps",
         save_steps=2,
-        keep_token_head=True,
+        keep_subword_ctc_head=True,
         answers_from_transcript=True,
         questions_by_ear=["What was ordered?"],
         **settings,
@@ -507,53 +528,57 @@ def test_a_kept_token_head_is_the_students_and_is_trained_on(tmp_path):
     trainer.train()
     trainer.save_model()
     checkpoint = load_file(tmp_path / "first" / "checkpoint-2" / "model.safetensors")
-    assert not any("token_head" in name for name in checkpoint)  # it is the training's until the end
+    assert not any("subword_ctc_head" in name for name in checkpoint)  # it is the training's until the end
     student = AuraForSpeechQA.from_pretrained(tmp_path / "first")
-    assert student.config.token_head_layer == 1
+    assert student.config.subword_ctc_layer == 1
     assert student.config.answers_from_transcript
     processor = trainer.processing_class
     assert student.config.transcription_prompt == processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION)
     assert student.config.spoken_question_prompt == processor.prompt_behind_audio()
     assert student.config.questions_by_ear == [processor.beginning_behind_audio("What was ordered?")]
-    trained = trainer.token_head.projection.weight
-    torch.testing.assert_close(student.model.token_head.projection.weight, trained.to(student.dtype))
+    trained = trainer.subword_ctc_head.projection.weight
+    torch.testing.assert_close(student.model.subword_ctc_head.projection.weight, trained.to(student.dtype))
 
-    further = tiny_trainer(tmp_path, "second", student, keep_token_head=True, heads_learning_rate=0.01, **settings)
-    assert further.token_head is student.model.token_head
-    before = student.model.token_head.projection.weight.detach().clone()
+    further = tiny_trainer(
+        tmp_path, "second", student, keep_subword_ctc_head=True, heads_learning_rate=0.01, **settings
+    )
+    assert further.subword_ctc_head is student.model.subword_ctc_head
+    before = student.model.subword_ctc_head.projection.weight.detach().clone()
     further.train()
-    assert not torch.equal(student.model.token_head.projection.weight, before)
-    with pytest.raises(ValueError, match="`token_ctc_layer=2`, but the student's token head reads depth 1"):
-        tiny_trainer(tmp_path, "third", student, **settings | {"token_ctc_layer": 2})
+    assert not torch.equal(student.model.subword_ctc_head.projection.weight, before)
+    with pytest.raises(ValueError, match="`subword_ctc_layer=2`, but the student's token head reads depth 1"):
+        tiny_trainer(tmp_path, "third", student, **settings | {"subword_ctc_layer": 2})
     without = tiny_trainer(tmp_path, "fourth", student)
-    assert without.model.model.token_head is None
+    assert without.model.model.subword_ctc_head is None
     assert without.model.config.transcription_prompt is without.model.config.questions_by_ear is None
 
 
-def test_a_kept_letter_head_is_the_students_and_is_trained_on(tmp_path):
+def test_a_kept_character_ctc_head_is_the_students_and_is_trained_on(tmp_path):
     settings = {
-        "token_ctc_weight": 0.5,
-        "token_ctc_layer": 1,
-        "ctc_weight": 0.5,
-        "ctc_layers": "[1, 0]",
+        "subword_ctc_weight": 0.5,
+        "subword_ctc_layer": 1,
+        "character_ctc_weight": 0.5,
+        "character_ctc_layers": "[1, 0]",
         "max_steps": 2,
     }
-    trainer = tiny_trainer(tmp_path, "first", keep_token_head=True, **settings)
+    trainer = tiny_trainer(tmp_path, "first", keep_subword_ctc_head=True, **settings)
     trainer.train()
     trainer.save_model()
     student = AuraForSpeechQA.from_pretrained(tmp_path / "first")
-    assert student.config.letter_head
+    assert student.config.character_ctc_alphabet
     trained = trainer.transcript_heads.heads[1].projection.weight
-    torch.testing.assert_close(student.model.letter_head.projection.weight, trained.to(student.dtype))
+    torch.testing.assert_close(student.model.character_ctc_head.projection.weight, trained.to(student.dtype))
 
-    further = tiny_trainer(tmp_path, "second", student, keep_token_head=True, heads_learning_rate=0.01, **settings)
-    assert further.transcript_heads.of_patch_embedding is student.model.letter_head
-    before = student.model.letter_head.projection.weight.detach().clone()
+    further = tiny_trainer(
+        tmp_path, "second", student, keep_subword_ctc_head=True, heads_learning_rate=0.01, **settings
+    )
+    assert further.transcript_heads.of_patch_embedding is student.model.character_ctc_head
+    before = student.model.character_ctc_head.projection.weight.detach().clone()
     further.train()
-    assert not torch.equal(student.model.letter_head.projection.weight, before)
-    without = tiny_trainer(tmp_path, "third", student, **settings | {"ctc_layers": "[1]"})
-    assert without.model.model.letter_head is None
-    assert not without.model.config.letter_head
+    assert not torch.equal(student.model.character_ctc_head.projection.weight, before)
+    without = tiny_trainer(tmp_path, "third", student, **settings | {"character_ctc_layers": "[1]"})
+    assert without.model.model.character_ctc_head is None
+    assert not without.model.config.character_ctc_alphabet
 
 
 def test_heads_can_be_loaded_again(tmp_path):

@@ -24,13 +24,13 @@ def arguments(tmp_path, **settings):
         ({"supervision": "transcript", "distillation_warmup_steps": 10}, "supervision='both'. only"),
         ({"supervision": "transcript", "lm_weight": 0}, "Nothing is left to learn"),
         ({"supervision": "distillation", "cosine_weight": 0, "mse_weight": 0}, "Nothing is left to learn"),
-        ({"text_state_weight": 0.5}, "set `token_ctc_weight` too"),
-        ({"keep_token_head": True}, "set `token_ctc_weight` above 0"),
-        ({"token_ctc_weight": 0.5, "answers_from_transcript": True}, "set `keep_token_head` too"),
+        ({"text_state_weight": 0.5}, "set `subword_ctc_weight` too"),
+        ({"keep_subword_ctc_head": True}, "set `subword_ctc_weight` above 0"),
+        ({"subword_ctc_weight": 0.5, "answers_from_transcript": True}, "set `keep_subword_ctc_head` too"),
         ({"questions_by_ear": ["What was ordered?"]}, "without `answers_from_transcript` all are"),
         ({"questions_by_ear": "What was ordered?"}, "must be a list of texts .* got 'What was ordered.'"),
         ({"questions_by_ear": ["What was ordered?", " "]}, "none of them empty"),
-        ({"token_ctc_layer": -1}, "`token_ctc_layer` must be at least 0, got -1"),
+        ({"subword_ctc_layer": -1}, "`subword_ctc_layer` must be at least 0, got -1"),
         ({"text_state_layers": "12"}, "`text_state_layers` must be a list of depths"),
         ({"remove_unused_columns": True}, "remove_unused_columns"),
         ({"train_sampling_strategy": "batch_rebalance"}, "group_by_length"),
@@ -46,8 +46,10 @@ def test_what_is_used(tmp_path):
     assert (both.uses_distillation, both.uses_language_modeling, both.uses_answer_kl) == (True, True, False)
     transcript = arguments(tmp_path, supervision="transcript", answer_kl_weight=1.0)
     assert (transcript.uses_distillation, transcript.uses_answer_kl) == (False, True)
-    tokens = arguments(tmp_path, supervision="transcript", lm_weight=0.0, token_ctc_weight=1.0, text_state_weight=1.0)
-    assert (tokens.uses_language_modeling, tokens.uses_token_ctc, tokens.uses_text_states) == (False, True, True)
+    tokens = arguments(
+        tmp_path, supervision="transcript", lm_weight=0.0, subword_ctc_weight=1.0, text_state_weight=1.0
+    )
+    assert (tokens.uses_language_modeling, tokens.uses_subword_ctc, tokens.uses_text_states) == (False, True, True)
     assert tokens.parsed_text_state_layers is None
     distillation = arguments(tmp_path, supervision="distillation", answer_kl_weight=1.0)
     assert (distillation.uses_language_modeling, distillation.uses_answer_kl) == (False, False)

@@ -58,7 +58,7 @@ def test_bad_audio_settings(settings, message):
         ({"lora_target_modules": ["q_proj", "qkv"]}, "'qkv'"),
         ({"lora_rank": -1}, "lora_rank"),
         ({"lora_scope": "everywhere"}, "lora_scope"),
-        ({"token_head_layer": 7}, "between 0 and the LLM's 6 layers, got 7"),
+        ({"subword_ctc_layer": 7}, "between 0 and the LLM's 6 layers, got 7"),
         ({"transcript_ctc_weight": 1.5}, "between 0 and 1, got 1.5"),
         ({"question_lm_weight": -0.5}, "must be 0 .off. or more, got -0.5"),
         ({"answers_from_transcript": True}, "needs a token head"),

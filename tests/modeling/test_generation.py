@@ -11,14 +11,14 @@ from transformers import AutoModelForCausalLM, GenerationConfig, TextIteratorStr
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.modeling import generation
 from transformers_aura.modeling.composition import AdapterMismatchError
 from transformers_aura.modeling.ctc_forward import CTCForward, Forward
+from transformers_aura.modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
-from transformers_aura.modeling.letter_head import LetterHead
 from transformers_aura.modeling.pieces import cuts_at_pauses, is_pause
 from transformers_aura.modeling.spelling import spell
-from transformers_aura.modeling.token_head import TokenHead
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
@@ -39,9 +39,9 @@ def processor() -> AuraProcessor:
 def student(base: Path, processor: AuraProcessor) -> AuraForSpeechQA:
     student = tiny_student(base)
     torch.manual_seed(0)
-    head = TokenHead(student.config.text_config.hidden_size)
+    head = SubwordCTCHead(student.config.text_config.hidden_size)
     torch.nn.init.normal_(head.projection.weight, std=2.0)
-    student.attach_token_head(
+    student.attach_subword_ctc_head(
         head, LAYER, processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION), processor.prompt_behind_audio()
     )
     student.config.transcript_ctc_weight = 1.0  # what is heard alone decides
@@ -73,7 +73,7 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
     batch = inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))
     states = student.model(**batch, output_hidden_states=True).hidden_states[LAYER][0]
     heard = states[batch["input_ids"][0] == student.config.audio_token_id]
-    log_probabilities = student.model.token_head.log_probabilities(heard, student.get_input_embeddings().weight)
+    log_probabilities = student.model.subword_ctc_head.log_probabilities(heard, student.get_input_embeddings().weight)
     # By hand: the likeliest first token is that with the highest sum over where it may be said first.
     silence = torch.cat([torch.zeros(1), log_probabilities[:, 0].cumsum(0)[:-1]])
     first = int((log_probabilities[:, 1:] + silence.unsqueeze(-1)).logsumexp(0).argmax())
@@ -100,9 +100,9 @@ def test_a_transcript_is_what_the_first_layers_heard(student, processor):
 @pytest.fixture
 def spelling(student: AuraForSpeechQA, processor: AuraProcessor) -> AuraForSpeechQA:
     """With a letter head beside the token head, and letters that are told apart clearly enough to choose by them."""
-    head = LetterHead(student.config.text_config.hidden_size)
+    head = CharacterCTCHead(student.config.text_config.hidden_size, LATIN_ALPHABET)
     torch.nn.init.normal_(head.projection.weight, std=0.3)
-    student.attach_letter_head(head, processor.tokenizer)
+    student.attach_character_ctc_head(head, processor.tokenizer)
     student.config.transcript_ctc_weight = 0.3
     return student
 
@@ -127,8 +127,8 @@ def opinions_of(
     row = batch["input_ids"][0]
     is_audio = row == student.config.audio_token_id
     states = [layer[0, is_audio] for layer in student.model(**batch, output_hidden_states=True).hidden_states]
-    tokens = student.model.token_head.log_probabilities(states[LAYER], student.get_input_embeddings().weight)
-    letters = student.model.letter_head.log_probabilities(states[0])
+    tokens = student.model.subword_ctc_head.log_probabilities(states[LAYER], student.get_input_embeddings().weight)
+    letters = student.model.character_ctc_head.log_probabilities(states[0])
     spelled = list(spell(tokenizer.decode(text)).symbols)
     written = torch.tensor([[*text, end]])
     before = row[: int(is_audio.nonzero()[0])]
@@ -226,11 +226,11 @@ def test_what_is_spelled_is_known_where_a_tokenizer_is_found(spelling, processor
     assert new_tokens(alone, batch, 100) == expected
     processor.save_pretrained(tmp_path / "student")
     assert new_tokens(AuraForSpeechQA.from_pretrained(tmp_path / "student"), batch, 100) == expected
-    spelling.detach_letter_head()
+    spelling.detach_character_ctc_head()
     assert new_tokens(spelling, batch, 100) != expected
     spelling.detach_heads()
     with pytest.raises(ValueError, match="attach that first"):
-        spelling.attach_letter_head(LetterHead(8), processor.tokenizer)
+        spelling.attach_character_ctc_head(CharacterCTCHead(8, LATIN_ALPHABET), processor.tokenizer)
 
 
 def pieces_of(student: AuraForSpeechQA, batch: dict) -> list[dict]:
@@ -239,7 +239,9 @@ def pieces_of(student: AuraForSpeechQA, batch: dict) -> list[dict]:
     begin = int((is_audio & ~is_audio.roll(1)).nonzero()[-1])
     length = int(is_audio[begin:].sum())
     before, frames = batch["input_features"][:-1], batch["input_features"][-1:]
-    letters = student.model.letter_head.log_probabilities(student.model.get_audio_features(frames).pooler_output)
+    letters = student.model.character_ctc_head.log_probabilities(
+        student.model.get_audio_features(frames).pooler_output
+    )
     longest = round(student.config.transcript_piece_seconds * student.config.audio_config.tokens_per_second)
     cuts = cuts_at_pauses(is_pause(letters.numpy()), round(longest * 4 / 5), longest * 4)
     per_token = student.config.audio_config.frames_per_token
@@ -468,7 +470,9 @@ def test_a_chat_of_several_clips_is_read_clip_by_clip(student, processor, base, 
         row = with_words(row, words, audio)
     assert answer == read_by(base, row)
     calls.clear()
-    torch.nn.init.constant_(student.model.token_head.blank.bias, 1e4)  # nothing but silence: the chat keeps its audio
+    torch.nn.init.constant_(
+        student.model.subword_ctc_head.blank.bias, 1e4
+    )  # nothing but silence: the chat keeps its audio
     student.config.answers_from_transcript = False
     by_ear = new_tokens(student, batch)
     student.config.answers_from_transcript = True
@@ -479,7 +483,7 @@ def test_a_chat_of_several_clips_is_read_clip_by_clip(student, processor, base, 
 def test_a_question_in_which_nothing_is_heard_keeps_its_audio(student, processor):
     batch = inputs(processor, (clip(1.0, 1), None))
     at_once = new_tokens(student, batch)
-    torch.nn.init.constant_(student.model.token_head.blank.bias, 1e4)  # nothing but silence
+    torch.nn.init.constant_(student.model.subword_ctc_head.blank.bias, 1e4)  # nothing but silence
     student.config.answers_from_transcript = True
     assert new_tokens(student, batch) == at_once
     assert new_tokens(student, inputs(processor, (clip(1.0, 1), TRANSCRIPTION_INSTRUCTION))) == [[]]
@@ -493,14 +497,14 @@ def test_the_head_is_saved_loaded_and_missed(student, processor, tmp_path, base)
     again = AuraForSpeechQA.from_pretrained(tmp_path / "student")
     assert new_tokens(again, batch) == expected
     headless = AuraModel.from_pretrained(tmp_path / "student")
-    assert torch.equal(headless.token_head.projection.weight, student.model.token_head.projection.weight)
+    assert torch.equal(headless.subword_ctc_head.projection.weight, student.model.subword_ctc_head.projection.weight)
     # Merged, it writes by the LLM alone: serving engines know no such head.
     merged = student.merge()
-    assert merged.model.token_head is None
+    assert merged.model.subword_ctc_head is None
     merged.save_pretrained(tmp_path / "merged")
     assert AuraForSpeechQA.from_pretrained(tmp_path / "merged").config.transcription_prompt is None
-    del student.model.token_head.blank
+    del student.model.subword_ctc_head.blank
     student._keys_to_ignore_on_save = {key for key in student.state_dict() if "lora" not in key and "audio" not in key}
     student.save_pretrained(tmp_path / "without")
-    with pytest.raises(AdapterMismatchError, match=r"missing: token_head\."):
+    with pytest.raises(AdapterMismatchError, match=r"missing: subword_ctc_head\."):
         AuraForSpeechQA.from_pretrained(tmp_path / "without")

@@ -56,16 +56,16 @@ def test_every_stage_goes_on_from_the_one_before():
     for stage, next_stage in with_heads:  # those of its last checkpoint
         last = f"checkpoint-{stage['training']['max_steps']}"
         assert next_stage["model"]["student"] == f"outputs/{stage['name']}/{last}"
-        assert next_stage["losses"]["ctc_layers"] == stage["losses"]["ctc_layers"]
+        assert next_stage["losses"]["character_ctc_layers"] == stage["losses"]["character_ctc_layers"]
         if next_stage["losses"]["supervision"] != "transcript":
             assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
     assert (
         fourth["model"]["student"] == "outputs/aura-smollm2-135m-swapped/checkpoint-0"
     )  # the third's, with other ears
-    assert fourth["losses"]["ctc_layers"] == third["losses"]["ctc_layers"]
+    assert fourth["losses"]["character_ctc_layers"] == third["losses"]["character_ctc_layers"]
     assert fourth["losses"]["layer_mapping"] == third["losses"]["layer_mapping"]
     for stage in (fifth, sixth, seventh):
-        assert stage["losses"]["token_ctc_layer"] == fourth["losses"]["token_ctc_layer"]
+        assert stage["losses"]["subword_ctc_layer"] == fourth["losses"]["subword_ctc_layer"]
 
 
 def test_the_stages_for_a_gpu_run_in_one_process_and_only_if_asked_for(tmp_path, monkeypatch):

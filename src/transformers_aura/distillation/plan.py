@@ -11,10 +11,10 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..decoding.alphabet import LATIN_ALPHABET
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
-from ..modeling.letter_head import LetterHead
+from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
-from ..modeling.token_head import TokenHead
 from .alignment import map_layers
 from .heads import DistillationHeads
 from .recipe import Recipe
@@ -73,11 +73,11 @@ def plan_training(
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
     num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
     num_kept = 0
-    if arguments.keep_token_head:
+    if arguments.keep_subword_ctc_head:
         with torch.device("meta"):
-            num_kept = _count(TokenHead(text_config.hidden_size).parameters())
-            if arguments.uses_ctc and 0 in arguments.parsed_ctc_layers:
-                num_kept += _count(LetterHead(text_config.hidden_size).parameters())
+            num_kept = _count(SubwordCTCHead(text_config.hidden_size).parameters())
+            if arguments.uses_ctc and 0 in arguments.parsed_character_ctc_layers:
+                num_kept += _count(CharacterCTCHead(text_config.hidden_size, LATIN_ALPHABET).parameters())
     num_heads = num_teacher = 0
     if arguments.uses_distillation:
         num_teacher = _count(encoder.parameters())

@@ -10,9 +10,8 @@ from torch import nn
 from transformers import Cache, DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
-from ..modeling.letter_head import STEPS_PER_TOKEN
+from ..modeling.ctc_heads import STEPS_PER_TOKEN, SubwordCTCHead, audio_states
 from ..modeling.modeling_aura import AuraForSpeechQA
-from ..modeling.token_head import TokenHead, audio_states
 from .collator import IGNORED_LABEL
 from .heads import DistillationHeads
 from .losses import AnswerKLLoss, CosineLoss, CTCLoss, LanguageModelingLoss, MSELoss, TextStateLoss
@@ -28,7 +27,7 @@ class Terms:
     language_modeling: bool
     answer_kl: bool
     ctc: bool = False
-    token_ctc: bool = False
+    subword_ctc: bool = False
     text_states: bool = False
 
 
@@ -51,8 +50,8 @@ class StudentLosses(nn.Module):
         heads: `None` if there is no distillation.
         answer_kl_temperature: of the answer KL.
         transcript_heads: `None` if there is no CTC loss.
-        token_head: `None` if the LLM's tokens are not read off.
-        token_layer: the depth that `token_head` reads: 0 = the patch embedding, `n` = the first `n` decoder layers.
+        subword_ctc_head: `None` if the LLM's tokens are not read off.
+        token_layer: the depth that `subword_ctc_head` reads: 0 = the patch embedding, `n` = the first `n` decoder layers.
         text_state_layers: depths whose states are compared with the base LLM's that reads the transcript.
         share_prompt: run the tokens with which all rows of a batch begin (a system message) once, not once a row. The sums are the same.
         pad_to_multiple_of: rows that the heads and the LLM's head compute are padded to a multiple of 4 times this.
@@ -65,7 +64,7 @@ class StudentLosses(nn.Module):
         answer_kl_temperature: float = 1.0,
         transcript_heads: TranscriptHeads | None = None,
         pad_to_multiple_of: int | None = None,
-        token_head: TokenHead | None = None,
+        subword_ctc_head: SubwordCTCHead | None = None,
         token_layer: int = 0,
         text_state_layers: Sequence[int] = (),
         share_prompt: bool = True,
@@ -74,7 +73,7 @@ class StudentLosses(nn.Module):
         self.student = student
         self.heads = heads
         self.transcript_heads = transcript_heads
-        self.token_head = token_head
+        self.subword_ctc_head = subword_ctc_head
         self.token_layer = token_layer
         self.text_state_layers = list(text_state_layers)
         self.share_prompt = share_prompt
@@ -159,7 +158,7 @@ class StudentLosses(nn.Module):
                 input_features=input_features,
                 input_features_mask=input_features_mask,
                 num_hidden_layers=num_layers,
-                output_hidden_states=terms.distillation or terms.ctc or terms.token_ctc,
+                output_hidden_states=terms.distillation or terms.ctc or terms.subword_ctc,
                 use_cache=False,
                 **{CACHE_ARGUMENT: cache},
             )
@@ -167,7 +166,7 @@ class StudentLosses(nn.Module):
                 sums[0], sums[1], pair_sums = self._distillation(outputs.hidden_states, audio_positions, targets)
             if terms.ctc and transcript_symbols is not None and transcript_lengths is not None:
                 sums[4] = self._ctc(outputs.hidden_states, input_ids, transcript_symbols, transcript_lengths)
-            if terms.token_ctc and transcript_tokens is not None and transcript_token_lengths is not None:
+            if terms.subword_ctc and transcript_tokens is not None and transcript_token_lengths is not None:
                 text = (text_input_ids, text_attention_mask) if terms.text_states else None
                 sums[5], sums[6] = self._tokens(
                     outputs.hidden_states, input_ids, transcript_tokens, transcript_token_lengths, text
@@ -259,11 +258,11 @@ class StudentLosses(nn.Module):
         text: tuple[torch.Tensor | None, torch.Tensor | None] | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """CTC on the transcript's tokens; and, given the transcript as `text`, how far their states lie from the base LLM's."""
-        assert self.token_head is not None
+        assert self.subword_ctc_head is not None
         is_audio = input_ids == self.student.config.audio_token_id
         steps = is_audio.sum(-1)
         embeddings = self.student.get_input_embeddings().weight
-        logits, symbols = self.token_head(hidden_states[self.token_layer], is_audio, embeddings, tokens)
+        logits, symbols = self.subword_ctc_head(hidden_states[self.token_layer], is_audio, embeddings, tokens)
         ctc = self.ctc_loss(logits, steps, symbols, lengths).sum()
         if text is None:
             return ctc, torch.zeros_like(ctc)
@@ -301,7 +300,7 @@ class StudentLosses(nn.Module):
         depths = [0] if self.heads is None else [self.heads.deepest_student_layer + 1]
         if self.transcript_heads is not None:
             depths += self.transcript_heads.layers
-        if self.token_head is not None:
+        if self.subword_ctc_head is not None:
             depths += [self.token_layer, *self.text_state_layers]
         return max(depths)
 
@@ -347,7 +346,7 @@ class StudentLosses(nn.Module):
             return True
         if self.transcript_heads is not None and not terms.ctc:
             return True
-        if self.token_head is not None and not terms.token_ctc:
+        if self.subword_ctc_head is not None and not terms.subword_ctc:
             return True
         return num_layers < self.num_trained_layers
 

@@ -21,9 +21,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, ha
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
 
 from ..modeling.composition import load_adapter_weights
-from ..modeling.letter_head import LetterHead
+from ..modeling.ctc_heads import SUBWORD_CTC_HEAD_FILE_NAME, CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
-from ..modeling.token_head import TOKEN_HEAD_FILE_NAME, TokenHead
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
@@ -45,7 +44,7 @@ HISTORY_FILE_NAME = "training_history.jsonl"
 Part: TypeAlias = Literal["lora", "audio_embedding", "heads"]
 """What has a learning rate of its own."""
 
-_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss", "token_ctc_loss", "text_state_loss")
+_TERMS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss", "ctc_loss", "subword_ctc_loss", "text_state_loss")
 assert len(_TERMS) == NUM_TERMS
 
 
@@ -151,7 +150,7 @@ class AuraTrainer(Trainer):
             data_collator = AuraDataCollator(
                 processing_class,
                 keep_text_only_rows=keep_text_only_rows,
-                labels_required=args.uses_language_modeling or args.uses_ctc or args.uses_token_ctc,
+                labels_required=args.uses_language_modeling or args.uses_ctc or args.uses_subword_ctc,
                 return_waveforms=args.uses_distillation,
                 return_gold_prompts=args.uses_answer_kl,
                 max_length=args.max_length,
@@ -162,7 +161,7 @@ class AuraTrainer(Trainer):
                 context_max_words=args.context_max_words,
                 augmentation=augmentation,
                 return_transcript_symbols=args.uses_ctc,
-                return_transcript_tokens=args.uses_token_ctc,
+                return_transcript_tokens=args.uses_subword_ctc,
             )
         _check_collator(data_collator, args)
         if not keep_text_only_rows:
@@ -217,26 +216,28 @@ class AuraTrainer(Trainer):
         self.transcript_heads: TranscriptHeads | None = None
         if args.uses_ctc:
             num_layers = model.config.text_config.num_hidden_layers
-            if max(args.parsed_ctc_layers) > num_layers:
-                raise ValueError(f"`ctc_layers={args.ctc_layers}`: the LLM has {num_layers} layers.")
+            if max(args.parsed_character_ctc_layers) > num_layers:
+                raise ValueError(
+                    f"`character_ctc_layers={args.character_ctc_layers}`: the LLM has {num_layers} layers."
+                )
             self.transcript_heads = TranscriptHeads(
-                args.parsed_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
+                args.parsed_character_ctc_layers, model.config.text_config.hidden_size, seed=args.seed
             ).to(args.device)
-        if model.model.letter_head is not None:
-            self._go_on_with_letter_head(model, model.model.letter_head)
-        self.token_head: TokenHead | None = None
-        token_layer = model.config.lora_num_layers if args.token_ctc_layer is None else args.token_ctc_layer
+        if model.model.character_ctc_head is not None:
+            self._go_on_with_character_ctc_head(model, model.model.character_ctc_head)
+        self.subword_ctc_head: SubwordCTCHead | None = None
+        token_layer = model.config.lora_num_layers if args.subword_ctc_layer is None else args.subword_ctc_layer
         text_state_layers = args.parsed_text_state_layers or [token_layer]
-        if args.uses_token_ctc:
+        if args.uses_subword_ctc:
             num_layers = model.config.text_config.num_hidden_layers
             if max(token_layer, *text_state_layers) > num_layers:
                 raise ValueError(
-                    f"`token_ctc_layer={token_layer}`, `text_state_layers={text_state_layers}`: the LLM has {num_layers} layers."
+                    f"`subword_ctc_layer={token_layer}`, `text_state_layers={text_state_layers}`: the LLM has {num_layers} layers."
                 )
-            self.token_head = self._token_head(model, token_layer).to(args.device)
-        elif model.model.token_head is not None:
+            self.subword_ctc_head = self._subword_ctc_head(model, token_layer).to(args.device)
+        elif model.model.subword_ctc_head is not None:
             logger.warning(
-                "This run has no CTC on tokens (`token_ctc_weight` above 0), so it would leave the student's token head behind: the head is "
+                "This run has no CTC on tokens (`subword_ctc_weight` above 0), so it would leave the student's token head behind: the head is "
                 "taken out, and the LLM alone will write the student's transcripts."
             )
             model.detach_heads()
@@ -246,7 +247,7 @@ class AuraTrainer(Trainer):
             args.answer_kl_temperature,
             self.transcript_heads,
             args.pad_to_multiple_of,
-            self.token_head,
+            self.subword_ctc_head,
             token_layer,
             text_state_layers if args.uses_text_states else (),
             # These gather a layer's weights around each of its calls, of which there would be two.
@@ -260,26 +261,26 @@ class AuraTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(_CompactProgressCallback())
 
-    def _go_on_with_letter_head(self, model: AuraForSpeechQA, head: LetterHead) -> None:
+    def _go_on_with_character_ctc_head(self, model: AuraForSpeechQA, head: CharacterCTCHead) -> None:
         if self.transcript_heads is not None and self.transcript_heads.of_patch_embedding is not None:
             self.transcript_heads.go_on_with(head)
             return
         logger.warning(
-            "This run has no CTC on the letters of the patch embedding (`ctc_weight` above 0, 0 among `ctc_layers`), so it would leave the "
+            "This run has no CTC on the letters of the patch embedding (`character_ctc_weight` above 0, 0 among `character_ctc_layers`), so it would leave the "
             "student's letter head behind: the head is taken out, and transcripts are written without it."
         )
-        model.detach_letter_head()
+        model.detach_character_ctc_head()
 
-    def _token_head(self, model: AuraForSpeechQA, layer: int) -> TokenHead:
+    def _subword_ctc_head(self, model: AuraForSpeechQA, layer: int) -> SubwordCTCHead:
         """The student's own, if its repo holds one."""
-        if model.model.token_head is None:
-            return TokenHead(model.config.text_config.hidden_size)
-        if model.config.token_head_layer != layer:
+        if model.model.subword_ctc_head is None:
+            return SubwordCTCHead(model.config.text_config.hidden_size)
+        if model.config.subword_ctc_layer != layer:
             raise ValueError(
-                f"`token_ctc_layer={layer}`, but the student's token head reads depth {model.config.token_head_layer}. Train it there, or "
+                f"`subword_ctc_layer={layer}`, but the student's token head reads depth {model.config.subword_ctc_layer}. Train it there, or "
                 "call `student.detach_heads()` first."
             )
-        return model.model.token_head
+        return model.model.subword_ctc_head
 
     # ---- what is learnt ----
 
@@ -292,8 +293,8 @@ class AuraTrainer(Trainer):
             (args.mse_weight, args.uses_distillation),
             (args.lm_weight, args.uses_language_modeling),
             (args.answer_kl_weight, args.uses_answer_kl),
-            (args.ctc_weight, args.uses_ctc),
-            (args.token_ctc_weight, args.uses_token_ctc),
+            (args.character_ctc_weight, args.uses_ctc),
+            (args.subword_ctc_weight, args.uses_subword_ctc),
             (args.text_state_weight, args.uses_text_states),
         )
         return {name: value if used else 0.0 for name, (value, used) in zip(_TERMS, weights_in_use, strict=True)}
@@ -305,7 +306,7 @@ class AuraTrainer(Trainer):
             language_modeling=self.args.uses_language_modeling and not warming_up,
             answer_kl=self.args.uses_answer_kl and not warming_up,
             ctc=self.args.uses_ctc,
-            token_ctc=self.args.uses_token_ctc,
+            subword_ctc=self.args.uses_subword_ctc,
             text_states=self.args.uses_text_states,
         )
 
@@ -353,7 +354,7 @@ class AuraTrainer(Trainer):
         # Processes average their gradients, but the sums are normalised over all of them.
         loss = (weights * values[: len(_TERMS)]).sum() * self.accelerator.num_processes
         is_used = [terms.distillation] * 2
-        is_used += [terms.language_modeling, terms.answer_kl, terms.ctc, terms.token_ctc, terms.text_states]
+        is_used += [terms.language_modeling, terms.answer_kl, terms.ctc, terms.subword_ctc, terms.text_states]
         is_used += [terms.distillation] * self.losses.num_pairs
         self._log.add(values.detach(), counts, is_used, self.current_gradient_accumulation_steps)
         return (loss, AuraTrainingOutput(loss, sums, counts)) if return_outputs else loss
@@ -578,17 +579,17 @@ class AuraTrainer(Trainer):
 
     def _keep_heads(self) -> None:
         """Makes the trained token head, and the letter head if there is one, a part of the student, if the arguments say so."""
-        if self.token_head is None or not self.args.keep_token_head:
+        if self.subword_ctc_head is None or not self.args.keep_subword_ctc_head:
             return
         processor = self.processing_class
-        self.model.attach_token_head(
-            self.token_head,
+        self.model.attach_subword_ctc_head(
+            self.subword_ctc_head,
             self.losses.token_layer,
             transcription_prompt=processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION),
             spoken_question_prompt=processor.prompt_behind_audio(),
         )
         if self.transcript_heads is not None and self.transcript_heads.of_patch_embedding is not None:
-            self.model.attach_letter_head(self.transcript_heads.of_patch_embedding, processor.tokenizer)
+            self.model.attach_character_ctc_head(self.transcript_heads.of_patch_embedding, processor.tokenizer)
         self.model.config.answers_from_transcript = self.args.answers_from_transcript
         by_ear = self.args.questions_by_ear
         self.model.config.questions_by_ear = (
@@ -602,8 +603,8 @@ class AuraTrainer(Trainer):
             self.heads.save(Path(output_dir) / HEADS_FILE_NAME)
         if self.transcript_heads is not None and self.args.should_save:
             self.transcript_heads.save(Path(output_dir) / TRANSCRIPT_HEADS_FILE_NAME)
-        if self.token_head is not None and self.args.should_save:
-            self.token_head.save(Path(output_dir) / TOKEN_HEAD_FILE_NAME)
+        if self.subword_ctc_head is not None and self.args.should_save:
+            self.subword_ctc_head.save(Path(output_dir) / SUBWORD_CTC_HEAD_FILE_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""
@@ -615,12 +616,12 @@ class AuraTrainer(Trainer):
                 "from an earlier `checkpoint-N` folder, or with `resume_from_checkpoint=True` from the last complete one."
             )
         load_adapter_weights(self.model, folder / SAFE_WEIGHTS_NAME)
-        self.load_heads(folder, may_lack_token_head=False)
+        self.load_heads(folder, may_lack_subword_ctc_head=False)
 
-    def load_heads(self, checkpoint: str | Path, may_lack_token_head: bool = True) -> None:
+    def load_heads(self, checkpoint: str | Path, may_lack_subword_ctc_head: bool = True) -> None:
         """Take over the heads of a training checkpoint, as a further stage of training does that goes on from its student.
 
-        The head that reads tokens begins anew where the earlier stage had none; `may_lack_token_head=False` makes that an error.
+        The head that reads tokens begins anew where the earlier stage had none; `may_lack_subword_ctc_head=False` makes that an error.
 
         Raises:
             FileNotFoundError, ValueError: the checkpoint has no heads, or those of other layers or another teacher.
@@ -629,9 +630,9 @@ class AuraTrainer(Trainer):
             self.heads.load_from(Path(checkpoint) / HEADS_FILE_NAME)
         if self.transcript_heads is not None:
             self.transcript_heads.load_from(Path(checkpoint) / TRANSCRIPT_HEADS_FILE_NAME)
-        token_head = Path(checkpoint) / TOKEN_HEAD_FILE_NAME
-        if self.token_head is not None and (token_head.is_file() or not may_lack_token_head):
-            self.token_head.load_from(token_head)
+        subword_ctc_head = Path(checkpoint) / SUBWORD_CTC_HEAD_FILE_NAME
+        if self.subword_ctc_head is not None and (subword_ctc_head.is_file() or not may_lack_subword_ctc_head):
+            self.subword_ctc_head.load_from(subword_ctc_head)
 
     def _load_best_model(self) -> None:
         logger.info(f"Loading the best model from {self.state.best_model_checkpoint} ({self.state.best_metric}).")
@@ -721,7 +722,11 @@ def last_complete_checkpoint(output_dir: str | Path) -> str | None:
 
 def _part(name: str) -> Part:
     """Whose learning rate a parameter of [`StudentLosses`] or of the student has."""
-    if name.startswith(("heads.", "transcript_heads.")) or "token_head." in name or "letter_head." in name:
+    if (
+        name.startswith(("heads.", "transcript_heads."))
+        or "subword_ctc_head." in name
+        or "character_ctc_head." in name
+    ):
         return "heads"
     return "audio_embedding" if ".embed_audio." in name else "lora"
 
@@ -756,8 +761,8 @@ def _without_text_only_rows(dataset: Any) -> Any:
 def _check_collator(data_collator: AuraDataCollator, args: AuraTrainingArguments) -> None:
     """Raise where a collator leaves out what a loss needs."""
     for weight, is_used, setting in (
-        ("ctc_weight", args.uses_ctc, "return_transcript_symbols"),
-        ("token_ctc_weight", args.uses_token_ctc, "return_transcript_tokens"),
+        ("character_ctc_weight", args.uses_ctc, "return_transcript_symbols"),
+        ("subword_ctc_weight", args.uses_subword_ctc, "return_transcript_tokens"),
     ):
         if is_used and not getattr(data_collator, setting, True):
             raise ValueError(

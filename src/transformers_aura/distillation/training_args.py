@@ -21,8 +21,8 @@ class AuraTrainingArguments(TrainingArguments):
     r"""
     Arguments of [`AuraTrainer`], beside those of [`~transformers.TrainingArguments`].
 
-    The loss is the sum of seven terms, each times its weight (`cosine_weight`, `mse_weight`, `lm_weight`, `answer_kl_weight`, `ctc_weight`,
-    `token_ctc_weight`, `text_state_weight`). Cosine and MSE are averaged over layer pairs and audio tokens, `lm` and `answer_kl` over answer
+    The loss is the sum of seven terms, each times its weight (`cosine_weight`, `mse_weight`, `lm_weight`, `answer_kl_weight`, `character_ctc_weight`,
+    `subword_ctc_weight`, `text_state_weight`). Cosine and MSE are averaged over layer pairs and audio tokens, `lm` and `answer_kl` over answer
     tokens, the others over characters or tokens of the transcripts, each over the whole optimisation step (all micro-batches of all processes).
 
     Args:
@@ -44,32 +44,32 @@ class AuraTrainingArguments(TrainingArguments):
 
         > Parameters that control the distillation
 
-        ctc_weight (`float`, *optional*, defaults to `0.0`):
+        character_ctc_weight (`float`, *optional*, defaults to `0.0`):
             Weight of connectionist temporal classification: characters of the transcript from the states at the audio positions,
-            through heads that are dropped after training (but see `keep_token_head`). 0 = off.
-        ctc_layers (`str` or `list`, *optional*, defaults to `"[0]"`):
+            through heads that are dropped after training (but see `keep_subword_ctc_head`). 0 = off.
+        character_ctc_layers (`str` or `list`, *optional*, defaults to `"[0]"`):
             Depths whose states tell the characters (also as JSON text): 0 = the patch embedding's output, `n` = the first `n`
             decoder layers.
-        token_ctc_weight (`float`, *optional*, defaults to `0.0`):
+        subword_ctc_weight (`float`, *optional*, defaults to `0.0`):
             Weight of CTC on the transcript's tokens, those of the LLM itself, told apart by its own embeddings: it turns sounds into
-            words before the LLM's upper layers read them. Its head is dropped after training, see `keep_token_head`. 0 = off.
-        token_ctc_layer (`int`, *optional*):
-            The depth whose states tell the tokens, as for `ctc_layers`. Defaults to all layers that carry a LoRA.
-        keep_token_head (`bool`, *optional*, defaults to `False`):
-            The head of CTC on tokens, and that on characters of the patch embedding (depth 0 of `ctc_layers`) if there is one, become parts of the
+            words before the LLM's upper layers read them. Its head is dropped after training, see `keep_subword_ctc_head`. 0 = off.
+        subword_ctc_layer (`int`, *optional*):
+            The depth whose states tell the tokens, as for `character_ctc_layers`. Defaults to all layers that carry a LoRA.
+        keep_subword_ctc_head (`bool`, *optional*, defaults to `False`):
+            The head of CTC on tokens, and that on characters of the patch embedding (depth 0 of `character_ctc_layers`) if there is one, become parts of the
             saved student, which writes transcripts with them, see [`~modeling.generation.HearingGenerationMixin`]. Where transcripts have other letters than a
-            to z, leave 0 out of `ctc_layers`: a letter head leads the search, and knows no others.
+            to z, leave 0 out of `character_ctc_layers`: a letter head leads the search, and knows no others.
         answers_from_transcript (`bool`, *optional*, defaults to `False`):
-            With `keep_token_head`: the saved student transcribes a spoken question before it answers it.
+            With `keep_subword_ctc_head`: the saved student transcribes a spoken question before it answers it.
         questions_by_ear (`list[str]`, *optional*):
             With `answers_from_transcript`: how those written questions begin that the saved student answers by ear, because the rows teach them;
             what any other is about is transcribed first, and the base LLM answers it from the transcript. All by ear if not given.
         text_state_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the student's state where a token of the transcript is heard (an alignment by the CTC on
-            tokens, hence `token_ctc_weight` must be above 0) and the base LLM's own state where it reads that token. 0 = off; costs
+            tokens, hence `subword_ctc_weight` must be above 0) and the base LLM's own state where it reads that token. 0 = off; costs
             one forward of the base LLM on the transcript.
         text_state_layers (`str` or `list`, *optional*):
-            Depths of these states (also as JSON text). Defaults to `[token_ctc_layer]`.
+            Depths of these states (also as JSON text). Defaults to `[subword_ctc_layer]`.
         cosine_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the cosine distance.
         mse_weight (`float`, *optional*, defaults to `1.0`):
@@ -134,15 +134,19 @@ class AuraTrainingArguments(TrainingArguments):
     answer_kl_temperature: float = field(default=1.0, metadata={"help": "Temperature of the answer KL."})
 
     # Parameters that control the distillation
-    ctc_weight: float = field(default=0.0, metadata={"help": "Weight of the CTC loss on the transcript's characters."})
-    ctc_layers: str = field(
+    character_ctc_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the CTC loss on the transcript's characters."}
+    )
+    character_ctc_layers: str = field(
         default="[0]", metadata={"help": "Depths whose states tell the characters, as JSON: [0, 12]."}
     )
-    token_ctc_weight: float = field(default=0.0, metadata={"help": "Weight of the CTC loss on the LLM's own tokens."})
-    token_ctc_layer: int | None = field(
+    subword_ctc_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the CTC loss on the LLM's own tokens."}
+    )
+    subword_ctc_layer: int | None = field(
         default=None, metadata={"help": "Depth whose states tell the tokens; all layers with a LoRA if not given."}
     )
-    keep_token_head: bool = field(
+    keep_subword_ctc_head: bool = field(
         default=False, metadata={"help": "The saved student writes transcripts with the head of CTC on tokens."}
     )
     answers_from_transcript: bool = field(
@@ -155,7 +159,7 @@ class AuraTrainingArguments(TrainingArguments):
         default=0.0, metadata={"help": "Weight of the distance to the base LLM's states for the transcript."}
     )
     text_state_layers: str | None = field(
-        default=None, metadata={"help": "Depths of these states, as JSON: [12, 18]; token_ctc_layer if not given."}
+        default=None, metadata={"help": "Depths of these states, as JSON: [12, 18]; subword_ctc_layer if not given."}
     )
     cosine_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine distance."})
     mse_weight: float = field(default=1.0, metadata={"help": "Weight of the mean squared error."})
@@ -200,10 +204,17 @@ class AuraTrainingArguments(TrainingArguments):
         self._check_choice("time_alignment", TIME_ALIGNMENTS)
         self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
         _parse_layer_mapping(self.layer_mapping)
-        _parse_depths("ctc_layers", self.ctc_layers)
+        _parse_depths("character_ctc_layers", self.character_ctc_layers)
         if self.text_state_layers is not None:
             _parse_depths("text_state_layers", self.text_state_layers)
-        weights = ("lm_weight", "answer_kl_weight", "cosine_weight", "mse_weight", "ctc_weight", "token_ctc_weight")
+        weights = (
+            "lm_weight",
+            "answer_kl_weight",
+            "cosine_weight",
+            "mse_weight",
+            "character_ctc_weight",
+            "subword_ctc_weight",
+        )
         for name in (*weights, "text_state_weight", "random_gain_db", "distillation_warmup_steps"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("normalization_clips", "context_max_words"):
@@ -222,16 +233,16 @@ class AuraTrainingArguments(TrainingArguments):
                 f"`distillation_warmup_steps={self.distillation_warmup_steps}` makes sense with `supervision='both'` only, "
                 f"got {self.supervision!r}."
             )
-        self._check("token_ctc_layer", self.token_ctc_layer is None or self.token_ctc_layer >= 0, "at least 0")
-        if self.text_state_weight > 0 and self.token_ctc_weight == 0:
+        self._check("subword_ctc_layer", self.subword_ctc_layer is None or self.subword_ctc_layer >= 0, "at least 0")
+        if self.text_state_weight > 0 and self.subword_ctc_weight == 0:
             raise ValueError(
-                f"`text_state_weight={self.text_state_weight}` needs to know where each token is heard: set `token_ctc_weight` too."
+                f"`text_state_weight={self.text_state_weight}` needs to know where each token is heard: set `subword_ctc_weight` too."
             )
-        if self.keep_token_head and not self.uses_token_ctc:
-            raise ValueError("`keep_token_head=True` needs a head to keep: set `token_ctc_weight` above 0.")
-        if self.answers_from_transcript and not self.keep_token_head:
+        if self.keep_subword_ctc_head and not self.uses_subword_ctc:
+            raise ValueError("`keep_subword_ctc_head=True` needs a head to keep: set `subword_ctc_weight` above 0.")
+        if self.answers_from_transcript and not self.keep_subword_ctc_head:
             raise ValueError(
-                "`answers_from_transcript=True` needs transcripts by the token head: set `keep_token_head` too."
+                "`answers_from_transcript=True` needs transcripts by the token head: set `keep_subword_ctc_head` too."
             )
         if self.questions_by_ear is not None and not (
             isinstance(self.questions_by_ear, list)
@@ -244,7 +255,7 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`questions_by_ear={self.questions_by_ear}`, but without `answers_from_transcript` all are: set that too."
             )
-        if not (self.uses_language_modeling or self.uses_distillation or self.uses_ctc or self.uses_token_ctc):
+        if not (self.uses_language_modeling or self.uses_distillation or self.uses_ctc or self.uses_subword_ctc):
             raise ValueError(
                 f"Nothing is left to learn: with `supervision={self.supervision!r}` all weights of its losses are 0."
             )
@@ -271,9 +282,9 @@ class AuraTrainingArguments(TrainingArguments):
         return _parse_layer_mapping(self.layer_mapping)
 
     @property
-    def parsed_ctc_layers(self) -> list[int]:
-        """`ctc_layers` as a list."""
-        return _parse_depths("ctc_layers", self.ctc_layers)
+    def parsed_character_ctc_layers(self) -> list[int]:
+        """`character_ctc_layers` as a list."""
+        return _parse_depths("character_ctc_layers", self.character_ctc_layers)
 
     @property
     def parsed_text_state_layers(self) -> list[int] | None:
@@ -283,12 +294,12 @@ class AuraTrainingArguments(TrainingArguments):
     @property
     def uses_ctc(self) -> bool:
         """Whether the characters of the transcript are read off the audio positions."""
-        return self.supervision != "distillation" and self.ctc_weight > 0
+        return self.supervision != "distillation" and self.character_ctc_weight > 0
 
     @property
-    def uses_token_ctc(self) -> bool:
+    def uses_subword_ctc(self) -> bool:
         """Whether the tokens of the transcript are read off the audio positions."""
-        return self.supervision != "distillation" and self.token_ctc_weight > 0
+        return self.supervision != "distillation" and self.subword_ctc_weight > 0
 
     @property
     def uses_text_states(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..modeling.letter_head import LetterHead
-from ..modeling.spelling import LETTERS
-from ..modeling.token_head import audio_states
+from ..decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
+from ..modeling.ctc_heads import CharacterCTCHead, audio_states
 
 
 TRANSCRIPT_HEADS_FILE_NAME = "transcript_heads.safetensors"
@@ -23,16 +21,11 @@ def transcript_symbols(transcript: str) -> list[int]:
 
     Empty for a transcript with digits or letters beyond a to z: how they are said is not known.
     """
-    text = transcript.lower().replace("’", "'").replace("-", " ")
-    text = re.sub(r"[.,;:!?\"()]+", " ", text)
-    text = re.sub(r"\s+", " ", text).strip()
-    if any(character not in LETTERS for character in text):
-        return []
-    return [LETTERS.index(character) + 1 for character in text]
+    return CharacterAlphabet(LATIN_ALPHABET).encode(transcript) or []
 
 
 class TranscriptHeads(nn.Module):
-    """One [`LetterHead`] for each layer.
+    """One [`CharacterCTCHead`] for each layer.
 
     Args:
         layers: depths, 0 = the patch embedding's output, `n` = the output of the first `n` decoder layers.
@@ -45,14 +38,14 @@ class TranscriptHeads(nn.Module):
         self.layers = list(layers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleList(LetterHead(student_width) for _ in self.layers)
+            self.heads = nn.ModuleList(CharacterCTCHead(student_width, LATIN_ALPHABET) for _ in self.layers)
 
     @property
-    def of_patch_embedding(self) -> LetterHead | None:
+    def of_patch_embedding(self) -> CharacterCTCHead | None:
         """The head of depth 0, which a student can keep; `None` where there is none."""
         return self.heads[self.layers.index(0)] if 0 in self.layers else None
 
-    def go_on_with(self, head: LetterHead) -> None:
+    def go_on_with(self, head: CharacterCTCHead) -> None:
         """Puts a student's own head in the place of that of depth 0, which must be among the layers."""
         self.heads[self.layers.index(0)] = head
 
@@ -81,10 +74,10 @@ class TranscriptHeads(nn.Module):
             ValueError: it holds other heads.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist, but this run has `ctc_weight` above 0.")
+            raise FileNotFoundError(f"{path} does not exist, but this run has `character_ctc_weight` above 0.")
         try:
             self.load_state_dict(load_file(str(path)))
         except RuntimeError as error:
             raise ValueError(
-                f"{path} holds other heads than this run's `ctc_layers={self.layers}`: {error}"
+                f"{path} holds other heads than this run's `character_ctc_layers={self.layers}`: {error}"
             ) from error

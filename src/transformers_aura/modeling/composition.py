@@ -17,11 +17,10 @@ from ..processing.audio_tokens import add_audio_token
 from .adapter import lora_layers, merged_weight, without_lora_name
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .fingerprint import fingerprint, fingerprints_match
 from .language_models import check_language_model_supported
-from .letter_head import LetterHead
 from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
-from .token_head import TokenHead
 
 
 logger = logging.get_logger(__name__)
@@ -147,7 +146,7 @@ def load_compact_student(
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter_file)
     if student.can_generate():
-        if config.letter_head:
+        if config.character_ctc_alphabet is not None:
             _find_tokenizer(student, (name_or_path, hub_kwargs), (base_config.base_model, base_hub_kwargs))
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return (student, loading_info) if wants_loading_info else student
@@ -304,7 +303,9 @@ def _load_base(
             cls,
             source,
             config=without_lora,
-            key_mapping={r"^model\.(?!language_model\.|embed_audio\.|token_head\.|letter_head\.)": prefix},
+            key_mapping={
+                r"^model\.(?!language_model\.|embed_audio\.|subword_ctc_head\.|character_ctc_head\.)": prefix
+            },
             output_loading_info=True,
             **{name: value for name, value in hub_kwargs.items() if value is not None},
             **loader_kwargs,
@@ -333,8 +334,8 @@ def _load_base(
 def _plain(config: AuraConfig) -> AuraConfig:
     """The same student as one full checkpoint: no base elsewhere, no LoRA, no heads (which no serving engine knows)."""
     plain = copy.deepcopy(config)
-    plain.token_head_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
-    plain.answers_from_transcript, plain.questions_by_ear, plain.letter_head = False, None, False
+    plain.subword_ctc_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
+    plain.answers_from_transcript, plain.questions_by_ear, plain.character_ctc_alphabet = False, None, None
     plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
     plain.lora_rank = 0
     return plain
@@ -362,10 +363,12 @@ def _load_gguf_base(
         causal_lm.dtype
     )
     student._init_weights(audio_language_model.embed_audio)
-    if config.token_head_layer is not None:
-        audio_language_model.token_head = TokenHead(config.text_config.hidden_size).to(causal_lm.dtype)
-    if config.letter_head:
-        audio_language_model.letter_head = LetterHead(config.text_config.hidden_size).to(causal_lm.dtype)
+    if config.subword_ctc_layer is not None:
+        audio_language_model.subword_ctc_head = SubwordCTCHead(config.text_config.hidden_size).to(causal_lm.dtype)
+    if config.character_ctc_alphabet is not None:
+        audio_language_model.character_ctc_head = CharacterCTCHead(
+            config.text_config.hidden_size, config.character_ctc_alphabet
+        ).to(causal_lm.dtype)
     if student.get_output_embeddings() is not None:
         student.set_output_embeddings(causal_lm.get_output_embeddings())
     if student.can_generate():
@@ -387,7 +390,9 @@ def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:
         return
     settings = vars(quantization_config)
     for name in {"modules_to_not_convert", "llm_int8_skip_modules"} & settings.keys():
-        settings[name] = list({*(settings[name] or ()), "embed_audio", "token_head", "letter_head", "lm_head"})
+        settings[name] = list(
+            {*(settings[name] or ()), "embed_audio", "subword_ctc_head", "character_ctc_head", "lm_head"}
+        )
 
 
 def _attach_adapter(student: Any, config: AuraConfig) -> Any:
@@ -420,7 +425,7 @@ def merge_student(student: AuraForSpeechQA) -> AuraForSpeechQA:
     layers = lora_layers(student)
     weights = {}
     for key, value in student.state_dict().items():
-        if ".lora_" in key or "token_head." in key or "letter_head." in key:
+        if ".lora_" in key or "subword_ctc_head." in key or "character_ctc_head." in key:
             continue
         layer_name = key.rpartition(".base_layer.")[0]
         weights[without_lora_name(key)] = (

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from ..decoding.alphabet import CharacterAlphabet
 from .language_models import check_language_model_supported, lora_target_modules_of
 
 
@@ -113,10 +114,10 @@ class AuraConfig(PreTrainedConfig):
         lora_scope (`"rows"`, `"audio"` or `"always"`, defaults to `"rows"`): where LoRA acts. `"rows"`: on every
             position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
-        token_head_layer (`int`, *optional*): the depth at which a [`TokenHead`] reads the transcript's tokens off the audio
+        subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] reads the transcript's tokens off the audio
             positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
-        letter_head (`bool`, defaults to `False`): whether a [`LetterHead`] reads the transcript's letters off the audio patch embeddings, too. Needs a token
-            head. With it transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
+        character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
+            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. Needs a subword CTC head. With it transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
         letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
@@ -151,8 +152,8 @@ class AuraConfig(PreTrainedConfig):
     lora_target_modules: Any = None
     lora_dropout: float | int = 0.0
     lora_scope: Literal["rows", "audio", "always"] = "rows"
-    token_head_layer: int | None = None
-    letter_head: bool = False
+    subword_ctc_layer: int | None = None
+    character_ctc_alphabet: str | None = None
     transcript_ctc_weight: float | int = 0.5
     letter_ctc_weight: float | int = 0.5
     transcript_piece_seconds: float | int = 6.0
@@ -178,7 +179,7 @@ class AuraConfig(PreTrainedConfig):
         if self.audio_token_id is None:
             self.audio_token_id = self.text_config.vocab_size
         self._resolve_lora_settings()
-        self._check_token_head()
+        self._check_subword_ctc_head()
         super().__post_init__(**kwargs)
 
     def _resolve_lora_settings(self) -> None:
@@ -203,24 +204,26 @@ class AuraConfig(PreTrainedConfig):
                 f"it has {', '.join(known)}."
             )
 
-    def _check_token_head(self) -> None:
+    def _check_subword_ctc_head(self) -> None:
         num_layers = self.text_config.num_hidden_layers
-        if self.token_head_layer is not None and not 0 <= self.token_head_layer <= num_layers:
+        if self.subword_ctc_layer is not None and not 0 <= self.subword_ctc_layer <= num_layers:
             raise ValueError(
-                f"`token_head_layer` must lie between 0 and the LLM's {num_layers} layers, got {self.token_head_layer}."
+                f"`subword_ctc_layer` must lie between 0 and the LLM's {num_layers} layers, got {self.subword_ctc_layer}."
             )
         if not 0 <= self.transcript_ctc_weight <= 1:
             raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
-        if self.letter_head and self.token_head_layer is None:
-            raise ValueError("`letter_head` goes beside a token head: `token_head_layer` is None.")
+        if self.character_ctc_alphabet is not None:
+            CharacterAlphabet(self.character_ctc_alphabet)  # raises where it is none
+        if self.character_ctc_alphabet is not None and self.subword_ctc_layer is None:
+            raise ValueError("A character CTC head goes beside a token head: `subword_ctc_layer` is None.")
         if not self.letter_ctc_weight >= 0:
             raise ValueError(f"`letter_ctc_weight` must be 0 or more, got {self.letter_ctc_weight}.")
         if not self.transcript_piece_seconds >= 1:
             raise ValueError(f"`transcript_piece_seconds` must be 1 or more, got {self.transcript_piece_seconds}.")
         if not self.question_lm_weight >= 0:
             raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
-        if self.answers_from_transcript and self.token_head_layer is None:
-            raise ValueError("`answers_from_transcript` needs a token head: `token_head_layer` is None.")
+        if self.answers_from_transcript and self.subword_ctc_layer is None:
+            raise ValueError("`answers_from_transcript` needs a token head: `subword_ctc_layer` is None.")
         if self.questions_by_ear is not None and not all(self.questions_by_ear):
             raise ValueError(
                 "A beginning in `questions_by_ear` is empty: every question begins so. `None` answers all by ear."

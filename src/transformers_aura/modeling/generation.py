@@ -12,9 +12,9 @@ from transformers import DynamicCache, GenerationMixin, LogitsProcessorList, Pre
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
+from .ctc_heads import STEPS_PER_TOKEN
 from .generation_settings import GenerationSettings
 from .joint_decoding import CTCPrefixScorer, JointCTCLogitsProcessor
-from .letter_head import STEPS_PER_TOKEN
 from .piece_streamer import PieceStreamer
 from .pieces import PieceCutter
 from .prompts import PromptBatch, PromptReader
@@ -117,7 +117,7 @@ class HearingGenerationMixin(GenerationMixin):
     def _heard_batch(self, input_ids: torch.Tensor | None, kwargs: dict[str, Any]) -> PromptBatch | None:
         """The prompts and their clips; `None` where nothing here concerns them."""
         features = kwargs.get("input_features")
-        if self.model.token_head is None or features is None or input_ids is None:
+        if self.model.subword_ctc_head is None or features is None or input_ids is None:
             return None
         if any(kwargs.get(name) is not None for name in ("past_key_values", "cache", "inputs_embeds", "position_ids")):
             return None
@@ -191,13 +191,13 @@ class HearingGenerationMixin(GenerationMixin):
 
     def _searches_along_recording(self) -> bool:
         """Whether transcripts are searched for along the recording."""
-        return self._tokenizer is not None and self.model.letter_head is not None and can_read_trees(self)
+        return self._tokenizer is not None and self.model.character_ctc_head is not None and can_read_trees(self)
 
     def _cutter(self) -> PieceCutter | None:
         """What cuts long recordings; `None` where nothing tells of their pauses."""
-        if self._tokenizer is None or self.model.letter_head is None:
+        if self._tokenizer is None or self.model.character_ctc_head is None:
             return None
-        return PieceCutter(self.model, self.model.letter_head, self._tokenizer)
+        return PieceCutter(self.model, self.model.character_ctc_head, self._tokenizer)
 
     def _is_cut(self, spoken: PromptBatch) -> bool:
         """Whether the last clip of any of these prompts is transcribed in pieces."""
@@ -317,7 +317,7 @@ class HearingGenerationMixin(GenerationMixin):
         audio_config = self.config.audio_config
         clips = [
             ClipSearch(
-                self.model.letter_head.log_probabilities(clip.embeddings).cpu().numpy(),
+                self.model.character_ctc_head.log_probabilities(clip.embeddings).cpu().numpy(),
                 clip.tokens.cpu().numpy(),
                 self._vocabulary(),
                 settings.eos_token_ids,
@@ -351,7 +351,7 @@ class HearingGenerationMixin(GenerationMixin):
         input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
         is_audio = input_ids == self.config.audio_token_id
         columns = input_ids.shape[1] if to_end else int(is_audio.any(dim=0).nonzero().max()) + 1
-        layer = self.config.token_head_layer
+        layer = self.config.subword_ctc_layer
         cache = DynamicCache(config=self.config.get_text_config(decoder=True))
         outputs = self.model(
             input_ids=input_ids[:, :columns],
@@ -373,7 +373,9 @@ class HearingGenerationMixin(GenerationMixin):
                 if audio is None
                 else Heard(
                     outputs.hidden_states[0][row, audio],
-                    self.model.token_head.log_probabilities(outputs.hidden_states[layer][row, audio], embeddings),
+                    self.model.subword_ctc_head.log_probabilities(
+                        outputs.hidden_states[layer][row, audio], embeddings
+                    ),
                 )
             )
         return heard, cache, outputs.last_hidden_state[:, -1]

@@ -17,6 +17,7 @@ from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
+from ..decoding.alphabet import LATIN_ALPHABET
 from ..package_data import resolve_student
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
@@ -24,9 +25,8 @@ from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBloc
 from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .generation import HearingGenerationMixin
-from .letter_head import LetterHead
-from .token_head import TokenHead
 
 
 @dataclass
@@ -84,7 +84,7 @@ class AuraPreTrainedModel(PreTrainedModel):
             )  # begins near the identity
             nn.init.zeros_(module.reduce.bias)
             nn.init.ones_(module.norm.weight)
-        elif isinstance(module, (TokenHead, LetterHead)):
+        elif isinstance(module, (SubwordCTCHead, CharacterCTCHead)):
             module.reset_parameters()
         else:
             super()._init_weights(module)
@@ -92,7 +92,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     def _add_lora(self) -> None:
         """Injects LoRA, leaves only what was added to the base trainable, and keeps the base out of what is saved."""
         if self.config.is_compact:  # the loader reads the base LLM's repo, where these cannot be
-            self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)(token|letter)_head\."}
+            self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)(subword|character)_ctc_head\."}
         if self.config.lora_rank:
             inject_lora(self.audio_language_model.language_model, self.config)
             output_embeddings = self.get_output_embeddings()
@@ -198,9 +198,11 @@ class AuraModel(AuraPreTrainedModel):
         super().__init__(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size)
-        has_token_head = config.token_head_layer is not None
-        self.token_head = TokenHead(config.text_config.hidden_size) if has_token_head else None
-        self.letter_head = LetterHead(config.text_config.hidden_size) if config.letter_head else None
+        has_subword_ctc_head = config.subword_ctc_layer is not None
+        self.subword_ctc_head = SubwordCTCHead(config.text_config.hidden_size) if has_subword_ctc_head else None
+        self.character_ctc_head = None
+        if config.character_ctc_alphabet is not None:
+            self.character_ctc_head = CharacterCTCHead(config.text_config.hidden_size, config.character_ctc_alphabet)
         self.post_init()
         if add_lora:
             self._add_lora()
@@ -452,8 +454,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
 
         return merge_student(self)
 
-    def attach_token_head(
-        self, head: TokenHead, layer: int, transcription_prompt: list[int], spoken_question_prompt: list[int]
+    def attach_subword_ctc_head(
+        self, head: SubwordCTCHead, layer: int, transcription_prompt: list[int], spoken_question_prompt: list[int]
     ) -> None:
         """Makes the head of token CTC a part of the student, which writes transcripts with it from now on; see [`HearingGenerationMixin`].
 
@@ -462,12 +464,12 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             layer: the depth that it reads.
             transcription_prompt, spoken_question_prompt: see [`AuraConfig`] and [`AuraProcessor.prompt_behind_audio`].
         """
-        self.model.token_head = head
-        self.config.token_head_layer = layer
+        self.model.subword_ctc_head = head
+        self.config.subword_ctc_layer = layer
         self.config.transcription_prompt = list(transcription_prompt)
         self.config.spoken_question_prompt = list(spoken_question_prompt)
 
-    def attach_letter_head(self, head: LetterHead, tokenizer: PreTrainedTokenizerBase) -> None:
+    def attach_character_ctc_head(self, head: CharacterCTCHead, tokenizer: PreTrainedTokenizerBase) -> None:
         """Makes the head of CTC on letters a part of the student, beside its token head; see [`HearingGenerationMixin`].
 
         Args:
@@ -477,22 +479,22 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         Raises:
             ValueError: the student has no token head.
         """
-        if self.model.token_head is None:
+        if self.model.subword_ctc_head is None:
             raise ValueError("A letter head goes beside a token head, and this student has none: attach that first.")
-        self.model.letter_head = head
-        self.config.letter_head = True
+        self.model.character_ctc_head = head
+        self.config.character_ctc_alphabet = LATIN_ALPHABET
         self.use_tokenizer(tokenizer)
 
-    def detach_letter_head(self) -> None:
+    def detach_character_ctc_head(self) -> None:
         """Takes the letter head out."""
-        self.model.letter_head = None
-        self.config.letter_head = False
+        self.model.character_ctc_head = None
+        self.config.character_ctc_alphabet = None
 
     def detach_heads(self) -> None:
         """Takes the token head and the letter head out: the LLM alone writes transcripts, and answers all questions by ear."""
-        self.detach_letter_head()
-        self.model.token_head = None
-        self.config.token_head_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
+        self.detach_character_ctc_head()
+        self.model.subword_ctc_head = None
+        self.config.subword_ctc_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
         self.config.answers_from_transcript, self.config.questions_by_ear = False, None
 
     def get_audio_features(
@@ -635,7 +637,9 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
 
 def is_adapter_key(key: str) -> bool:
     """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
-    return is_lora_key(key) or key.removeprefix("model.").startswith(("embed_audio.", "token_head.", "letter_head."))
+    return is_lora_key(key) or key.removeprefix("model.").startswith(
+        ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
+    )
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

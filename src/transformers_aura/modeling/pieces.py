@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from .ctc_forward import BLANK
-from .letter_head import STEPS_PER_TOKEN, LetterHead
+from .ctc_heads import STEPS_PER_TOKEN, CharacterCTCHead
 from .prompts import PromptBatch, PromptReader, replace_last
 from .spelling import GAP
 
@@ -31,13 +31,15 @@ class PieceCutter:
 
     Args:
         model: of the student.
-        letter_head: of the model; it hears where nothing is said.
+        character_ctc_head: of the model; it hears where nothing is said.
         tokenizer: of the LLM.
     """
 
-    def __init__(self, model: AuraModel, letter_head: LetterHead, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, model: AuraModel, character_ctc_head: CharacterCTCHead, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         self._model = model
-        self._letter_head = letter_head
+        self._character_ctc_head = character_ctc_head
         self._tokenizer = tokenizer
         self._given = PromptReader(model.config)
         audio = model.config.audio_config
@@ -57,7 +59,7 @@ class PieceCutter:
     def _cut(self, spoken: PromptBatch) -> PromptBatch:
         (row,), (features,), (mask,) = spoken.rows, spoken.features, spoken.masks
         embeddings = self._model.get_audio_features(features[-1:], mask[-1:]).pooler_output
-        letters = self._letter_head.log_probabilities(embeddings).cpu().numpy()
+        letters = self._character_ctc_head.log_probabilities(embeddings).cpu().numpy()
         longest = self._longest * STEPS_PER_TOKEN
         steps = cuts_at_pauses(is_pause(letters), round(SHORTEST_PIECE * longest), longest)
         edges = [0, *(step // STEPS_PER_TOKEN for step in steps), len(self._given.last_clip(row))]

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ..decoding.alphabet import LATIN_ALPHABET
 
-LETTERS = " abcdefghijklmnopqrstuvwxyz'"
+
+LETTERS = LATIN_ALPHABET
 """Of which transcripts consist for the ears: symbol 1 is the gap between two words, symbol 0 the blank of CTC."""
 
 GAP = 1

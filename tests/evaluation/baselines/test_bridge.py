@@ -94,13 +94,13 @@ def test_only_the_adapter_learns_and_is_saved(tmp_path, base, whisper):
 
 def test_it_can_be_distilled_at_its_input(tmp_path, base, whisper):
     settings = {
-        "lm_weight": 0.0, "answer_kl_weight": 1.0, "token_ctc_weight": 0.3, "token_ctc_layer": 0, "text_state_weight": 1.0,
+        "lm_weight": 0.0, "answer_kl_weight": 1.0, "subword_ctc_weight": 0.3, "subword_ctc_layer": 0, "text_state_weight": 1.0,
         "text_state_layers": "[0]", "max_steps": 8,
     }  # fmt: skip
     trainer = trainer_of(tmp_path, base, whisper, **settings)
     trainer.train()
     logs = [entry for entry in trainer.state.log_history if "answer_kl_loss" in entry]
-    assert logs[-1]["token_ctc_loss"] < logs[0]["token_ctc_loss"]
+    assert logs[-1]["subword_ctc_loss"] < logs[0]["subword_ctc_loss"]
     assert all(np.isfinite(entry["loss"]) for entry in logs)
 
 

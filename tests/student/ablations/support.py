@@ -69,7 +69,7 @@ name: tiny
 model: {{base_model: "{base}", lora_rank: 2, lora_num_layers: 2, conv_width: 24, tokens_per_block: 4, init_from_teacher: true}}
 teacher: {{model: "{whisper}", pad_to_seconds: 1}}
 data: {{train: []}}
-losses: {{supervision: both, ctc_weight: 0.5}}
+losses: {{supervision: both, character_ctc_weight: 0.5}}
 training:
   learning_rate: 1e-3
   lr_scheduler_type: constant
@@ -91,7 +91,7 @@ supervision:
   question: Does distillation help?
   reference: ce
   arms:
-    ce: [losses.supervision=transcript, losses.ctc_weight=0]
+    ce: [losses.supervision=transcript, losses.character_ctc_weight=0]
     both: []
 scope:
   question: Where?

@@ -46,12 +46,12 @@ def test_settings_reach_the_recipe(folder):
 
 
 def test_settings_of_all_arms_come_before_their_own(folder):
-    runs = plan(folder, ["training.per_device_train_batch_size=2", "losses.ctc_weight=0.25"], steps=9)
+    runs = plan(folder, ["training.per_device_train_batch_size=2", "losses.character_ctc_weight=0.25"], steps=9)
     for run in runs:
         arguments = training_arguments(load_recipe(run.recipe, run.settings))
         assert arguments.per_device_train_batch_size == 2
-        assert arguments.ctc_weight == (0 if run.name == "supervision-ce" else 0.25)
-        assert run.common_settings == ["training.per_device_train_batch_size=2", "losses.ctc_weight=0.25"]
+        assert arguments.character_ctc_weight == (0 if run.name == "supervision-ce" else 0.25)
+        assert run.common_settings == ["training.per_device_train_batch_size=2", "losses.character_ctc_weight=0.25"]
 
 
 @pytest.mark.parametrize(("checks", "evaluations"), [(3, 4), (-1, 3), (0, 0)])

@@ -77,7 +77,7 @@ class AuraSystem:
         ).to(self.device, self.student.dtype)
         pad_token_id = self.processor.tokenizer.pad_token_id
         limit = MAX_NEW_TOKENS[task]
-        if task == "transcript" and self.student.config.token_head_layer is not None:
+        if task == "transcript" and self.student.config.subword_ctc_layer is not None:
             # As `generate` and the pipeline write one, which do not say how sure they are.
             tokens = self.student.generate(**inputs, max_new_tokens=limit, pad_token_id=pad_token_id)
             tokens, confidences = tokens[:, inputs["input_ids"].shape[1] :], [None] * len(requests)

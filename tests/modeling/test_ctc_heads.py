@@ -1,13 +1,29 @@
 import pytest
 import torch
 
-from transformers_aura.modeling import token_head
-from transformers_aura.modeling.token_head import TokenHead
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from transformers_aura.modeling import ctc_heads
+from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN, CharacterCTCHead, SubwordCTCHead
+
+
+def test_an_audio_token_tells_several_letters_in_training_and_after():
+    torch.manual_seed(0)
+    head = CharacterCTCHead(8, LATIN_ALPHABET)
+    states = torch.randn(2, 3, 8)
+    logits = head(states)
+    assert logits.shape == (2, 3 * STEPS_PER_TOKEN, 1 + len(LATIN_ALPHABET))
+    for row in range(2):
+        torch.testing.assert_close(head.log_probabilities(states[row]), logits[row].log_softmax(-1))
+    # A head in half precision loses only what its own numbers lose.
+    half = CharacterCTCHead(8, LATIN_ALPHABET).to(torch.bfloat16)
+    half.load_state_dict(head.state_dict())
+    assert half.log_probabilities(states[0].to(torch.bfloat16)).dtype == torch.float32
+    torch.testing.assert_close(half.log_probabilities(states[0]), logits[0].log_softmax(-1), atol=0.05, rtol=0.05)
 
 
 def random_case():
     torch.manual_seed(0)
-    head = TokenHead(student_width=8)
+    head = SubwordCTCHead(student_width=8)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.normal_()
@@ -29,7 +45,7 @@ def test_logits_are_those_of_the_llms_embeddings():
 
 
 def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch):
-    monkeypatch.setattr(token_head, "NUM_CANDIDATES", 10)
+    monkeypatch.setattr(ctc_heads, "NUM_CANDIDATES", 10)
     head, *case = random_case()
     whole, symbols = head.eval()(*case)
     some, own_symbols = head.train()(*case)
@@ -42,10 +58,10 @@ def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch
 def test_saved_head_comes_back_and_another_is_refused(tmp_path):
     head, *_ = random_case()
     head.save(tmp_path / "head.safetensors")
-    again = TokenHead(student_width=8)
+    again = SubwordCTCHead(student_width=8)
     again.load_from(tmp_path / "head.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True))
     with pytest.raises(ValueError, match="head of another student"):
-        TokenHead(student_width=16).load_from(tmp_path / "head.safetensors")
-    with pytest.raises(FileNotFoundError, match="`token_ctc_weight` above 0"):
+        SubwordCTCHead(student_width=16).load_from(tmp_path / "head.safetensors")
+    with pytest.raises(FileNotFoundError, match="`subword_ctc_weight` above 0"):
         again.load_from(tmp_path / "missing.safetensors")

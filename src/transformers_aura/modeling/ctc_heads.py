@@ -1,4 +1,4 @@
-"""The head that reads the transcript's tokens, those of the LLM itself, off the student's states at the audio positions."""
+"""The two CTC heads: transcripts read off the student at the audio positions, in characters and in the LLM's own tokens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,57 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..decoding.alphabet import CharacterAlphabet
 
-TOKEN_HEAD_FILE_NAME = "token_head.safetensors"
+
+STEPS_PER_TOKEN = 4
+"""Frames of character emissions in an audio token: 50 a second at 12.5 audio tokens a second, three times what people say."""
+
+
+class CharacterCTCHead(nn.Module):
+    """RMSNorm, then a Linear to [`STEPS_PER_TOKEN`] x (blank + alphabet), on the audio patch embeddings.
+
+    Args:
+        student_width: hidden size of the student.
+        alphabet: characters that it tells apart, see [`~transformers_aura.decoding.alphabet.CharacterAlphabet`].
+    """
+
+    def __init__(self, student_width: int, alphabet: str) -> None:
+        super().__init__()
+        self.num_symbols = len(CharacterAlphabet(alphabet))
+        self.norm = nn.RMSNorm(student_width, eps=1e-6)
+        self.projection = nn.Linear(student_width, STEPS_PER_TOKEN * self.num_symbols)
+
+    def reset_parameters(self) -> None:
+        """Begins anew."""
+        nn.init.ones_(self.norm.weight)
+        self.projection.reset_parameters()
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits, symbol 0 is the blank, `(rows, steps, symbols)`.
+
+        Args:
+            states: of the audio tokens, `(rows, audio tokens, student_width)`.
+        """
+        logits = self.projection(self.norm(states.to(self.norm.weight.dtype)))
+        return logits.view(len(logits), -1, self.num_symbols)
+
+    @torch.no_grad()
+    def log_probabilities(self, states: torch.Tensor) -> torch.Tensor:
+        """Of the blank (column 0) and every character, in float32 whatever the weights are in.
+
+        Args:
+            states: of the audio tokens of one clip, `(audio tokens, student_width)`.
+
+        Returns:
+            `(steps, symbols)`.
+        """
+        states = nn.functional.rms_norm(states.float(), states.shape[-1:], self.norm.weight.float(), self.norm.eps)
+        logits = nn.functional.linear(states, self.projection.weight.float(), self.projection.bias.float())
+        return logits.view(-1, self.num_symbols).log_softmax(-1)
+
+
+SUBWORD_CTC_HEAD_FILE_NAME = "subword_ctc_head.safetensors"
 
 NUM_CANDIDATES = 4096
 """Tokens that a training step tells apart: those of its transcripts, and others at random up to this number."""
@@ -31,7 +80,7 @@ VOCABULARY_PART = 16384
 """Token embeddings that are in float32 at once."""
 
 
-class TokenHead(nn.Module):
+class SubwordCTCHead(nn.Module):
     """RMSNorm, a Linear that begins as the identity, then the LLM's own (frozen) token embeddings; and one logit for the blank.
 
     So the states are taught in the directions in which the LLM itself tells its tokens apart. One step for each audio token.
@@ -110,7 +159,7 @@ class TokenHead(nn.Module):
             ValueError: it holds the head of another width.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist, but this run has `token_ctc_weight` above 0.")
+            raise FileNotFoundError(f"{path} does not exist, but this run has `subword_ctc_weight` above 0.")
         try:
             self.load_state_dict(load_file(str(path)))
         except RuntimeError as error:

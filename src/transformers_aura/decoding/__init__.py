@@ -1,0 +1,1 @@
+"""Emissions to text: numpy arrays and callbacks; knows no model."""
