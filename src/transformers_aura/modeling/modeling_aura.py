@@ -20,13 +20,15 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 from ..decoding.alphabet import LATIN_ALPHABET
 from ..package_data import resolve_student
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
-from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
+from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .generation import HearingGenerationMixin
+from .loading import compose_student, load_compact_student, load_full_student
+from .merging import merge_student
 
 
 @dataclass
@@ -155,8 +157,6 @@ class AuraPreTrainedModel(PreTrainedModel):
                 not the one that the adapter was trained on.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        from .composition import load_compact_student, load_full_student
-
         pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
@@ -428,8 +428,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         >>> student = AuraForSpeechQA.from_language_model_pretrained("Qwen/Qwen2.5-7B-Instruct", lora_rank=256)
         ```
         """
-        from .composition import compose_student
-
         lora_settings = {
             "lora_rank": lora_rank,
             "lora_alpha": lora_alpha,
@@ -450,8 +448,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         Raises:
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
-        from .composition import merge_student
-
         return merge_student(self)
 
     def attach_subword_ctc_head(
@@ -633,13 +629,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             model_inputs["input_features_mask"] = input_features_mask
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
-
-
-def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
-    return is_lora_key(key) or key.removeprefix("model.").startswith(
-        ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
-    )
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:
