@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.processing_aura import AuraProcessor
 from .errors import HubError
 from .model_card import save_model_card
 from .repo_folder import human_bytes
@@ -90,9 +92,6 @@ def merge_to_folder(
         HubError: `out` is in use, or the disk is full.
         ValueError: the student is merged already, or cannot be merged (a quantised base, LoRA on audio positions only).
     """
-    from ..modeling.modeling_aura import AuraForSpeechQA
-    from ..processing.processing_aura import AuraProcessor
-
     student = AuraForSpeechQA.from_pretrained(model, revision=revision, dtype=dtype, **kwargs)
     if not student.config.is_compact:
         raise ValueError(f"{model} is a merged checkpoint already: it names no base model.")

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,11 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutp
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.alphabet import LATIN_ALPHABET
-from ..package_data import resolve_student
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
-from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
@@ -59,6 +57,14 @@ class AuraPreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = False
     _skip_keys_device_placement = ["cache", "past_key_values"]
     _no_split_modules = ["AuraAudioEmbedding"]
+
+    # What the package adds around a student; `registration` sets all three.
+    locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
+    """Where the student of this name lies: a hub id or folder."""
+    locate_base_model: ClassVar[Callable[[AuraConfig], str | None]] = staticmethod(lambda config: None)
+    """Folder that holds the base LLM of this config, `None` = where the config says."""
+    before_push: ClassVar[Callable[..., None]] = staticmethod(lambda model, repo_id, *, private, token: None)
+    """Called with the student and the hub id before `push_to_hub` uploads."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -157,7 +163,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                 not the one that the adapter was trained on.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
+        pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -173,7 +179,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                 )
             return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
         if base_model_name_or_path is None:
-            base_model_name_or_path = copy_of_base_model(config)
+            base_model_name_or_path = cls.locate_base_model(config)
         return load_compact_student(
             cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
         )
@@ -182,10 +188,8 @@ class AuraPreTrainedModel(PreTrainedModel):
         """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the
         model card that fills itself. `aura push` also brings the processor, and checks that others can load the result.
         """
-        from ..hub.push import publish_missing_model_card
-
         if not kwargs.get("create_pr"):
-            publish_missing_model_card(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
+            self.before_push(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
         return super().push_to_hub(repo_id, **kwargs)
 
 

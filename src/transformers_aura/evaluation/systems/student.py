@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...distillation.augmentation import SAMPLING_RATE
 from ...package_data import resolve_student
 from ...processing.conversation import build_conversation
+from ...processing.mixing import SAMPLING_RATE
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity
