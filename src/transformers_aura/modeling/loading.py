@@ -118,9 +118,8 @@ def load_compact_student(
     base_model_name_or_path: str | os.PathLike | None,
     hub_kwargs: dict[str, Any],
     kwargs: dict[str, Any],
-) -> Any:
-    """See [`AuraPreTrainedModel.from_pretrained`]."""
-    wants_loading_info = kwargs.pop("output_loading_info", False)
+) -> tuple[Any, dict[str, Any]]:
+    """A compact student and the stock loader's report, see [`AuraPreTrainedModel.from_pretrained`]."""
     # AutoModel adds these two; they hold the student's commit, which is none of the base LLM's repo.
     of_the_student = {*hub_kwargs, "adapter_kwargs", "_commit_hash"}
     loader_kwargs = {name: value for name, value in kwargs.items() if name not in of_the_student}
@@ -148,7 +147,7 @@ def load_compact_student(
         if config.character_ctc_alphabet is not None:
             _find_tokenizer(student, (name_or_path, hub_kwargs), (base_config.base_model, base_hub_kwargs))
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
-    return (student, loading_info) if wants_loading_info else student
+    return student, loading_info
 
 
 def _find_tokenizer(student: Any, *places: tuple[Any, dict[str, Any]]) -> None:
@@ -200,13 +199,12 @@ def _check_base(student: Any, config: AuraConfig, source: str | None) -> None:
 
 def load_full_student(
     load: Callable[..., Any], name_or_path: str | os.PathLike, config: AuraConfig, kwargs: dict[str, Any]
-) -> Any:
-    """Loads a merged checkpoint by the stock loader, `load`.
+) -> tuple[Any, dict[str, Any]]:
+    """A merged checkpoint and the report of the stock loader, `load`.
 
     Raises:
         AdapterMismatchError: a tensor is missing, unexpected or of another shape (the stock loader only reports it).
     """
-    wants_loading_info = kwargs.pop("output_loading_info", False)
     student, loading_info = load(name_or_path, config=config, output_loading_info=True, **kwargs)
     problems = [
         f"{kind}: {_some(sorted(map(str, loading_info[f'{kind}_keys'])))}"
@@ -217,7 +215,7 @@ def load_full_student(
         raise AdapterMismatchError(
             f"The weights in {name_or_path} do not fit its config.json:\n  " + "\n  ".join(problems)
         )
-    return (student, loading_info) if wants_loading_info else student
+    return student, loading_info
 
 
 def load_adapter_weights(student: Any, adapter_file: str | os.PathLike) -> None:
@@ -342,20 +340,19 @@ def _load_gguf_base(
         **{name: value for name, value in hub_kwargs.items() if value is not None},
         **loader_kwargs,
     )
+    config.dtype = causal_lm.dtype
     with torch.device("meta"):
         student = cls(config)
     audio_language_model = student.audio_language_model
     audio_language_model.language_model = causal_lm.model
-    audio_language_model.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size).to(
-        causal_lm.dtype
-    )
+    like_the_llm, width = (causal_lm.device, causal_lm.dtype), config.text_config.hidden_size
+    audio_language_model.embed_audio = AuraAudioEmbedding(config.audio_config, width).to(*like_the_llm)
     student._init_weights(audio_language_model.embed_audio)
     if config.subword_ctc_layer is not None:
-        audio_language_model.subword_ctc_head = SubwordCTCHead(config.text_config.hidden_size).to(causal_lm.dtype)
+        audio_language_model.subword_ctc_head = SubwordCTCHead(width).to(*like_the_llm)
     if config.character_ctc_alphabet is not None:
-        audio_language_model.character_ctc_head = CharacterCTCHead(
-            config.text_config.hidden_size, config.character_ctc_alphabet
-        ).to(causal_lm.dtype)
+        head = CharacterCTCHead(width, config.character_ctc_alphabet)
+        audio_language_model.character_ctc_head = head.to(*like_the_llm)
     if student.get_output_embeddings() is not None:
         student.set_output_embeddings(causal_lm.get_output_embeddings())
     if student.can_generate():
