@@ -21,9 +21,8 @@ def choose_dtype(config: AuraConfig, kwargs: dict[str, Any]) -> torch.dtype | No
         the format that the weights are stored in, where it is another one; otherwise `None`.
     """
     is_named = any(kwargs.get(name) not in (None, "auto") for name in ("dtype", "torch_dtype", "quantization_config"))
-    stored = (
-        config.dtype or config.text_config.dtype
-    )  # an Auto class that is given `dtype=None` writes it into the config
+    # An Auto class that is given `dtype=None` writes that into the config.
+    stored = config.dtype or config.text_config.dtype
     if is_named or stored is None or "quantization_config" in vars(config):
         return None
     stored = getattr(torch, stored) if isinstance(stored, str) else stored
