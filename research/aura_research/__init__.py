@@ -1,1 +1,1 @@
-"""Everything that makes and measures the student which ships with the project."""
+"""How the student that ships with the project was made and measured."""

@@ -1,6 +1,6 @@
 """Speech of actors: what is said in three adventure games of the nineties that Debian distributes in its main section.
 
-    python -m student.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 11,000 clips in minutes
+    python -m aura_research.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 11,000 clips in minutes
 
 | game | copyright | clips |
 |---|---|---|
@@ -27,8 +27,8 @@ from pathlib import Path
 
 import soundfile
 
-from student.recordings import SAMPLING_RATE, Recording, read_speech
-from student.rnc import MAGIC, unpack
+from aura_research.recordings import SAMPLING_RATE, Recording, read_speech
+from aura_research.rnc import MAGIC, unpack
 from tools.packages import appears_when_whole, cache_folder
 from tools.real_models import make_real_model
 
@@ -56,7 +56,7 @@ def acted_recordings() -> list[Recording]:
     transcripts = acted_folder() / TRANSCRIPTS_FILE_NAME
     if not transcripts.is_file():
         print(
-            f"No acted speech: {transcripts} is absent (python -m student.acted_speech makes it), so it is left out.",
+            f"No acted speech: {transcripts} is absent (python -m aura_research.acted_speech makes it), so it is left out.",
             flush=True,
         )
         return []

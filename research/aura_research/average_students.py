@@ -1,6 +1,6 @@
 """A student between two: what was trained, averaged weight by weight.
 
-    python -m student.average_students hub_cards/before outputs/aura-smollm2-135m hub_cards/aura-smollm2-135m --share 0.6
+    python -m aura_research.average_students hub_cards/before outputs/aura-smollm2-135m hub_cards/aura-smollm2-135m --share 0.6
 
 Where the second was trained on from the first, the mean forgets less of what the first heard and keeps most of what the second learned
 (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). All else is the second's.

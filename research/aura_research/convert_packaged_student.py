@@ -1,6 +1,6 @@
 """Converts the packaged student, as an earlier version saved it, to today's names; its weights stay what they are, bit for bit.
 
-python -m student.convert_packaged_student hub_cards/aura-smollm2-135m
+python -m aura_research.convert_packaged_student hub_cards/aura-smollm2-135m
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Builds the student's corpus: what the training voices say, and recordings of real people.
 
-    python -m student.corpus outputs/corpus [--seed 0] [--scale 1.0] [--workers 2] [--only orders questions]
+    python -m aura_research.corpus outputs/corpus [--seed 0] [--scale 1.0] [--workers 2] [--only orders questions]
 
 Everything follows from the seed: a clip is planned from `(seed, part, engine, number)` alone. A shard (one Parquet file with the clips' FLAC
 bytes) is the unit of work and appears when it is whole, so a build that was killed goes on with the shards that are missing. Test voices,
-test questions and validation clips never enter: the build checks every clip against `student.reserved` and stops otherwise.
+test questions and validation clips never enter: the build checks every clip against `aura_research.reserved` and stops otherwise.
 
 | part | what is said | columns that teach |
 |---|---|---|
@@ -37,29 +37,29 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from student.acted_speech import acted_recordings
-from student.noise import write_training_noise
-from student.recordings import (
+from aura_research.acted_speech import acted_recordings
+from aura_research.noise import write_training_noise
+from aura_research.places import SHARED_DATA
+from aura_research.recordings import (
     NOISE_FILE,
     order_recordings,
     order_transcripts,
     prompt_recordings,
     read_speech,
 )
-from student.reserved import check_clip, is_validation_clip, normalise, reserved_texts
-from student.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses, trim_silence
-from student.texts.common_words import COMMON_WORDS
-from student.texts.named_questions import NAMED_QUESTIONS
-from student.texts.names import NAMES
-from student.texts.orders import ORDER_QUESTION, OrderGrammar
-from student.texts.questions import Question, training_questions
-from student.texts.scrambled import scramble
-from student.texts.sentences import EVERYDAY, LAW, SENTENCES, load_sentences
-from student.voices import Voice, draw_voice, missing_engines, speak
+from aura_research.reserved import check_clip, is_validation_clip, normalise, reserved_texts
+from aura_research.speech_shaping import SAMPLING_RATE, change_tract, normalize_level, surround_with_pauses
+from aura_research.texts.common_words import COMMON_WORDS
+from aura_research.texts.named_questions import NAMED_QUESTIONS
+from aura_research.texts.names import NAMES
+from aura_research.texts.orders import ORDER_QUESTION, OrderGrammar
+from aura_research.texts.questions import Question, training_questions
+from aura_research.texts.scrambled import scramble
+from aura_research.texts.sentences import EVERYDAY, LAW, SENTENCES, load_sentences
+from aura_research.voices import draw_voice
+from tools.voices import Voice, missing_engines, speak, trim_silence
 
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 CLIPS_PER_SHARD = 100
 
 # Clips of each part and engine at scale 1. Kokoro, the best voices, speak at 3.5 times real time a core; the others at 50 and more.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from student.recordings import SAMPLING_RATE, read_speech
+from aura_research.recordings import SAMPLING_RATE, read_speech
 
 
 TRAINING_SECONDS = 40

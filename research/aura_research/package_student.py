@@ -1,6 +1,6 @@
 """Makes the folder of a student that ships with the package, exactly as it would be pushed to the Hub.
 
-    python student/package_student.py outputs/student hub_cards/aura-smollm2-135m --license apache-2.0 [--results-text results.md]
+    python -m aura_research.package_student outputs/student hub_cards/aura-smollm2-135m --license apache-2.0 [--results-text results.md]
 
 Adapter and patch embedding are stored in bfloat16. A student that was trained on a folder of `tools/real_models.py` names, as its base, the
 file on the Hub that has the same weights; no path of this machine is left in what is written. The card is filled from the training's own
@@ -15,16 +15,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))  # so that `python student/package_student.py` finds `tools`
-
-from tools.real_models import MANIFEST  # noqa: E402
-from transformers_aura.hub import HubError, TrainingSummary, save_model_card  # noqa: E402
-from transformers_aura.hub.export import new_folder  # noqa: E402
-from transformers_aura.hub.model_card import model_reference  # noqa: E402
-from transformers_aura.hub.push import PUSHED_FILES  # noqa: E402
-from transformers_aura.hub.repo_folder import RepoFolder, human_bytes, is_hub_id  # noqa: E402
+from tools.real_models import MANIFEST
+from transformers_aura.hub import HubError, TrainingSummary, save_model_card
+from transformers_aura.hub.export import new_folder
+from transformers_aura.hub.model_card import model_reference
+from transformers_aura.hub.push import PUSHED_FILES
+from transformers_aura.hub.repo_folder import RepoFolder, human_bytes, is_hub_id
 
 
 def package_student(

@@ -86,7 +86,7 @@ def write_order_transcripts(folder: Path, whisper: Path) -> None:
     from tqdm import tqdm
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    from student.texts.orders import OrderGrammar
+    from aura_research.texts.orders import OrderGrammar
 
     grammar = OrderGrammar()
     model = WhisperForConditionalGeneration.from_pretrained(whisper, dtype=torch.bfloat16, attn_implementation="eager")

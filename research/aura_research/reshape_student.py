@@ -1,15 +1,11 @@
 """A student of another shape that starts where a given one is: more convolutions in its patch embedding, LoRA of another rank.
 
-    python -m student.reshape_student hub_cards/aura-smollm2-135m outputs/reshaped --conv-blocks 8 --lora-rank 48
-
 New convolutions change nothing at first: the last linear map of each is zero. A smaller rank keeps the largest singular values of every
 LoRA product (the best approximation of that rank, Eckart and Young 1936), a larger one adds directions whose output is zero.
 The rest of the folder is copied; `model.student` of a recipe goes on from the result.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -111,25 +107,3 @@ def _of_rank(weights: dict[str, torch.Tensor], rank: int) -> tuple[dict[str, tor
         result[name] = new_down.to(weights[name].dtype).contiguous()
         result[up_name] = new_up.to(weights[name].dtype).contiguous()
     return result, sum(shares) / max(len(shares), 1)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("student", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--conv-blocks", type=int)
-    parser.add_argument("--lora-rank", type=int)
-    arguments = parser.parse_args()
-    try:
-        kept = reshape_student(
-            arguments.student, arguments.out, conv_blocks=arguments.conv_blocks, lora_rank=arguments.lora_rank
-        )
-    except HubError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{arguments.out}: {100 * kept:.2f} % of the LoRA's energy kept")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,8 +3,7 @@
 import numpy as np
 import soxr
 
-
-SAMPLING_RATE = 16000
+from tools.voices import SAMPLING_RATE
 
 
 def change_tract(samples: np.ndarray, sampling_rate: int, factor: float) -> np.ndarray:
@@ -13,17 +12,6 @@ def change_tract(samples: np.ndarray, sampling_rate: int, factor: float) -> np.n
     The clip gets shorter by `factor`; a voice that speaks `1 / factor` as fast makes up for it.
     """
     return soxr.resample(samples, sampling_rate * factor, SAMPLING_RATE).astype(np.float32)
-
-
-def trim_silence(samples: np.ndarray, margin_seconds: float = 0.05) -> np.ndarray:
-    """`samples` (16 kHz) from the first to the last 10 ms that is within 30 dB of the loudest and well above the background, plus a margin."""
-    hop = SAMPLING_RATE // 100
-    energy = np.convolve(samples.astype(np.float32) ** 2, np.ones(400, np.float32) / 400, "same")[::hop]
-    speech = np.flatnonzero(energy > max(20 * np.percentile(energy, 10), 1e-3 * energy.max()))
-    if len(speech) == 0:
-        return samples
-    margin = int(margin_seconds * SAMPLING_RATE)
-    return samples[max(0, speech[0] * hop - margin) : speech[-1] * hop + hop + margin]
 
 
 def surround_with_pauses(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Gives a student new ears: a patch embedding that starts from Whisper's own layers, in the place of the one it was trained with.
 
-    python -m student.swap_patch_embedding RECIPE STUDENT OUT [--set data.train.0.source=... ...]
+    python -m aura_research.swap_patch_embedding RECIPE STUDENT OUT [--set data.train.0.source=... ...]
 
 The new one (`KernelConvBlock`s) learns three things at once from the clips of RECIPE: what Whisper's layers hear, 50 states a second; the
 characters of the transcript (CTC); and to say to the LLM what the old one said of the clean clip, so that the LoRA goes on where it stands.

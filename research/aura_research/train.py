@@ -1,8 +1,8 @@
 """Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub. Two more need a GPU.
 
-    python -m student.train outputs [--gpu] [--steps 2] [--set training.per_device_train_batch_size=2 ...]
+    python -m aura_research.train outputs [--gpu] [--steps 2] [--set training.per_device_train_batch_size=2 ...]
 
-Reads OUTPUTS/corpus (made by `python -m student.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
+Reads OUTPUTS/corpus (made by `python -m aura_research.corpus`) and the models of `tools/real_models.py`. A run that was killed goes on from its last
 checkpoint, a stage that is done is left alone. `--steps` tries the whole way in minutes: so many steps of each stage teach nothing.
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from student.precision import precision_settings
-from student.reshape_student import reshape_student
+from aura_research.places import RECIPES
+from aura_research.precision import precision_settings
+from aura_research.reshape_student import reshape_student
 from tools.real_models import make_real_model
-from transformers_aura.package_data import package_data_folder
 
 
 STAGES = ("smollm2-135m-cpu", *(f"smollm2-135m-cpu-stage{number}" for number in (2, 3, 4, 5)))
@@ -77,7 +77,8 @@ def train_stage(name: str, outputs: Path, more_settings: list[str], steps: int |
     Raises:
         SystemExit: the training failed; its reason stands above.
     """
-    recipe = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    file = RECIPES / f"{name}.yaml"
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
     folder = outputs / recipe["name"]
     if (folder / "README.md").is_file():  # written last
         print(f"Trained already: {folder}", flush=True)
@@ -96,10 +97,10 @@ def train_stage(name: str, outputs: Path, more_settings: list[str], steps: int |
     if recipe["model"].get("student") == f"outputs/{swapped.relative_to(outputs)}" and not swapped.is_dir():
         stage3 = outputs / "aura-smollm2-135m-stage3"
         swapped.parent.mkdir(exist_ok=True)
-        swap = ["student.swap_patch_embedding", name, str(last_checkpoint(stage3)), str(swapped), *settings]
+        swap = ["aura_research.swap_patch_embedding", str(file), str(last_checkpoint(stage3)), str(swapped), *settings]
         run_on_all_processes([*swap, "--steps", str(steps)] if steps else swap)
     resume = ["--resume"] if any(folder.glob("checkpoint-*")) else []
-    distil = ["transformers_aura.cli.main", "distill", "--config", name, *settings, *resume]
+    distil = ["transformers_aura.cli.main", "distill", "--config", str(file), *settings, *resume]
     run_on_all_processes(distil, processes=1 if name in GPU_STAGES else PROCESSES)
 
 

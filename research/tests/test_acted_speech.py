@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from student import acted_speech
-from student.corpus import plan_recorded
-from tests.student.test_rnc import packed
+from aura_research import acted_speech
+from aura_research.corpus import plan_recorded
+from aura_research.places import FIXTURES
+from research.tests.test_rnc import packed
 from tests.support.tiny import tone
 from tools.real_models import real_model_folder
 
 
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
+SPEECH = FIXTURES.parent
 
 
 def mp3(seconds):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from student.average_students import average_students
-from student.reshape_student import reshape_student
+from aura_research.average_students import average_students
+from aura_research.reshape_student import reshape_student
 from tests.support.fake_hub import FakeHub
 from tests.support.published import publish_base, save_student
 from transformers_aura import AuraForSpeechQA

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from student import train
-from student.baselines import training
-from student.baselines.training import BASELINES, baseline_folder, command_of, log_of, train_baselines
+from aura_research import train
+from aura_research.baselines import training
+from aura_research.baselines.training import BASELINES, baseline_folder, command_of, log_of, train_baselines
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 from transformers_aura.evaluation.baselines.bridge import write_bridge_file
 

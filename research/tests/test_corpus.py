@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from student import corpus
-from student.recordings import order_transcripts
-from student.reserved import check_clip, is_validation_clip
-from student.texts.orders import OrderGrammar
-from student.voices import KOKORO_TEST_VOICES
+from aura_research import corpus
+from aura_research.recordings import order_transcripts
+from aura_research.reserved import check_clip, is_validation_clip
+from aura_research.texts.orders import OrderGrammar
+from aura_research.voices import KOKORO_TEST_VOICES
 from tests.support.tiny import tone
 
 

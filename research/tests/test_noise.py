@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from student.noise import TRAINING_SECONDS, read_noise, write_training_noise
+from aura_research.noise import TRAINING_SECONDS, read_noise, write_training_noise
 
 
 RATE = 16000

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from student.precision import FLOAT32, multiplies_bfloat16, precision_settings
+from aura_research.places import RECIPES
+from aura_research.precision import FLOAT32, multiplies_bfloat16, precision_settings
 from transformers_aura.distillation.recipe import load_recipe
 
 
@@ -14,14 +15,14 @@ from transformers_aura.distillation.recipe import load_recipe
 def test_bfloat16_is_left_where_the_processor_multiplies_it(monkeypatch, capabilities, fast):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert multiplies_bfloat16() == fast
-    training = load_recipe("smollm2-135m-cpu").training
+    training = load_recipe(RECIPES / "smollm2-135m-cpu.yaml").training
     assert precision_settings(training) == ([] if fast else list(FLOAT32))
-    recipe = load_recipe("smollm2-135m-cpu", precision_settings(training))
+    recipe = load_recipe(RECIPES / "smollm2-135m-cpu.yaml", precision_settings(training))
     assert (recipe.model.dtype, recipe.teacher.dtype) == (("bfloat16",) * 2 if fast else ("float32",) * 2)
     assert recipe.training["bf16"] == fast
 
 
 def test_recipes_for_a_gpu_and_in_float32_stay_as_they_are(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert precision_settings(load_recipe("smollm2-135m-gpu-stage6").training) == []
+    assert precision_settings(load_recipe(RECIPES / "smollm2-135m-gpu-stage6.yaml").training) == []
     assert precision_settings({"use_cpu": True}) == []

@@ -2,7 +2,7 @@
 
 import zipfile
 
-from student.reserved import (
+from aura_research.reserved import (
     QUESTION_HASHES,
     SENTENCE_HASHES,
     ReservedTexts,

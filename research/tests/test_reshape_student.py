@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from student.reshape_student import reshape_student
+from aura_research.reshape_student import reshape_student
 from tests.support.fake_hub import FakeHub
 from tests.support.published import STUDENT_SETTINGS, logits_of, publish_base, save_student
 from transformers_aura import AuraForSpeechQA, AuraProcessor

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from student.rnc import MAGIC, crc16, unpack
+from aura_research.rnc import MAGIC, crc16, unpack
 
 
 class Packer:

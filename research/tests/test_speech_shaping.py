@@ -1,6 +1,7 @@
 import numpy as np
 
-from student.speech_shaping import change_tract, normalize_level, surround_with_pauses, trim_silence
+from aura_research.speech_shaping import change_tract, normalize_level, surround_with_pauses
+from tools.voices import trim_silence
 
 
 def test_silence_around_speech_is_trimmed():

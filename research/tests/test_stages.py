@@ -7,17 +7,18 @@ import pytest
 from transformers import pipeline
 
 import transformers_aura  # noqa: F401, registers the pipeline
-from student import train
-from student.corpus import Clip, write_shard
-from student.package_student import package_student
-from student.texts.orders import ORDER_QUESTION
+from aura_research import train
+from aura_research.corpus import Clip, write_shard
+from aura_research.package_student import package_student
+from aura_research.places import FIXTURES, REPOSITORY
+from aura_research.texts.orders import ORDER_QUESTION
 from tools.real_models import real_model_folder
 
 
 pytestmark = pytest.mark.slow
 
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
-PACKAGED = Path(__file__).parents[2] / "hub_cards" / "aura-smollm2-135m"
+SPEECH = FIXTURES.parent
+PACKAGED = REPOSITORY / "hub_cards" / "aura-smollm2-135m"
 PARTS = (
     "orders", "real_orders", "questions", "sentences", "everyday", "law", "names", "named_questions", "common_words",
     "scrambled", "prompts", "acted",

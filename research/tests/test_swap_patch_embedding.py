@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from student import swap_patch_embedding
-from student.swap_patch_embedding import main
-from tests.student.ablations.support import write_corpus, write_recipe
+from aura_research import swap_patch_embedding
+from aura_research.swap_patch_embedding import main
+from tests.support.training import write_corpus, write_recipe
 from transformers_aura import AuraForSpeechQA
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 from transformers_aura.distillation.recipe_run import build_trainer

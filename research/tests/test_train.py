@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from student import train
-from student.precision import FLOAT32
+from aura_research import train
+from aura_research.places import RECIPES
+from aura_research.precision import FLOAT32
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
-from transformers_aura.package_data import package_data_folder
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +22,9 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
     outputs = tmp_path / "out"
     (outputs / "corpus" / "noise").mkdir(parents=True)
     (outputs / "corpus" / "noise" / "kitchen.flac").touch()
-    content = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    content = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
     on_any_machine = ["training.use_cpu=true"] if name in train.GPU_STAGES else []
-    recipe = load_recipe(name, [*train.stage_settings(content, outputs), *on_any_machine])
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [*train.stage_settings(content, outputs), *on_any_machine])
     assert all(Path(source.source).parent == outputs / "corpus" for source in recipe.data.train)
     assert recipe.data.augmentation.noise_files == [str(outputs / "corpus" / "noise" / "kitchen.flac")]
     arguments = training_arguments(recipe)
@@ -34,13 +34,13 @@ def test_settings_of_a_stage_lead_below_the_outputs(name, tmp_path):
 
 @pytest.mark.parametrize("name", train.STAGES)
 def test_a_stage_of_few_steps_goes_on_from_the_last_of_the_one_before(name, tmp_path):
-    content = yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
+    content = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
     before = Path(content["model"].get("student", "outputs/none"))
     if before.name.startswith("checkpoint-"):
         before = tmp_path / before.parent.name / "checkpoint-2"
         before.mkdir(parents=True)
     settings = [*train.stage_settings(content, tmp_path), *train.few_steps(content, 2), *FLOAT32]
-    recipe = load_recipe(name, settings)
+    recipe = load_recipe(RECIPES / f"{name}.yaml", settings)
     assert recipe.model.student in (None, str(before), str(tmp_path / "aura-smollm2-135m-reshaped"))
     arguments = training_arguments(recipe)
     assert (arguments.max_steps, arguments.warmup_steps) == (2, 0)
@@ -49,8 +49,7 @@ def test_a_stage_of_few_steps_goes_on_from_the_last_of_the_one_before(name, tmp_
 
 def test_every_stage_goes_on_from_the_one_before():
     first, second, third, fourth, fifth, sixth, seventh = (
-        yaml.safe_load((package_data_folder("recipes") / f"{name}.yaml").read_text())
-        for name in (*train.STAGES, *train.GPU_STAGES)
+        yaml.safe_load((RECIPES / f"{name}.yaml").read_text()) for name in (*train.STAGES, *train.GPU_STAGES)
     )
     with_heads = [(first, second), (fourth, fifth), (fifth, sixth), (sixth, seventh)]
     for stage, next_stage in with_heads:  # those of its last checkpoint
@@ -85,7 +84,7 @@ def test_the_stages_for_a_gpu_run_in_one_process_and_only_if_asked_for(tmp_path,
 
 
 def test_without_the_noise_recording_there_is_none(tmp_path):
-    content = yaml.safe_load((package_data_folder("recipes") / f"{train.STAGES[0]}.yaml").read_text())
+    content = yaml.safe_load((RECIPES / f"{train.STAGES[0]}.yaml").read_text())
     assert "data.augmentation.noise_files=[]" in train.stage_settings(content, tmp_path)
 
 
@@ -120,7 +119,7 @@ def test_the_fourth_stage_starts_from_the_third_with_other_ears(tmp_path, monkey
     train.train_stage(train.STAGES[3], tmp_path, [])
     swap, distil = commands
     swapped = tmp_path / "aura-smollm2-135m-swapped" / "checkpoint-0"
-    at = swap.index("student.swap_patch_embedding")
+    at = swap.index("aura_research.swap_patch_embedding")
     assert swap[at + 2 : at + 4] == [str(tmp_path / "aura-smollm2-135m-stage3" / "checkpoint-1000"), str(swapped)]
     assert f"model.student={swapped}" in distil
     swapped.mkdir()

@@ -1,9 +1,9 @@
 """Trains the student in many small variants and reports which settings matter.
 
-    python -m student.ablations outputs/corpus --only supervision --seeds 0 1 2
-    python -m student.ablations outputs/corpus --only lora_scope rank --publish docs/ablations-structure.md
+    python -m aura_research.ablations outputs/corpus --only supervision --seeds 0 1 2
+    python -m aura_research.ablations outputs/corpus --only lora_scope rank --publish research/docs/ablations-structure.md
 
-The first reports in outputs/ablations/ablations.md. The second runs nothing: it adds what is done to docs/ablations-structure/runs.jsonl, and
+The first reports in outputs/ablations/ablations.md. The second runs nothing: it adds what is done to research/docs/ablations-structure/runs.jsonl, and
 makes the page of all that is there of these groups.
 
 `arms.yaml` lists groups and arms, `recipe.yaml` is what they change. Two runs at a time, each on a core of its own. A run that was killed goes
@@ -15,20 +15,22 @@ import signal
 import sys
 from pathlib import Path
 
-from student.ablations.arms import ARMS, RECIPE, AblationError, load_groups, select_groups
-from student.ablations.plan import Budget, plan_runs, write_specs
-from student.ablations.report import write_report
-from student.ablations.results import RUNS, load_results, publish
-from student.ablations.runner import run_all
-from student.corpus import SHARED_DATA
+from aura_research.ablations.arms import ARMS, RECIPE, AblationError, load_groups, select_groups
+from aura_research.ablations.plan import Budget, plan_runs, write_specs
+from aura_research.ablations.report import write_report
+from aura_research.ablations.results import RUNS, load_results, publish
+from aura_research.ablations.runner import run_all
+from aura_research.places import SHARED_DATA
 from transformers_aura.distillation.recipe import RecipeError
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m student.ablations", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m aura_research.ablations", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument(
-        "corpus", type=Path, help="folder of `python -m student.corpus`, with the parts that the groups learn"
+        "corpus", type=Path, help="folder of `python -m aura_research.corpus`, with the parts that the groups learn"
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups to run and to report; default: all")

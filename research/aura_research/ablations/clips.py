@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from student.recordings import order_recordings
-from student.reserved import is_validation_clip
-from student.texts.orders import ORDER_QUESTION
+from aura_research.recordings import order_recordings
+from aura_research.reserved import is_validation_clip
+from aura_research.texts.orders import ORDER_QUESTION
 from transformers_aura.evaluation.items import Item
 
 
@@ -47,7 +47,7 @@ def synthetic_clips(orders: Path) -> list[Item]:
 
 
 def real_clips(recordings: Path) -> list[Item]:
-    """Orders that real people speak, kept out of training by `student.reserved.is_validation_clip`."""
+    """Orders that real people speak, kept out of training by `aura_research.reserved.is_validation_clip`."""
     return [
         Item(
             name=recording.path.name,

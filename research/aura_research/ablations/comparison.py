@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.results import LOGGED_FIGURES, Axis, RunResult
-from student.ablations.statistics import Spread, clip_variance, pooled_spread, t_interval
+from aura_research.ablations.clips import REAL, SYNTHETIC
+from aura_research.ablations.results import LOGGED_FIGURES, Axis, RunResult
+from aura_research.ablations.statistics import Spread, clip_variance, pooled_spread, t_interval
 
 
 Verdict = Literal["better", "worse", "undecided"]

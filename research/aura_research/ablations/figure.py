@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.results import ANSWER_KL, COSINE, CROSS_ENTROPY, CTC, Axis, RunResult, logged_figures
+from aura_research.ablations.clips import REAL, SYNTHETIC
+from aura_research.ablations.results import ANSWER_KL, COSINE, CROSS_ENTROPY, CTC, Axis, RunResult, logged_figures
 from transformers_aura.evaluation.statistics import wilson_interval
 
 

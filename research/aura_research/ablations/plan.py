@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from student.ablations.arms import ARMS, ORDERS, RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
-from student.precision import precision_settings
+from aura_research.ablations.arms import ARMS, ORDERS, RECIPE, THIRD_OF_STEPS, AblationError, Arm, Group
+from aura_research.precision import precision_settings
 from tools.real_models import REAL_MODELS, real_model_folder
 from transformers_aura.distillation.recipe import Recipe, load_recipe
 
@@ -152,7 +152,7 @@ def training_folders(corpus: Path, parts: Sequence[str]) -> list[Path]:
     for split in ("train", "validation"):
         if not any(first.glob(f"{split}-*.parquet")):
             raise AblationError(
-                f"{first} holds no {split}-*.parquet; make them: python -m student.corpus {corpus} --only {' '.join(parts)}"
+                f"{first} holds no {split}-*.parquet; make them: python -m aura_research.corpus {corpus} --only {' '.join(parts)}"
             )
     folders = [first]
     for folder in others:

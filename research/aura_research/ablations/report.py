@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from student.ablations.arms import Arm, Group
-from student.ablations.clips import REAL, SYNTHETIC
-from student.ablations.comparison import KINDS, Comparison, Difference, Pairs, compare, pair
-from student.ablations.figure import draw_group
-from student.ablations.results import CROSS_ENTROPY, LOGGED_FIGURES, LoggedFigure, Results, RunResult, logged_figures
+from aura_research.ablations.arms import Arm, Group
+from aura_research.ablations.clips import REAL, SYNTHETIC
+from aura_research.ablations.comparison import KINDS, Comparison, Difference, Pairs, compare, pair
+from aura_research.ablations.figure import draw_group
+from aura_research.ablations.results import (
+    CROSS_ENTROPY,
+    LOGGED_FIGURES,
+    LoggedFigure,
+    Results,
+    RunResult,
+    logged_figures,
+)
 from transformers_aura.evaluation.scorers.interface import ratio
 from transformers_aura.evaluation.statistics import interval_of, wilson_interval
 
@@ -136,7 +143,7 @@ def _decided(groups: Sequence[Group], comparisons: Mapping[str, list[Comparison]
 def _command(group: Group, results: Results) -> str:
     runs = [run for arm in group.arms for run in results.get(arm.run, {}).values()]
     seeds = sorted({run.seed for run in runs})
-    command = f"python -m student.ablations CORPUS --only {group.name}"
+    command = f"python -m aura_research.ablations CORPUS --only {group.name}"
     if runs:
         budgets = sorted({_budget(run) for run in runs})
         command += f" --seeds {' '.join(map(str, seeds))} {budgets[0]}"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from student.ablations.arms import AblationError, recipe_digest
-from student.ablations.worker import RESULT
+from aura_research.ablations.arms import AblationError, recipe_digest
+from aura_research.ablations.worker import RESULT
 
 
 Axis = Literal["step", "train_seconds"]

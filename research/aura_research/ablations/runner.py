@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from student.ablations.plan import RunSpec
-from student.ablations.worker import RESULT
+from aura_research.ablations.plan import RunSpec
+from aura_research.ablations.worker import RESULT
 
 
 ONE_THREAD = {
@@ -60,7 +60,7 @@ def run_all(out: Path, runs: Sequence[RunSpec], at_once: int = 2, poll_seconds: 
 
 
 def _start(folder: Path, core: int | None) -> subprocess.Popen:
-    command = [sys.executable, "-m", "student.ablations.worker", str(folder)]
+    command = [sys.executable, "-m", "aura_research.ablations.worker", str(folder)]
     if core is not None:
         command += ["--core", str(core)]
     with (folder / "log.txt").open("a") as log:

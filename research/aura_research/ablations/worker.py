@@ -1,6 +1,6 @@
 """One run, in a process of its own: trains an arm with a seed, scores it at several points, and writes `result.json`.
 
-    python -m student.ablations.worker outputs/ablations/supervision-ce/seed-0 [--core 0]
+    python -m aura_research.ablations.worker outputs/ablations/supervision-ce/seed-0 [--core 0]
 
 A run that was killed goes on from its last checkpoint, and with the answers that it has; a finished one stays as it is.
 """
@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from student.ablations.arms import recipe_digest
-from student.ablations.plan import RunSpec, read_spec, write_json
+from aura_research.ablations.arms import recipe_digest
+from aura_research.ablations.plan import RunSpec, read_spec, write_json
 
 
 RESULT = "result.json"
@@ -55,7 +55,7 @@ def run_arm(folder: Path) -> None:
 
 def train(folder: Path, spec: RunSpec) -> list[dict[str, Any]]:
     """Trains into `folder/training`. Returns all logs of the run, each with `step` and `train_seconds`."""
-    from student.ablations.clock import TrainingClock
+    from aura_research.ablations.clock import TrainingClock
     from transformers_aura.distillation.recipe import load_recipe, training_arguments
     from transformers_aura.distillation.recipe_run import build_trainer
     from transformers_aura.distillation.trainer import last_complete_checkpoint
@@ -85,7 +85,7 @@ def score_checks(
     Returns:
         of each checkpoint its `step` and `train_seconds`; and kind of clip -> name -> at each checkpoint, whether every labelled slot is right.
     """
-    from student.ablations.clips import KIND, scored_clips
+    from aura_research.ablations.clips import KIND, scored_clips
     from transformers_aura.distillation.recipe import load_recipe
     from transformers_aura.evaluation.asking import ask
     from transformers_aura.evaluation.conditions import Condition

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from student.train import ENVIRONMENT, stage_settings
+from aura_research.train import ENVIRONMENT, stage_settings
 from tools.real_models import make_real_model
 from transformers_aura.evaluation.baselines.bridge import is_bridge
 

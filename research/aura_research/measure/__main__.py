@@ -1,9 +1,9 @@
 """Measures a student beside what it competes with: orders of real people, in noise, spoken questions, read speech, and its text.
 
-    python -m student.measure hub_cards/aura-smollm2-135m
+    python -m aura_research.measure hub_cards/aura-smollm2-135m
 
 The systems are the student; `cascade`: Whisper tiny.en, then the same LLM; `parser`: Whisper tiny.en, then the strict grammar of orders; `gold`: the
-same LLM reading the true text; `bridge` and `diva`, where `python -m student.baselines` has trained them. Every generation is kept in `--out`, and a
+same LLM reading the true text; `bridge` and `diva`, where `python -m aura_research.baselines` has trained them. Every generation is kept in `--out`, and a
 run that was killed goes on. `results.json` and `results.md` hold figures, intervals, tests and what they depend on.
 """
 
@@ -16,10 +16,17 @@ import transformers
 from rich.console import Console
 from rich.progress import Progress
 
-from student.baselines.training import BASELINES, baseline_folder
-from student.measure.benchmarks import BARISTA, order_conditions, orders, reading, speech_conditions, varied_conditions
-from student.measure.parser import Parser
-from student.measure.spoken_questions import spoken_questions
+from aura_research.baselines.training import BASELINES, baseline_folder
+from aura_research.measure.benchmarks import (
+    BARISTA,
+    order_conditions,
+    orders,
+    reading,
+    speech_conditions,
+    varied_conditions,
+)
+from aura_research.measure.parser import Parser
+from aura_research.measure.spoken_questions import spoken_questions
 from tools.packages import PackageError
 from tools.real_models import real_model_folder
 from transformers_aura.evaluation.asking import can_be_asked
@@ -47,7 +54,7 @@ CASES = ("orders", "noise", "varied", "questions", "written", "reading", "speech
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with a sentence where something needed is missing."""
     parser = argparse.ArgumentParser(
-        prog="python -m student.measure", description="Measures a student beside what it competes with."
+        prog="python -m aura_research.measure", description="Measures a student beside what it competes with."
     )
     parser.add_argument("student", type=Path, nargs="?", help="the student's folder; needed for the system aura")
     parser.add_argument("--out", type=Path, default=Path("outputs/measure"))
@@ -60,7 +67,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--whisper", type=Path, help="a Whisper model's folder; default: tiny.en of tools/real_models.py"
     )
-    parser.add_argument("--baselines", type=Path, default=Path("outputs"), help="where student.baselines trained them")
+    parser.add_argument(
+        "--baselines", type=Path, default=Path("outputs"), help="where aura_research.baselines trained them"
+    )
     parser.add_argument("--barista", type=Path, default=BARISTA, help="folder of recorded orders")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -123,7 +132,9 @@ def _baselines(arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[
         if is_bridge(folder):
             found[name] = BridgeSystem(str(folder), name, str(arguments.base_model), **settings)
         else:
-            print(f"No {name}: {folder} is absent (python -m student.baselines {arguments.baselines}).", flush=True)
+            print(
+                f"No {name}: {folder} is absent (python -m aura_research.baselines {arguments.baselines}).", flush=True
+            )
     return found
 
 

@@ -2,7 +2,7 @@
 
 | set | heard | asked | truth |
 |---|---|---|---|
-| orders | recordings of real people, kept out of training by `student/validation_clips.txt` | for the order as JSON | slots |
+| orders | recordings of real people, kept out of training by `research/aura_research/validation_clips.txt` | for the order as JSON | slots |
 | questions | spoken questions, see `spoken_questions.py` | nothing: the recording is the question | accepted answers |
 | question-transcripts | the same | for a transcript | transcript |
 | written | the same | in writing, to answer the question | accepted answers |
@@ -17,18 +17,18 @@ from pathlib import Path
 
 import soundfile
 
-from student.noise import read_noise
-from student.recordings import NOISE_FILE, order_recordings, order_transcripts
-from student.reserved import TRANSCRIPTS
-from student.texts.orders import ORDER_QUESTION
+from aura_research.noise import read_noise
+from aura_research.places import SHARED_DATA
+from aura_research.recordings import NOISE_FILE, order_recordings, order_transcripts
+from aura_research.reserved import TRANSCRIPTS
+from aura_research.texts.orders import ORDER_QUESTION
 from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.items import Item
 
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BARISTA = REPOSITORY.parent / "shared" / "data" / "barista"
-VALIDATION_CLIPS = REPOSITORY / "student" / "validation_clips.txt"
+BARISTA = SHARED_DATA / "barista"
+VALIDATION_CLIPS = Path(__file__).parents[1] / "validation_clips.txt"
 SNR_DB = (6, 9, 12, 15, 18, 21, 24)
 SPEECH_SNR_DB = (6, 12, 18)
 VARIED = ("speed:0.8", "speed:1.25", "gain:-20", "gain:-10", "gain:10", "context:32", "context:256", "shuffled")

@@ -1,6 +1,6 @@
 """What a student heard and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
 
-    python -m student.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
+    python -m aura_research.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
 
 Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
 on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
@@ -23,7 +23,7 @@ import pyarrow.parquet as parquet
 import soundfile
 import transformers
 
-from student.corpus import NUM_CLIPS
+from aura_research.corpus import NUM_CLIPS
 from tools.real_models import real_model_folder
 from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
 from transformers_aura.evaluation.conditions import Condition
@@ -145,7 +145,7 @@ def _tokens_per_block(text: str) -> int | str:
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m student.measure.corpus_parts", description=(__doc__ or "").splitlines()[0]
+        prog="python -m aura_research.measure.corpus_parts", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("student", type=Path, help="the student's folder")
     parser.add_argument("corpus", type=Path, help="the corpus' folder")
@@ -201,7 +201,8 @@ def main() -> int:
     ]
     if not any(loaded):
         print(
-            f"error: {arguments.corpus} has no clips (python -m student.corpus {arguments.corpus}).", file=sys.stderr
+            f"error: {arguments.corpus} has no clips (python -m aura_research.corpus {arguments.corpus}).",
+            file=sys.stderr,
         )
         return 1
     folders = {"aura": arguments.student} | {

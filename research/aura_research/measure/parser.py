@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from student.texts import orders
+from aura_research.texts import orders
 from tools.packages import sha256_of
 from transformers_aura.evaluation.items import Task
 from transformers_aura.evaluation.systems import Answer, Request, Transcriber

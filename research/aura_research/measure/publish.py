@@ -1,6 +1,6 @@
 """docs/results.md: the report of a measurement, its pictures, and the commands of what this hardware cannot run.
 
-python -m student.measure.publish outputs/measure docs/results.md
+python -m aura_research.measure.publish outputs/measure docs/results.md
 """
 
 import argparse
@@ -65,7 +65,7 @@ def publish(folder: Path, page: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="--out of python -m student.measure")
+    parser.add_argument("folder", type=Path, help="--out of python -m aura_research.measure")
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
     publish(arguments.folder, arguments.page)

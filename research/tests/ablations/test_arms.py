@@ -3,8 +3,8 @@
 import pytest
 from transformers import LlamaConfig, WhisperConfig
 
-from student.ablations.arms import RECIPE, AblationError, load_groups, select_groups
-from student.ablations.plan import Budget, _arm_settings, data_settings
+from aura_research.ablations.arms import RECIPE, AblationError, load_groups, select_groups
+from aura_research.ablations.plan import Budget, _arm_settings, data_settings
 from transformers_aura.distillation.plan import plan_training
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from student.ablations import clock as module
-from student.ablations.clock import TrainingClock
+from aura_research.ablations import clock as module
+from aura_research.ablations.clock import TrainingClock
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from student.ablations.comparison import compare, pair
-from student.ablations.results import COSINE, CROSS_ENTROPY, CTC
-from tests.student.ablations.support import made_up_run
+from aura_research.ablations.comparison import compare, pair
+from aura_research.ablations.results import COSINE, CROSS_ENTROPY, CTC
+from research.tests.ablations.support import made_up_run
 
 
 def runs(name, marks, cross_entropies, seconds_per_step=1.0, seeds=(0, 1, 2)):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from student.ablations.arms import AblationError, load_groups
-from student.ablations.plan import Budget, plan_runs, write_specs
-from tests.student.ablations.support import write_arms, write_corpus, write_recipe
+from aura_research.ablations.arms import AblationError, load_groups
+from aura_research.ablations.plan import Budget, plan_runs, write_specs
+from research.tests.ablations.support import write_arms
+from tests.support.training import write_corpus, write_recipe
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 
 

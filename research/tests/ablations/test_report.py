@@ -2,10 +2,10 @@
 
 import pytest
 
-from student.ablations.arms import load_groups
-from student.ablations.figure import mean_curve
-from student.ablations.report import as_markdown, write_report
-from tests.student.ablations.support import made_up_run, write_arms
+from aura_research.ablations.arms import load_groups
+from aura_research.ablations.figure import mean_curve
+from aura_research.ablations.report import as_markdown, write_report
+from research.tests.ablations.support import made_up_run, write_arms
 
 
 RIGHT, WRONG = [True] * 20, [False] * 20
@@ -32,7 +32,7 @@ def test_report_content(groups, results):
     text = as_markdown(groups, results, "pictures")
     assert "4 runs, 0.1 hours of training, a core for each run: a machine." in text
     assert "its core for 90% of its time" in text
-    assert "`python -m student.ablations CORPUS --only supervision --seeds 0 1 --steps 30`" in text
+    assert "`python -m aura_research.ablations CORPUS --only supervision --seeds 0 1 --steps 30`" in text
     assert (
         "| ce | `losses.supervision=transcript`<br>`losses.character_ctc_weight=0` | 0, 1 | 0.0% (0.0% to 8.8%), 0 of 40"
         in text

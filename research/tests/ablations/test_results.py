@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from student.ablations.arms import RECIPE, AblationError, load_groups, recipe_digest
-from student.ablations.results import RUNS, interpolate, load_results, publish, read_published
-from tests.student.ablations.support import made_up_run
+from aura_research.ablations.arms import RECIPE, AblationError, load_groups, recipe_digest
+from aura_research.ablations.results import RUNS, interpolate, load_results, publish, read_published
+from research.tests.ablations.support import made_up_run
 
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_interpolation_is_linear_and_begins_with_the_first_place():

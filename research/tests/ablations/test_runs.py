@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from student.ablations import __main__ as command
-from student.ablations import worker
-from student.ablations.arms import load_groups
-from student.ablations.clips import scored_clips
-from student.ablations.plan import Budget, plan_runs, write_specs
-from student.ablations.results import load_results
-from tests.student.ablations.support import write_arms, write_corpus, write_recipe, write_recordings
+from aura_research.ablations import __main__ as command
+from aura_research.ablations import worker
+from aura_research.ablations.arms import load_groups
+from aura_research.ablations.clips import scored_clips
+from aura_research.ablations.plan import Budget, plan_runs, write_specs
+from aura_research.ablations.results import load_results
+from research.tests.ablations.support import write_arms, write_recordings
+from tests.support.training import write_corpus, write_recipe
 from transformers_aura.evaluation.systems import interface
 from transformers_aura.processing.audio_loading import load_audio
 
@@ -60,7 +61,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(folder, tmp_
     class Killed(Exception):
         pass
 
-    from student.ablations.clock import TrainingClock
+    from aura_research.ablations.clock import TrainingClock
 
     on_step_end = TrainingClock.on_step_end
 
@@ -113,7 +114,7 @@ def test_two_processes_do_not_train_one_run(folder, tmp_path):
     with (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            [sys.executable, "-m", "student.ablations.worker", run], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "aura_research.ablations.worker", run], capture_output=True, text=True, check=False
         )  # fmt: skip
     assert done.returncode == 1
     assert "another process is at" in done.stderr
@@ -155,7 +156,7 @@ def test_two_arms_with_two_seeds_by_the_command(folder, tmp_path, capsys):
 
 
 def test_a_run_that_fails_is_said_and_does_not_stop_the_others(folder, tmp_path, capsys, monkeypatch):
-    from student.ablations import runner
+    from aura_research.ablations import runner
 
     def start(folder, core):
         return subprocess.Popen(["false" if "-ce" in str(folder) else "true"])
@@ -171,6 +172,6 @@ def test_a_run_that_fails_is_said_and_does_not_stop_the_others(folder, tmp_path,
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not pin processes")
 def test_runs_have_a_core_each():
-    from student.ablations import runner
+    from aura_research.ablations import runner
 
     assert set(runner.available_cores()) == os.sched_getaffinity(0)

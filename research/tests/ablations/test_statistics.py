@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from student.ablations.statistics import clip_variance, pooled_spread, t_interval
+from aura_research.ablations.statistics import clip_variance, pooled_spread, t_interval
 
 
 def test_t_interval_of_three_values():

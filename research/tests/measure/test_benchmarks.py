@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from student.measure import benchmarks
-from student.measure.benchmarks import (
+from aura_research.measure import benchmarks
+from aura_research.measure.benchmarks import (
     SNR_DB,
     VALIDATION_CLIPS,
     VARIED,
@@ -17,10 +17,10 @@ from student.measure.benchmarks import (
     speech_conditions,
     varied_conditions,
 )
-from student.noise import TRAINING_SECONDS
-from student.recordings import order_transcripts
-from student.reserved import is_validation_clip
-from student.texts.orders import ORDER_QUESTION
+from aura_research.noise import TRAINING_SECONDS
+from aura_research.recordings import order_transcripts
+from aura_research.reserved import is_validation_clip
+from aura_research.texts.orders import ORDER_QUESTION
 from tests.support.tiny import tone
 from transformers_aura.processing.audio_loading import load_audio
 

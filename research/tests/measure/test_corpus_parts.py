@@ -7,7 +7,7 @@ import pyarrow.parquet as parquet
 import pytest
 import soundfile
 
-from student.measure import corpus_parts
+from aura_research.measure import corpus_parts
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraConfig
@@ -108,7 +108,7 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
 
     monkeypatch.setattr("sys.argv", [*command[:2], str(tmp_path / "nothing"), *command[3:]])
     assert corpus_parts.main() == 1
-    assert "python -m student.corpus" in capsys.readouterr().err
+    assert "python -m aura_research.corpus" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "whole"])

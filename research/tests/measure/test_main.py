@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from student.measure import __main__ as command
-from student.measure import benchmarks
-from student.noise import TRAINING_SECONDS
+from aura_research.measure import __main__ as command
+from aura_research.measure import benchmarks
+from aura_research.noise import TRAINING_SECONDS
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura.evaluation.results import Results

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from student.measure.parser import Parser
-from student.texts.orders import ORDER_QUESTION
+from aura_research.measure.parser import Parser
+from aura_research.texts.orders import ORDER_QUESTION
 from tests.evaluation.support import FakeTranscriber
 from transformers_aura.evaluation.systems import Request
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from student.measure.publish import publish
+from aura_research.measure.publish import publish
 from tests.evaluation.support import right_on
 from tests.evaluation.test_evaluation import evaluate
 

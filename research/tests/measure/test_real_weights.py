@@ -1,13 +1,13 @@
 """The alternatives on real weights and real speech: they work, so what they are beaten by is worth something."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from student.measure.parser import Parser
-from student.texts.orders import ORDER_QUESTION
+from aura_research.measure.parser import Parser
+from aura_research.places import FIXTURES
+from aura_research.texts.orders import ORDER_QUESTION
 from tools.real_models import real_model_folder
 from transformers_aura import AuraForSpeechQA, AuraProcessor, load_audio
 from transformers_aura.evaluation.scorers import Containment, Normalizer, Reference, SlotAcceptance
@@ -26,7 +26,7 @@ from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 pytestmark = pytest.mark.slow
 
-SPEECH = Path(__file__).parents[2] / "fixtures" / "speech"
+SPEECH = FIXTURES.parent
 CLIPS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()][:2]
 
 

@@ -5,10 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from student.measure import spoken_questions
-from student.measure.spoken_questions import read_questions
-from student.measure.spoken_questions import spoken_questions as measured_questions
-from student.voices import KOKORO_TEST_VOICES
+from aura_research.measure import spoken_questions
+from aura_research.measure.spoken_questions import read_questions
+from aura_research.measure.spoken_questions import spoken_questions as measured_questions
+from aura_research.voices import KOKORO_TEST_VOICES
 from tests.support.tiny import tone
 from transformers_aura.processing.audio_loading import load_audio
 

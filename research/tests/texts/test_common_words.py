@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from student.reserved import reserved_texts
-from student.texts.common_words import (
+from aura_research.reserved import reserved_texts
+from aura_research.texts.common_words import (
     COMMON_WORDS,
     NUM_TEXTS,
     CommonWords,
@@ -18,7 +18,7 @@ from student.texts.common_words import (
     wordnet_nouns,
     wordnet_verbs,
 )
-from student.texts.sentences import EVERYDAY, SENTENCES, load_sentences
+from aura_research.texts.sentences import EVERYDAY, SENTENCES, load_sentences
 
 
 KINDS = ("act", "animal", "thing", "message", "event", "food", "group", "place", "person", "state")

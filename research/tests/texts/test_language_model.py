@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from student.texts.language_model import LanguageModel
+from aura_research.texts.language_model import LanguageModel
 
 
 class LetterTokenizer:

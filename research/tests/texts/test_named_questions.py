@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from student.reserved import reserved_texts
-from student.texts.named_questions import NAMED_QUESTIONS, NUM_TEXTS, NamedQuestions, called
-from student.texts.names import Entry
+from aura_research.reserved import reserved_texts
+from aura_research.texts.named_questions import NAMED_QUESTIONS, NUM_TEXTS, NamedQuestions, called
+from aura_research.texts.names import Entry
 
 
 NAMES = {

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from student.reserved import reserved_texts
-from student.texts.names import (
+from aura_research.reserved import reserved_texts
+from aura_research.texts.names import (
     NAMES,
     NUM_TEXTS,
     Entry,

@@ -3,15 +3,14 @@
 import json
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from student.texts.orders import SLOT_KEYS, OrderGrammar
+from aura_research.places import FIXTURES, SHARED_DATA
+from aura_research.texts.orders import SLOT_KEYS, OrderGrammar
 
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "speech"
-BENCHMARK = Path(__file__).parents[4] / "shared" / "data" / "barista"
+BENCHMARK = SHARED_DATA / "barista"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_the_parser_reads_the_grammar_strictly(grammar, text, slots):
 
 
 def test_recorded_orders_parse_to_their_slots(grammar):
-    for line in (FIXTURES / "manifest.jsonl").read_text().splitlines():
+    for line in FIXTURES.read_text().splitlines():
         clip = json.loads(line)
         if clip.get("slots"):
             assert grammar.parse(clip["transcript"]) == clip["slots"]

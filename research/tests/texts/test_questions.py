@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from student.reserved import ReservedTexts, normalise
-from student.texts.questions import (
+from aura_research.reserved import ReservedTexts, normalise
+from aura_research.texts.questions import (
     MAX_ANSWER_WORDS,
     Question,
     arithmetic_questions,
@@ -172,7 +172,7 @@ def test_the_stored_questions_hold_what_they_promise():
 
 def test_enough_questions_are_left_for_training():
     if not all(question.answer for question in read_questions()):
-        pytest.skip("the LLM has not answered all questions yet: python -m student.texts.questions")
+        pytest.skip("the LLM has not answered all questions yet: python -m aura_research.texts.questions")
     training = training_questions()
     assert len(training) >= 1500
     assert sum(question.known is True for question in training) >= len(training) / 3

@@ -2,10 +2,10 @@
 
 import random
 
-from student import corpus
-from student.corpus import plan_spoken, texts_to_scramble
-from student.reserved import reserved_texts
-from student.texts.scrambled import scramble
+from aura_research import corpus
+from aura_research.corpus import plan_spoken, texts_to_scramble
+from aura_research.reserved import reserved_texts
+from aura_research.texts.scrambled import scramble
 
 
 def test_scrambled_texts_are_new_and_made_of_training_texts():

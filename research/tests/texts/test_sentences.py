@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from student.reserved import ReservedTexts, normalise
-from student.texts.sentences import (
+from aura_research.reserved import ReservedTexts, normalise
+from aura_research.texts.sentences import (
     EVERYDAY,
     LAW,
     MAX_SAME_OPENING,

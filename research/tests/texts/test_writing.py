@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from student.texts.writing import texts_to_leave_out, write_texts
+from aura_research.texts.writing import texts_to_leave_out, write_texts
 
 
 def test_texts_are_a_line_each_and_counted(tmp_path, capsys):
