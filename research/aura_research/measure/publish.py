@@ -24,8 +24,8 @@ What could be run on two CPU cores, every system on the same clips and the same 
 | `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
 | `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
 
-`make baselines` trains `bridge` and `diva`; where that was not run they are left out here, and [baselines.md](baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
-taught the orders' JSON object. What each set is, stands below; how figures, intervals and tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](ablations.md#data-size).
+`make baselines` trains `bridge` and `diva`; where that was not run they are left out here, and [baselines.md](../research/docs/baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
+taught the orders' JSON object. What each set is, stands below; how figures, intervals and tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](../research/docs/ablations.md#data-size).
 """
 
 NOT_RUN = """\
@@ -52,7 +52,7 @@ def publish(folder: Path, page: Path) -> None:
     """
     report = (folder / "results.md").read_text(encoding="utf-8")
     body = report.removeprefix("# Results\n\n")
-    body = re.sub(r"\[([^\]]+)\]\(examples/[^)]+\)", r"\1", body)  # recordings stay where they were made
+    body = re.sub(r"\[([^\]]+)\]\((?:[\w-]+/)*examples/[^)]+\)", r"\1", body)  # recordings stay where they were made
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", body)
     target = page.with_suffix("")
     shutil.rmtree(target, ignore_errors=True)

@@ -27,3 +27,11 @@ def test_the_page_holds_the_figures_and_its_own_pictures(folder, tmp_path):
     assert "examples/" not in text, "recordings are not published"
     assert "| aura | q9 | answer 9 | No idea. |" in text
     assert "Nothing of this has been run" in text
+
+
+def test_recordings_of_every_part_of_a_measurement_lose_their_links(tmp_path):
+    (tmp_path / "results.md").write_text(
+        "# Results\n\n| [a.flac](orders/examples/a.flac) | [b.flac](examples/b.flac) |\n"
+    )
+    publish(tmp_path, tmp_path / "page.md")
+    assert "| a.flac | b.flac |" in (tmp_path / "page.md").read_text()
