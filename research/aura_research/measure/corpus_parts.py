@@ -131,7 +131,7 @@ def other_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         str(tokens): {"audio_config": {"tokens_per_block": None if tokens == "clip" else tokens}}
         for tokens in arguments.tokens_per_block
     }
-    ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.character_ctc_weight}
+    ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.ctc_weight}
     pieces = {f"pieces-{seconds:g}": {"transcript_piece_seconds": seconds} for seconds in arguments.piece_seconds}
     return blocks | ctc | pieces
 

@@ -70,7 +70,7 @@ def test_a_folder_of_another_run_is_refused(folder, tmp_path):
 
 def test_a_corpus_without_orders_is_refused(folder, tmp_path):
     groups = load_groups(folder / "arms.yaml")
-    with pytest.raises(AblationError, match=r"python -m student\.corpus .* --only orders real_orders"):
+    with pytest.raises(AblationError, match=r"python -m aura_research\.corpus .* --only orders real_orders"):
         plan_runs(groups, [0], tmp_path, tmp_path, Budget(), folder / "recipe.yaml")
 
 
