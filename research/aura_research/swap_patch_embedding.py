@@ -1,4 +1,4 @@
-"""Gives a student new ears: a patch embedding that starts from Whisper's own layers, in the place of the one it was trained with.
+"""Gives a student a new patch embedding, which starts from Whisper's own layers, in the place of the one it was trained with.
 
     python -m aura_research.swap_patch_embedding RECIPE STUDENT OUT [--set data.train.0.source=... ...]
 
@@ -129,7 +129,7 @@ def swap_patch_embedding(
     """Trains the new patch embedding on the trainer's data and writes the student that has it into the new folder `out`.
 
     Args:
-        trainer: of the recipe whose `model.student` gets new ears; its data, augmentation and seeds are used, its losses are not.
+        trainer: of the recipe whose `model.student` gets a new patch embedding; its data, augmentation and seeds are used, its losses are not.
         teacher: as wide as the student's convolutions.
         student: folder of the trainer's student.
         out: folder of the new student; what is saved on the way lies beside it.

@@ -1,4 +1,4 @@
-"""Trains the packaged student in five stages, with other ears before the fourth; on two processes, without a hub. Two more need a GPU.
+"""Trains the packaged student in five stages, with another patch embedding before the fourth; on two processes, without a hub. Two more need a GPU.
 
     python -m aura_research.train outputs [--gpu] [--steps 2] [--set training.per_device_train_batch_size=2 ...]
 
@@ -24,7 +24,7 @@ STAGES = ("smollm2-135m-cpu", *(f"smollm2-135m-cpu-stage{number}" for number in 
 GPU_STAGES = ("smollm2-135m-gpu-stage6", "smollm2-135m-gpu-stage7")
 """The last two again, on batches ten times as large."""
 SHAPE = {"conv_blocks": 8, "lora_rank": 44}
-"""Of the student in the further stages: more of its 32 MB for the ears."""
+"""Of the student in the further stages: more of its 32 MB for the patch embedding."""
 PROCESSES = 2
 # OpenMP's default spin-waiting makes small CPU operators many times slower as soon as two processes share a core.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
@@ -72,7 +72,7 @@ def train_stage(name: str, outputs: Path, more_settings: list[str], steps: int |
         name: of its recipe.
         outputs: folder that holds `corpus` and the students.
         more_settings: on top of the recipe, `key=value`.
-        steps: of the stage, and of the new ears before the fourth; `None` = as many as the recipe says.
+        steps: of the stage, and of the new patch embedding before the fourth; `None` = as many as the recipe says.
 
     Raises:
         SystemExit: the training failed; its reason stands above.

@@ -1,4 +1,4 @@
-"""A student with other ears is the same student with another patch embedding, and goes on where it stood."""
+"""A student with another patch embedding is the same student otherwise, and goes on where it stood."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_the_new_ears_hear_and_all_else_is_as_it_was(
         wanted, mask = old(*features)
         said = swapped.model.embed_audio(*features)[0]
     distance = (said - wanted)[mask].square().mean() / wanted[mask].square().mean()
-    assert distance < 0.8, "says to the LLM what the old ears said"
+    assert distance < 0.8, "says to the LLM what the old one said"
     shown = capsys.readouterr().out
     assert "step 25 of 50" in shown
     assert "step 50 of 50" in shown

@@ -60,7 +60,7 @@ def test_every_stage_goes_on_from_the_one_before():
             assert next_stage["losses"]["layer_mapping"] == stage["losses"]["layer_mapping"]
     assert (
         fourth["model"]["student"] == "outputs/aura-smollm2-135m-swapped/checkpoint-0"
-    )  # the third's, with other ears
+    )  # the third's, with another patch embedding
     assert fourth["losses"]["character_ctc_layers"] == third["losses"]["character_ctc_layers"]
     assert fourth["losses"]["layer_mapping"] == third["losses"]["layer_mapping"]
     for stage in (fifth, sixth, seventh):
@@ -109,7 +109,7 @@ def test_the_further_stages_start_from_the_second_in_another_shape(tmp_path, mon
     assert f"model.student={tmp_path / 'aura-smollm2-135m-reshaped'}" in command
 
 
-def test_the_fourth_stage_starts_from_the_third_with_other_ears(tmp_path, monkeypatch):
+def test_the_fourth_stage_starts_from_the_third_with_another_patch_embedding(tmp_path, monkeypatch):
     commands = []
     monkeypatch.setattr(
         train.subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)

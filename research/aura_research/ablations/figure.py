@@ -13,7 +13,7 @@ from transformers_aura.evaluation.statistics import wilson_interval
 CURVES = {
     CROSS_ENTROPY: "cross-entropy of validation answers (nats a token)",
     ANSWER_KL: "KL of validation answers (nats a token)",
-    CTC: "CTC loss of validation transcripts (nats a letter)",
+    CTC: "CTC loss of validation transcripts (nats a character)",
     COSINE: "cosine to the teacher",
 }
 AXES: tuple[tuple[Axis, str], ...] = (("step", "step"), ("train_seconds", "seconds of training"))

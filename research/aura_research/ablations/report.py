@@ -37,8 +37,8 @@ anywhere as if its run had ended there.
 
 {orders}- Of the synthetic validation clips, mean over the seeds and in brackets the lowest and the highest. **Cross-entropy** of the answers, nats a token: it
   falls late, when the student begins to hear, and how late is chance to a large part. **Answer KL**, nats a token, where it is taught: how far from what the base
-  LLM that reads the transcript would say. **CTC loss**, nats a letter: how well the transcript's
-  letters can be read off the audio tokens, which tells arms apart sooner. **Cosine to the teacher**, of the states that are distilled; it is compared only
+  LLM that reads the transcript would say. **CTC loss**, nats a character: how well the transcript's
+  characters can be told from the audio tokens, which tells arms apart sooner. **Cosine to the teacher**, of the states that are distilled; it is compared only
   between arms that distil the same states.
 - **Differences** are paired: the same seeds and clips. *Equal steps*: where the run of fewer steps ended. *Equal time*: where the faster of the two runs of
   a seed ended; the other is interpolated between its scorings. Losses are compared by their ratio, which is a geometric mean over the seeds: seeds spread them in proportion to their height. Intervals are of t over the seeds, with a standard deviation that is pooled
