@@ -43,6 +43,7 @@ def packaged(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     publish_base(fake_hub, tmp_path / "base")
     cards = tmp_path / "hub_cards"
     save_student(cards / NAME)
+    edit_config(cards / NAME, **BASE)  # no revision: what is in the cache is not enough without the Hub
     save_model_card(cards / NAME, repo_id=NAME, packaged=True)
     monkeypatch.setattr(package_data, "package_data_folder", lambda name: cards)
     (tmp_path / "elsewhere").mkdir()
@@ -142,7 +143,7 @@ class TestByName:
         assert run(capsys, "merge", NAME, "merged")[0] == 0
 
 
-def edit_config(folder: Path, **values: str) -> None:
+def edit_config(folder: Path, **values: str | None) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | values))
 
