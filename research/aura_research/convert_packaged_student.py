@@ -26,13 +26,29 @@ def convert_weights(file: Path) -> None:
     save_file(tensors, file, metadata=metadata)
 
 
+DELETED_FIELDS = (
+    "letter_ctc_weight",
+    "transcript_ctc_weight",
+    "question_lm_weight",
+    "transcript_piece_seconds",
+    "transcription_prompt",
+    "spoken_question_prompt",
+    "questions_by_ear",
+)
+"""What `generate` knew of prompts and of weights: `transcribe` has a `decoding_config` of its own."""
+
+
 def convert_config(file: Path) -> None:
-    """Renames the fields of the heads."""
+    """Renames the fields of the heads, and says in a word what questions are answered from."""
     config = json.loads(file.read_text(encoding="utf-8"))
     if "token_head_layer" in config:
         config["subword_ctc_layer"] = config.pop("token_head_layer")
     if config.pop("letter_head", False):
         config["character_ctc_alphabet"] = LATIN_ALPHABET
+    if config.pop("answers_from_transcript", False):
+        config["answer_from"] = "transcript"
+    for field in DELETED_FIELDS:
+        config.pop(field, None)
     file.write_text(json.dumps(dict(sorted(config.items())), indent=2) + "\n", encoding="utf-8")
 
 

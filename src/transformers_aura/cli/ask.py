@@ -15,6 +15,13 @@ def ask(
     question: Annotated[
         str | None, typer.Argument(help="A question about the recording. Without it, the recording is the question.")
     ] = None,
+    answer_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="audio: answer what is heard, at once. transcript: write it down first, then answer the text. As the student's config says without it.",
+        ),
+    ] = None,
     context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -79,5 +86,5 @@ def ask(
         generation["max_new_tokens"] = max_new_tokens
     if temperature is not None:
         generation["temperature"] = temperature
-    answer = answerer(recording, question=question, context=context, **generation)[0]
+    answer = answerer(recording, question=question, context=context, answer_from=answer_from, **generation)[0]
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else answer["answer"])

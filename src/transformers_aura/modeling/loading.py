@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
+from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
 from ..processing.audio_tokens import add_audio_token
 from .adapter import is_adapter_key
 from .audio_embedding import AuraAudioEmbedding
@@ -144,27 +145,9 @@ def load_compact_student(
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter_file)
     if student.can_generate():
-        if config.character_ctc_alphabet is not None:
-            _find_tokenizer(student, (name_or_path, hub_kwargs), (base_config.base_model, base_hub_kwargs))
+        student.text_statistics = _text_statistics(name_or_path, hub_kwargs, config)
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return student, loading_info
-
-
-def _find_tokenizer(student: Any, *places: tuple[Any, dict[str, Any]]) -> None:
-    """Tells a student how its tokens are spelled, by the tokenizer of the first of these places that has one."""
-    for place, hub_kwargs in places:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place, **hub_kwargs)
-        except (OSError, ValueError):
-            continue
-        # Where there are no files, some families get an empty tokenizer, not an error.
-        if 2 * len(tokenizer) > student.config.text_config.vocab_size:
-            student.use_tokenizer(tokenizer)
-            return
-    logger.warning(
-        f"No tokenizer was found in {' or '.join(str(place) for place, _ in places)}, so this student writes transcripts without its letter head, "
-        "with more errors. Give it the LLM's: `student.use_tokenizer(tokenizer)`."
-    )
 
 
 _NAME_A_COPY = "Name another place that has this LLM, a folder or a hub id: `base_model_name_or_path=`, or --base-model of the `aura` command."
@@ -270,6 +253,16 @@ def _generation_config(
         name_or_path, "generation_config.json", _raise_exceptions_for_missing_entries=False, **hub_kwargs
     )
     return default if file is None else GenerationConfig.from_pretrained(os.path.dirname(file))
+
+
+def _text_statistics(
+    name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any], config: AuraConfig
+) -> TextStatistics | None:
+    """What a repo holds for the first pass of transcripts; `None` where it holds nothing."""
+    file = cached_file(
+        name_or_path, TEXT_STATISTICS_FILE_NAME, _raise_exceptions_for_missing_entries=False, **hub_kwargs
+    )
+    return None if file is None else TextStatistics.load(file, config.text_config.vocab_size)
 
 
 # -------------------------------------------------------------------------------------------------- both share

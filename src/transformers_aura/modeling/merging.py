@@ -46,8 +46,8 @@ def merge_student(student: StudentT) -> StudentT:
 def _plain(config: AuraConfig) -> AuraConfig:
     """The same student as one full checkpoint: no base elsewhere, no LoRA, no heads (which no serving engine knows)."""
     plain = copy.deepcopy(config)
-    plain.subword_ctc_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
-    plain.answers_from_transcript, plain.questions_by_ear, plain.character_ctc_alphabet = False, None, None
+    plain.subword_ctc_layer = plain.character_ctc_alphabet = plain.decoding_config = None
+    plain.answer_from = "audio"
     plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
     plain.lora_rank = 0
     return plain

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
-from ..decoding.alphabet import LATIN_ALPHABET
+from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
@@ -25,9 +25,9 @@ from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
-from .generation import HearingGenerationMixin
 from .loading import compose_student, load_compact_student, load_full_student
 from .merging import merge_student
+from .transcription_aura import TranscriptionMixin
 
 
 @dataclass
@@ -283,6 +283,8 @@ class AuraModel(AuraPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_embeds_mask: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         num_hidden_layers: int | None = None,
         *,
@@ -298,6 +300,9 @@ class AuraModel(AuraPreTrainedModel):
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips of the whole batch,
                 in reading order, padded on the right.
             input_features_mask (`(num_audios, num_frames)`): `True` = a real frame.
+            audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, where they were computed before
+                (`last_hidden_state` of [`get_audio_features`]), in the place of `input_features`.
+            audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
@@ -311,16 +316,16 @@ class AuraModel(AuraPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
         if input_ids is None:
-            if input_features is not None:
-                raise ValueError("`input_features` need `input_ids` (they mark the audio positions), not embeddings.")
+            if input_features is not None or audio_embeds is not None:
+                raise ValueError("Audio needs `input_ids` (they mark the audio positions), not `inputs_embeds`.")
             inputs_embeds_with_audio, is_audio = inputs_embeds, None
-        elif input_features is None:
+        elif input_features is None and audio_embeds is None:
             self._check_no_audio_position(input_ids, cache)
             inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
         else:
             is_audio = input_ids == self.config.audio_token_id
             inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
-            features = self.get_audio_features(input_features, input_features_mask)
+            features = self.audio_features(input_features, input_features_mask, audio_embeds, audio_embeds_mask)
             self._check_audio_positions(is_audio, features)
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
                 is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
@@ -346,6 +351,34 @@ class AuraModel(AuraPreTrainedModel):
                 **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
+
+    def audio_features(
+        self,
+        input_features: torch.Tensor | None,
+        input_features_mask: torch.Tensor | None,
+        audio_embeds: torch.Tensor | None,
+        audio_embeds_mask: torch.Tensor | None,
+    ) -> AuraAudioFeatures:
+        """The clips of a call, in either form, as [`get_audio_features`] returns them.
+
+        Raises:
+            ValueError: both forms were given, or none.
+        """
+        if audio_embeds is None:
+            if input_features is None:
+                raise ValueError(
+                    "There is no audio: pass `input_features`, as the processor returns them, or `audio_embeds`."
+                )
+            return self.get_audio_features(input_features, input_features_mask)
+        if input_features is not None:
+            raise ValueError("`input_features` and `audio_embeds` are two forms of the same clips: pass one.")
+        if audio_embeds_mask is None:
+            audio_embeds_mask = torch.ones(audio_embeds.shape[:2], dtype=torch.bool, device=audio_embeds.device)
+        return AuraAudioFeatures(
+            last_hidden_state=audio_embeds,
+            pooler_output=audio_embeds[audio_embeds_mask],
+            audio_token_mask=audio_embeds_mask,
+        )
 
     def _gate(self, is_audio: torch.Tensor | None, audio_rows: torch.Tensor | None) -> LoraGate:
         """Where LoRA acts in this pass, by `config.lora_scope`."""
@@ -426,8 +459,8 @@ class AuraModel(AuraPreTrainedModel):
         return view
 
 
-class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
-    """The student with the base LLM's language-modelling head: hears, reads and answers."""
+class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
+    """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -489,6 +522,13 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         }
         return compose_student(cls, base_model, gguf_file, revision, audio_config, lora_settings, kwargs)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in [`PreTrainedModel`]; the counted text of `transcribe` goes along, where the student has any."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        is_main_process = args[0] if args else kwargs.get("is_main_process", True)
+        if self.text_statistics is not None and is_main_process:
+            self.text_statistics.save(os.path.join(save_directory, TEXT_STATISTICS_FILE_NAME))
+
     def merge(self) -> AuraForSpeechQA:
         """A plain full checkpoint of this student, with LoRA merged into the LLM; this model is left as it is.
 
@@ -500,49 +540,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
         return merge_student(self)
-
-    def attach_subword_ctc_head(
-        self, head: SubwordCTCHead, layer: int, transcription_prompt: list[int], spoken_question_prompt: list[int]
-    ) -> None:
-        """Makes the head of token CTC a part of the student, which writes transcripts with it from now on; see [`HearingGenerationMixin`].
-
-        Args:
-            head: trained on this student.
-            layer: the depth that it reads.
-            transcription_prompt, spoken_question_prompt: see [`AuraConfig`] and [`AuraProcessor.prompt_behind_audio`].
-        """
-        self.model.subword_ctc_head = head
-        self.config.subword_ctc_layer = layer
-        self.config.transcription_prompt = list(transcription_prompt)
-        self.config.spoken_question_prompt = list(spoken_question_prompt)
-
-    def attach_character_ctc_head(self, head: CharacterCTCHead, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Makes the head of CTC on letters a part of the student, beside its token head; see [`HearingGenerationMixin`].
-
-        Args:
-            head: trained on this student.
-            tokenizer: of the LLM.
-
-        Raises:
-            ValueError: the student has no token head.
-        """
-        if self.model.subword_ctc_head is None:
-            raise ValueError("A letter head goes beside a token head, and this student has none: attach that first.")
-        self.model.character_ctc_head = head
-        self.config.character_ctc_alphabet = LATIN_ALPHABET
-        self.use_tokenizer(tokenizer)
-
-    def detach_character_ctc_head(self) -> None:
-        """Takes the letter head out."""
-        self.model.character_ctc_head = None
-        self.config.character_ctc_alphabet = None
-
-    def detach_heads(self) -> None:
-        """Takes the token head and the letter head out: the LLM alone writes transcripts, and answers all questions by ear."""
-        self.detach_character_ctc_head()
-        self.model.subword_ctc_head = None
-        self.config.subword_ctc_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
-        self.config.answers_from_transcript, self.config.questions_by_ear = False, None
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
@@ -572,6 +569,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_embeds_mask: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -606,6 +605,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             inputs_embeds=inputs_embeds,
             input_features=input_features,
             input_features_mask=input_features_mask,
+            audio_embeds=audio_embeds,
+            audio_embeds_mask=audio_embeds_mask,
             audio_rows=audio_rows,
             use_cache=use_cache,
             **kwargs,
@@ -633,38 +634,43 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         **model_kwargs: Any,
     ) -> tuple[torch.LongTensor | None, dict[str, Any]]:
         """Repeats rows for beams and several answers; clips count per audio, so each row's clips are repeated together."""
-        features = model_kwargs.pop("input_features", None)
-        mask = model_kwargs.pop("input_features_mask", None)
-        if features is not None and input_ids is not None and expand_size > 1:
-            if mask is None:
-                mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-            clip_tokens = num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
+        clips = {name: model_kwargs.pop(name) for name in _CLIP_INPUTS if model_kwargs.get(name) is not None}
+        if clips and input_ids is not None and expand_size > 1:
+            clip_tokens = self._audio_tokens_of_clips(clips)
             rows = clips_of_rows(clip_tokens, (input_ids == self.config.audio_token_id).sum(-1))
-            clips = torch.cat(
+            order = torch.cat(
                 [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
             )
-            features, mask = features[clips], mask[clips]
+            clips = {name: value[order] for name, value in clips.items()}
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
-        if features is not None:
-            model_kwargs |= {"input_features": features, "input_features_mask": mask}
-        return input_ids, model_kwargs
+        return input_ids, model_kwargs | clips
+
+    def _audio_tokens_of_clips(self, clips: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Audio tokens of each clip, `(num_audios,)`."""
+        if "audio_embeds" in clips:
+            embeds, mask = clips["audio_embeds"], clips.get("audio_embeds_mask")
+            return torch.full((len(embeds),), embeds.shape[1], device=embeds.device) if mask is None else mask.sum(-1)
+        features, mask = clips["input_features"], clips.get("input_features_mask")
+        if mask is None:
+            mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        return num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
 
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        input_features: torch.Tensor | None = None,
-        input_features_mask: torch.Tensor | None = None,
         audio_rows: torch.Tensor | None = None,
         is_first_iteration: bool | None = False,
         use_cache: bool | None = True,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As in [`GenerationMixin`]: audio goes in once, and which rows have audio is remembered for every later token."""
-        if input_features is not None and audio_rows is None:
+        clips = {name: kwargs.pop(name) for name in _CLIP_INPUTS if name in kwargs}
+        has_clips = clips.get("input_features") is not None or clips.get("audio_embeds") is not None
+        if has_clips and audio_rows is None:
             audio_rows = (input_ids == self.config.audio_token_id).any(-1)
         model_inputs = super().prepare_inputs_for_generation(
             input_ids,
@@ -675,11 +681,14 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        if input_features is not None and (is_first_iteration or not use_cache):
-            model_inputs["input_features"] = input_features
-            model_inputs["input_features_mask"] = input_features_mask
+        if has_clips and (is_first_iteration or not use_cache):
+            model_inputs |= clips
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
+
+
+_CLIP_INPUTS = ("input_features", "input_features_mask", "audio_embeds", "audio_embeds_mask")
+"""Inputs with a row for each clip of the batch, not for each row of text."""
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:
