@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -58,7 +59,7 @@ def assert_equal_but_for_rounding(
         what: the name of what is compared, for the message.
     """
     if dtype is None:
-        dtype = torch.as_tensor(found).dtype if hasattr(found, "dtype") else torch.float32
+        dtype = torch.as_tensor(found).dtype if isinstance(found, torch.Tensor | np.ndarray) else torch.float32
     found, expected = (torch.as_tensor(values).detach().double() for values in (found, expected))
     if scale is None:
         scale = float(expected.abs().max())
