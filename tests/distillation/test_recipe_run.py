@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.student.ablations.support import write_corpus, write_recipe
+from tests.support.training import write_corpus, write_recipe
 from transformers_aura.distillation.recipe import RecipeError, load_recipe, training_arguments
 from transformers_aura.distillation.recipe_run import build_student, build_trainer
 from transformers_aura.distillation.teacher import AuraTeacher
