@@ -20,9 +20,10 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, has_length
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, logging
 
-from ..modeling.composition import load_adapter_weights
+from ..modeling.adapter import is_adapter_key
 from ..modeling.ctc_heads import SUBWORD_CTC_HEAD_FILE_NAME, CharacterCTCHead, SubwordCTCHead
-from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
+from ..modeling.loading import load_adapter_weights
+from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
