@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo demo-train demo-control test test-quantization quality format clean
+.PHONY: help install real-models demo demo-train demo-control test test-processors test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ test: real-models  ## all tests of the package, those on real weights too (under
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/modeling/test_quantization.py
+
+test-processors: $(STAMP)  ## the tests that compare numbers, as other processors would compute them (a few minutes)
+	set -e; for processor in \
+		ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE; \
+	do \
+		echo "== $$processor"; \
+		env $$processor OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "numerical and not slow" tests; \
+	done
 
 quality: $(STAMP)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -13,6 +13,9 @@ from transformers_aura.distillation.losses import (
 )
 
 
+pytestmark = pytest.mark.numerical
+
+
 def test_cosine_equals_the_hand_computed_number():
     prediction = torch.tensor([[3.0, 4.0], [1.0, 1.0], [2.0, 0.0]])
     target = torch.tensor([[4.0, 3.0], [-2.0, -2.0], [0.0, 5.0]])
