@@ -115,22 +115,32 @@ def test_stream_equals_whole_clip_while_the_level_changes(seed, monkeypatch):
 def test_level_control_equals_the_formula():
     extractor = AuraFeatureExtractor(target_level_db=-30.0, max_gain_db=20.0)
     generator = np.random.default_rng(0)
-    levels_db = np.repeat([-35.0, -70.0, -10.0, -45.0, -45.0, -45.0, -45.0, -45.0, -45.0, -45.0], 16_000)
+    levels_db = np.repeat([-90.0, -35.0, -75.0, -10.0, -45.0, -70.0, -45.0, -45.0, -45.0, -45.0], 16_000)
     noise = (generator.standard_normal(len(levels_db)) * 10 ** (levels_db / 20)).astype(np.float32)
     mel = 10 ** (4 * features_of(noise, AuraFeatureExtractor(mel_floor=1e-30, max_gain_db=0.0)).input_features[0] - 4)
     full_scale = np.sum(extractor.window**2) * extractor.mel_filters.sum(axis=0).mean()
-    level_db, gains_db = -np.inf, []
-    for frame in mel.astype(np.float64):
-        level_db = max(level_db - 0.05, 10 * np.log10(frame.mean() / full_scale))
-        gains_db.append(np.clip(-30 - level_db, 0, 20))
+    loudest, softest, gains_db = -np.inf, np.inf, []
+    for index, frame in enumerate(mel.astype(np.float64)):
+        level_db = 10 * np.log10(frame.mean() / full_scale)
+        loudest = max(loudest - 0.05, level_db)
+        softest = min(softest + 0.05, level_db) if index > 1 else np.inf  # the first two windows are not full
+        gains_db.append(np.clip(min(-30 - loudest, -30 - 25 - softest), 0, 20))
     boosted = mel * 10 ** (np.array(gains_db)[:, None] / 10)
     expected = (np.log10(np.maximum(boosted, 1e-8)) + 4) / 4
     np.testing.assert_allclose(features_of(noise, extractor).input_features[0], expected, atol=1e-4)
+    assert gains_db[50] == 20.0  # faint: as much as there is
     # White noise with an RMS of -35 dB is at -35 dB, give or take what single frames differ.
-    assert 2 < gains_db[50] < 6
-    assert gains_db[150] == pytest.approx(gains_db[99] + 2.5, abs=1.0)  # half a second later, 5 dB a second
-    assert gains_db[201] == 0.0  # as soon as it is loud
-    assert max(gains_db) < 20.0
+    assert 2 < gains_db[150] < 6
+    assert gains_db[250] == pytest.approx(gains_db[199] + 2.5, abs=1.0)  # half a second later, 5 dB a second
+    assert gains_db[301] == 0.0  # as soon as it is loud
+    assert gains_db[950] == 0.0  # what sounds all the time is noise
+
+
+def test_noise_before_speech_is_not_raised():
+    noise = 10 ** (-45 / 20) * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    clip = np.concatenate([noise, load_audio(FIXTURES / "order_01.flac")])[: 32_000 + 24_000]
+    without = features_of(clip, AuraFeatureExtractor(max_gain_db=0.0)).input_features[0]
+    np.testing.assert_array_equal(features_of(clip).input_features[0][:200], without[:200])
 
 
 def test_orders_at_all_levels_look_alike_and_loud_ones_as_they_were():

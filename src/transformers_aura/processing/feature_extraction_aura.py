@@ -21,8 +21,11 @@ from .audio_loading import (
 )
 
 
-_RELEASE_DB_PER_SECOND = 5.0  # how fast the level falls after the loudest sound: a pause between words changes little
-_LOWEST_LEVEL_DB = -120.0  # of digital silence, whose logarithm does not exist
+_LEVEL_DRIFT_DB_PER_SECOND = (
+    5.0  # how fast loudest and softest sound are forgotten: a pause between words changes little
+)
+_NOISE_BELOW_TARGET_DB = 25.0  # what sounds all the time is not raised to more than this below the target level
+_SILENCE_DB = -100.0  # what is below is digital silence: it says nothing about the noise where somebody speaks
 _FRAMES_PER_PASS = 8192  # bounds the memory of one pass (80 s of audio, 26 MB of windows), whatever the clip's length
 
 
@@ -38,8 +41,9 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
 
     Quiet recordings are made louder by a running gain, which knows only what came before. The level is that of the loudest
     frame so far, less 5 dB for each second since then; where it is below `target_level_db`, the gain makes up the difference,
-    before the floor. So the gain falls at once when somebody speaks up, and grows slowly when it is quiet. Nothing is made
-    softer: what is louder than the target stays bit for bit what it was. A clip starts with the level of its first frame.
+    before the floor. So the gain falls at once when somebody speaks up, and grows slowly when it is quiet. Noise is not raised
+    to the level of speech: the softest frame so far, plus 5 dB for each second since then, stays 25 dB below the target.
+    Nothing is made softer: what is louder than the target stays bit for bit what it was.
 
     Args:
         feature_size (`int`, defaults to 80): mel bins of a frame (80 or 128 in the Whisper family).
@@ -229,20 +233,26 @@ class _LevelControl:
         self._full_scale = float(np.square(extractor.window).sum() * extractor.mel_filters.sum(axis=0).mean())
         self._num_frames = 0
         self._loudest = torch.tensor(-math.inf, dtype=torch.float64)
+        self._softest = torch.tensor(math.inf, dtype=torch.float64)
 
     def apply(self, mel: torch.Tensor) -> torch.Tensor:
         """Mel energies of the next frames, each times its gain: `(frames, feature_size)`, double precision."""
         extractor = self._extractor
         if extractor.max_gain_db == 0:
             return mel
-        level_db = (mel.mean(-1) / self._full_scale).log10().mul(10).clamp_min(_LOWEST_LEVEL_DB)
-        # A level that falls steadily is a maximum that stays, once every frame is raised by what falls until then.
         frames = torch.arange(self._num_frames, self._num_frames + len(mel), dtype=torch.float64)
-        fallen_db = frames * (_RELEASE_DB_PER_SECOND / extractor.frames_per_second)
-        loudest = (level_db + fallen_db).cummax(0).values.maximum(self._loudest)
+        level_db = (mel.mean(-1) / self._full_scale).log10().mul(10).clamp_min(_SILENCE_DB)
+        # The first windows hold silence from before the clip.
+        tells_noise = (level_db > _SILENCE_DB) & (frames >= extractor.n_fft / extractor.hop_length - 1)
+        # A maximum that falls steadily is one that stays, once each frame is raised by what falls until then; so for the minimum.
+        drift_db = frames * (_LEVEL_DRIFT_DB_PER_SECOND / extractor.frames_per_second)
+        loudest = (level_db + drift_db).cummax(0).values.maximum(self._loudest)
+        softest = (level_db - drift_db).where(tells_noise, math.inf).cummin(0).values.minimum(self._softest)
         self._num_frames += len(mel)
-        self._loudest = loudest[-1]
-        gain_db = (extractor.target_level_db - (loudest - fallen_db)).clamp(0.0, extractor.max_gain_db)
+        self._loudest, self._softest = loudest[-1], softest[-1]
+        for_speech_db = extractor.target_level_db - (loudest - drift_db)
+        for_noise_db = extractor.target_level_db - _NOISE_BELOW_TARGET_DB - (softest + drift_db)
+        gain_db = for_speech_db.minimum(for_noise_db).clamp(0.0, extractor.max_gain_db)
         return mel * torch.pow(10.0, gain_db / 10).unsqueeze(-1)
 
 
