@@ -52,9 +52,17 @@ def convert_config(file: Path) -> None:
     file.write_text(json.dumps(dict(sorted(config.items())), indent=2) + "\n", encoding="utf-8")
 
 
+def convert_processor_config(file: Path) -> None:
+    """Turns on the level control, with the settings that the packaged student was measured with."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["feature_extractor"] |= {"max_gain_db": 30.0, "target_level_db": -25.0}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     convert_config(folder / "config.json")
+    convert_processor_config(folder / "processor_config.json")
     convert_weights(folder / "model.safetensors")

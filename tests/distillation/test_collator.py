@@ -147,7 +147,7 @@ def test_random_gain_is_fixed_by_the_seed_of_the_row(processor):
     assert torch.equal(features(3), features(3))
     assert not torch.equal(features(3), features(4))
     plain = AuraDataCollator(processor)([SPOKEN])["input_features"]
-    # A gain is a shift of the log-mel (log10 power / 4) by at most 2 * 12 / 20 / 4, where no floor interferes.
+    # A gain is a shift of the log-mel (log10 power / 4) by at most 2 * 12 / 20 / 4, where neither floor nor level control interferes.
     shift = (features(3) - plain)[plain > 0.5]
     assert float(shift.std()) < 1e-3
     assert 0 < abs(float(shift.mean())) <= 0.3

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from transformers.audio_utils import mel_filter_bank
 from tests.support.tiny import tone
 from tests.support.tolerance import assert_equal_but_for_rounding
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor
+from transformers_aura.processing import feature_extraction_aura
 from transformers_aura.processing.audio_loading import load_audio
 
 
 pytestmark = pytest.mark.numerical
 
-
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "speech"
 SPEECH = tone(2.345, hertz=220) + tone(2.345, hertz=1_300, amplitude=0.05)
 
 
@@ -70,7 +72,7 @@ def test_features_are_causal_and_per_frame():
     changed = SPEECH.copy()
     changed[16_000:] *= 20 * np.sin(np.arange(len(SPEECH) - 16_000))
     np.testing.assert_array_equal(features_of(np.clip(changed, -8, 8)).input_features[0][:100], frames[:100])
-    # A gain is a constant: no statistic of the clip takes it out again.
+    # Above the target level a gain is a constant: no statistic of the clip takes it out again.
     louder = features_of(SPEECH * 2).input_features[0]
     audible = frames > -0.9
     gain = (louder - frames)[audible]
@@ -97,6 +99,76 @@ def test_stream_equals_whole_clip(seed):
         stream.push(clip)
     with pytest.raises(RuntimeError, match="finished"):
         stream.finish()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stream_equals_whole_clip_while_the_level_changes(seed, monkeypatch):
+    monkeypatch.setattr(feature_extraction_aura, "_FRAMES_PER_PASS", 300)  # the level goes on from pass to pass
+    generator = np.random.default_rng(seed)
+    levels_db = np.repeat(generator.uniform(-90, -5, 20), 8_000)
+    clip = (generator.standard_normal(len(levels_db)) * 10 ** (levels_db / 20)).astype(np.float32)
+    extractor = AuraFeatureExtractor()
+    stream, frames, position = extractor.stream(), [], 0
+    while position < len(clip):
+        size = int(generator.integers(1, 10_000))
+        frames.append(stream.push(clip[position : position + size]))
+        position += size
+    frames.append(stream.finish())
+    np.testing.assert_array_equal(np.concatenate(frames), features_of(clip, extractor).input_features[0])
+
+
+def test_level_control_equals_the_formula():
+    extractor = AuraFeatureExtractor(target_level_db=-30.0, max_gain_db=20.0)
+    generator = np.random.default_rng(0)
+    levels_db = np.repeat([-90.0, -35.0, -75.0, -10.0, -45.0, -70.0, -45.0, -45.0, -45.0, -45.0], 16_000)
+    noise = (generator.standard_normal(len(levels_db)) * 10 ** (levels_db / 20)).astype(np.float32)
+    mel = 10 ** (4 * features_of(noise, AuraFeatureExtractor(mel_floor=1e-30, max_gain_db=0.0)).input_features[0] - 4)
+    full_scale = np.sum(extractor.window**2) * extractor.mel_filters.sum(axis=0).mean()
+    loudest, softest, gains_db = -np.inf, np.inf, []
+    for index, frame in enumerate(mel.astype(np.float64)):
+        level_db = 10 * np.log10(frame.mean() / full_scale)
+        loudest = max(loudest - 0.05, level_db)
+        softest = min(softest + 0.05, level_db) if index > 1 else np.inf  # the first two windows are not full
+        gains_db.append(np.clip(min(-30 - loudest, -30 - 25 - softest), 0, 20))
+    boosted = mel * 10 ** (np.array(gains_db)[:, None] / 10)
+    expected = (np.log10(np.maximum(boosted, 1e-8)) + 4) / 4
+    np.testing.assert_allclose(features_of(noise, extractor).input_features[0], expected, atol=1e-4)
+    assert gains_db[50] == 20.0  # faint: as much as there is
+    # White noise with an RMS of -35 dB is at -35 dB, give or take what single frames differ.
+    assert 2 < gains_db[150] < 6
+    assert gains_db[250] == pytest.approx(gains_db[199] + 2.5, abs=1.0)  # half a second later, 5 dB a second
+    assert gains_db[301] == 0.0  # as soon as it is loud
+    assert gains_db[950] == 0.0  # what sounds all the time is noise
+
+
+def test_noise_before_speech_is_not_raised():
+    noise = 10 ** (-45 / 20) * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    clip = np.concatenate([noise, load_audio(FIXTURES / "order_01.flac")])[: 32_000 + 24_000]
+    without = features_of(clip, AuraFeatureExtractor(max_gain_db=0.0)).input_features[0]
+    np.testing.assert_array_equal(features_of(clip).input_features[0][:200], without[:200])
+
+
+def test_orders_at_all_levels_look_alike_and_loud_ones_as_they_were():
+    speech = load_audio(FIXTURES / "order_01.flac")
+    without, extractor = AuraFeatureExtractor(max_gain_db=0.0), AuraFeatureExtractor()
+    loud = np.pad(speech, (0, 16_000))
+    plain = features_of(loud, without).input_features[0]
+    sounds = plain.max(axis=1) > plain.max() - 0.5
+    np.testing.assert_array_equal(features_of(loud, extractor).input_features[0][sounds], plain[sounds])
+
+    spread = []
+    for found in (without, extractor):
+        at_levels = [features_of(speech * 10 ** (db / 20), found).input_features[0] for db in (-20, -40)]
+        spread.append(np.abs(at_levels[0] - at_levels[1])[sounds[: len(at_levels[0])]].mean())
+    assert spread[1] < 0.25 * spread[0]
+
+
+def test_silence_stays_silence_and_faint_noise_faint():
+    extractor = AuraFeatureExtractor()
+    silence = features_of(np.zeros(48_000, dtype=np.float32), extractor).input_features
+    np.testing.assert_array_equal(silence, np.full_like(silence, extractor.padding_value))
+    noise = (1e-5 * np.random.default_rng(0).standard_normal(48_000)).astype(np.float32)  # -100 dB: the last bits
+    assert features_of(noise, extractor).input_features.mean() < -0.3
 
 
 def test_streams_take_what_microphones_give_and_refuse_what_clips_refuse():
@@ -155,10 +227,12 @@ def test_impossible_settings_are_an_error():
         AuraFeatureExtractor(n_fft=100)
     with pytest.raises(ValueError, match="`mel_floor`"):
         AuraFeatureExtractor(mel_floor=0.0)
+    with pytest.raises(ValueError, match="`max_gain_db` must be at least 0"):
+        AuraFeatureExtractor(max_gain_db=-1.0)
 
 
 def test_settings_survive_saving(tmp_path):
-    extractor = AuraFeatureExtractor(feature_size=128, mel_floor=1e-6)
+    extractor = AuraFeatureExtractor(feature_size=128, mel_floor=1e-6, target_level_db=-28.0, max_gain_db=12.0)
     extractor.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
     assert "mel_filters" not in saved

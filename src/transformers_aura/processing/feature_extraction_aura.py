@@ -21,6 +21,11 @@ from .audio_loading import (
 )
 
 
+_LEVEL_DRIFT_DB_PER_SECOND = (
+    5.0  # how fast loudest and softest sound are forgotten: a pause between words changes little
+)
+_NOISE_BELOW_TARGET_DB = 25.0  # what sounds all the time is not raised to more than this below the target level
+_SILENCE_DB = -100.0  # what is below is digital silence: it says nothing about the noise where somebody speaks
 _FRAMES_PER_PASS = 8192  # bounds the memory of one pass (80 s of audio, 26 MB of windows), whatever the clip's length
 
 
@@ -34,12 +39,21 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
     with a fixed floor instead of one that depends on the clip's maximum. Clips keep their true length: nothing is padded
     to 30 s, nothing is cut unless `truncate_to_seconds` says so.
 
+    Quiet recordings are made louder by a running gain, which knows only what came before. The level is that of the loudest
+    frame so far, less 5 dB for each second since then; where it is below `target_level_db`, the gain makes up the difference,
+    before the floor. So the gain falls at once when somebody speaks up, and grows slowly when it is quiet. Noise is not raised
+    to the level of speech: the softest frame so far, plus 5 dB for each second since then, stays 25 dB below the target.
+    Nothing is made softer: what is louder than the target stays bit for bit what it was.
+
     Args:
         feature_size (`int`, defaults to 80): mel bins of a frame (80 or 128 in the Whisper family).
         sampling_rate (`int`, defaults to 16000): sampling rate of the waveforms in hertz.
         hop_length (`int`, defaults to 160): samples between two frames; at 16 kHz this is 10 ms.
         n_fft (`int`, defaults to 400): samples a frame sees; at 16 kHz these are 25 ms.
         mel_floor (`float`, defaults to 1e-8): smallest mel energy; digital silence gets this one.
+        target_level_db (`float`, defaults to -25): level in decibels that quiet sounds are raised to. 0 dB are the mean mel
+            energy of white noise with an RMS of 1. Speech that peaks at 40 % of full scale has its loudest frames at about -11 dB.
+        max_gain_db (`float`, defaults to 30): largest gain in decibels; 0 turns the level control off.
     """
 
     model_input_names = ["input_features", "input_features_mask"]
@@ -51,6 +65,8 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         hop_length: int = 160,
         n_fft: int = 400,
         mel_floor: float = 1e-8,
+        target_level_db: float = -25.0,
+        max_gain_db: float = 30.0,
         **kwargs: Any,
     ) -> None:
         if hop_length < 1 or n_fft < hop_length:
@@ -59,9 +75,13 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(
                 f"`feature_size` ({feature_size}) must be at least 1 and `mel_floor` ({mel_floor}) above 0."
             )
+        if max_gain_db < 0:
+            raise ValueError(f"`max_gain_db` must be at least 0 (0 = no level control), got {max_gain_db}.")
         self.hop_length = hop_length
         self.n_fft = n_fft
         self.mel_floor = mel_floor
+        self.target_level_db = target_level_db
+        self.max_gain_db = max_gain_db
         kwargs.pop("padding_value", None)  # a saved configuration holds it, but it follows from the floor
         kwargs.pop("padding_side", None)
         super().__init__(
@@ -184,9 +204,11 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         """Features of a whole clip, `(n_samples,)` -> `(num_frames, feature_size)`."""
         before = self.n_fft - self.hop_length
         after = -len(waveform) % self.hop_length
-        return self._features_of_windows(np.pad(waveform, (before, after)))
+        return self._features_of_windows(np.pad(waveform, (before, after)), _LevelControl(self))
 
-    def _features_of_windows(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _features_of_windows(
+        self, samples: NDArray[np.float32], level_control: "_LevelControl"
+    ) -> NDArray[np.float32]:
         """Features of all windows of `n_fft` samples that fit, one every `hop_length`.
 
         In double precision: the numbers then do not depend on how a clip is divided into batches or chunks.
@@ -197,9 +219,41 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         for part in windows.split(_FRAMES_PER_PASS):
             spectrum = torch.fft.rfft(part * window)
             power = spectrum.real.square() + spectrum.imag.square()
-            mel = power @ filters
+            mel = level_control.apply(power @ filters)
             passes.append((mel.clamp_min(self.mel_floor).log10() + 4.0).div(4.0).float())
         return torch.cat(passes).numpy()
+
+
+class _LevelControl:
+    """The running gain of one clip or stream: remembers its level from pass to pass."""
+
+    def __init__(self, extractor: AuraFeatureExtractor) -> None:
+        self._extractor = extractor
+        # Mean mel energy of white noise with an RMS of 1, which is at 0 dB.
+        self._full_scale = float(np.square(extractor.window).sum() * extractor.mel_filters.sum(axis=0).mean())
+        self._num_frames = 0
+        self._loudest = torch.tensor(-math.inf, dtype=torch.float64)
+        self._softest = torch.tensor(math.inf, dtype=torch.float64)
+
+    def apply(self, mel: torch.Tensor) -> torch.Tensor:
+        """Mel energies of the next frames, each times its gain: `(frames, feature_size)`, double precision."""
+        extractor = self._extractor
+        if extractor.max_gain_db == 0:
+            return mel
+        frames = torch.arange(self._num_frames, self._num_frames + len(mel), dtype=torch.float64)
+        level_db = (mel.mean(-1) / self._full_scale).log10().mul(10).clamp_min(_SILENCE_DB)
+        # The first windows hold silence from before the clip.
+        tells_noise = (level_db > _SILENCE_DB) & (frames >= extractor.n_fft / extractor.hop_length - 1)
+        # A maximum that falls steadily is one that stays, once each frame is raised by what falls until then; so for the minimum.
+        drift_db = frames * (_LEVEL_DRIFT_DB_PER_SECOND / extractor.frames_per_second)
+        loudest = (level_db + drift_db).cummax(0).values.maximum(self._loudest)
+        softest = (level_db - drift_db).where(tells_noise, math.inf).cummin(0).values.minimum(self._softest)
+        self._num_frames += len(mel)
+        self._loudest, self._softest = loudest[-1], softest[-1]
+        for_speech_db = extractor.target_level_db - (loudest - drift_db)
+        for_noise_db = extractor.target_level_db - _NOISE_BELOW_TARGET_DB - (softest + drift_db)
+        gain_db = for_speech_db.minimum(for_noise_db).clamp(0.0, extractor.max_gain_db)
+        return mel * torch.pow(10.0, gain_db / 10).unsqueeze(-1)
 
 
 class AuraFeatureStream:
@@ -221,6 +275,7 @@ class AuraFeatureStream:
     def __init__(self, feature_extractor: AuraFeatureExtractor) -> None:
         self._feature_extractor = feature_extractor
         self._pending = np.zeros(feature_extractor.n_fft - feature_extractor.hop_length, dtype=np.float32)
+        self._level_control = _LevelControl(feature_extractor)
         self._finished = False
         self.num_samples = 0
         """Samples pushed so far."""
@@ -263,7 +318,7 @@ class AuraFeatureStream:
         if num_new == 0:
             return np.empty((0, extractor.feature_size), dtype=np.float32)
         used = num_new * extractor.hop_length
-        frames = extractor._features_of_windows(self._pending[: overlap + used])
+        frames = extractor._features_of_windows(self._pending[: overlap + used], self._level_control)
         self._pending = self._pending[used:]
         self.num_frames += num_new
         return frames
