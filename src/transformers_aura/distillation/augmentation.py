@@ -18,6 +18,9 @@ from ..processing.audio_loading import load_audio
 
 SAMPLING_RATE = 16000
 
+BABBLE_SHARE, STEADY_SHARE = 0.2, 0.2
+"""Of the noisy clips: noise that is other clips of the batch, and steady coloured noise. The rest is recordings."""
+
 
 @dataclass(frozen=True)
 class WaveformAugmentation:
@@ -25,9 +28,8 @@ class WaveformAugmentation:
 
     Args:
         noise_files: recordings of background noise, any length; a piece of one is drawn, played forwards or backwards.
-        noise_probability: share of clips with noise: a recording, steady coloured noise, or babble.
-        babble_probability: share of the noisy clips whose noise is other clips of the batch at once.
-        steady_probability: share of the noisy clips whose noise is steady and coloured. The rest is `noise_files`, if there are any.
+        noise_probability: share of clips with noise: other clips of the batch at once (a fifth of them), steady coloured noise (a fifth), or
+            `noise_files`; where there are none, steady noise.
         snr_db: lowest and highest signal-to-noise ratio in decibels, see [`mix`].
         room_probability: share of clips with a reverberation tail of 0.1 to 0.5 s.
         equalizer_db: standard deviation of a smooth random frequency response, in decibels.
@@ -37,8 +39,6 @@ class WaveformAugmentation:
 
     noise_files: Sequence[str] = ()
     noise_probability: float = 0.0
-    babble_probability: float = 0.2
-    steady_probability: float = 0.2
     snr_db: tuple[float, float] = (3.0, 30.0)
     room_probability: float = 0.0
     equalizer_db: float = 0.0
@@ -49,8 +49,6 @@ class WaveformAugmentation:
     def __post_init__(self) -> None:
         for name in (
             "noise_probability",
-            "babble_probability",
-            "steady_probability",
             "room_probability",
             "telephone_probability",
             "mask_probability",
@@ -96,10 +94,10 @@ class WaveformAugmentation:
         self, num_samples: int, others: Sequence[np.ndarray], generator: np.random.Generator
     ) -> np.ndarray:
         kind = generator.random()
-        if kind < self.babble_probability and others:
+        if kind < BABBLE_SHARE and others:
             talkers = generator.integers(len(others), size=int(generator.integers(1, 5)))
             return sum(excerpt(others[index], num_samples, generator) for index in talkers)  # type: ignore[return-value]
-        if kind < self.babble_probability + self.steady_probability or not self._noises:
+        if kind < BABBLE_SHARE + STEADY_SHARE or not self._noises:
             return coloured_noise(num_samples, generator)
         noise = excerpt(self._noises[int(generator.integers(len(self._noises)))], num_samples, generator)
         return equalize(noise, 3.0, False, generator)

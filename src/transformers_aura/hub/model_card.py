@@ -106,7 +106,7 @@ class TrainingSummary:
                 knows only its last part.
             results (`Sequence[Result]`): evaluations of the student.
         """
-        weights = {name: weight for name, weight in trainer.loss_weights.items() if weight}
+        weights = trainer.loss_weights
         last = [log for log in trainer.state.log_history if "loss" in log][-1:]
         return cls(
             teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),

@@ -117,7 +117,7 @@ class AuraConfig(PreTrainedConfig):
         subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] reads the transcript's tokens off the audio
             positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
         character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
-            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. Needs a subword CTC head. With it transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
+            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. With it and a subword CTC head transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
         transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
             transcript is asked for; 0 = the LLM alone.
         letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
@@ -214,8 +214,6 @@ class AuraConfig(PreTrainedConfig):
             raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
         if self.character_ctc_alphabet is not None:
             CharacterAlphabet(self.character_ctc_alphabet)  # raises where it is none
-        if self.character_ctc_alphabet is not None and self.subword_ctc_layer is None:
-            raise ValueError("A character CTC head goes beside a token head: `subword_ctc_layer` is None.")
         if not self.letter_ctc_weight >= 0:
             raise ValueError(f"`letter_ctc_weight` must be 0 or more, got {self.letter_ctc_weight}.")
         if not self.transcript_piece_seconds >= 1:
