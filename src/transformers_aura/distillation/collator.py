@@ -47,14 +47,14 @@ class AuraDataCollator:
         labels_required: whether a row without an answer is an error (`True`), or speech for distillation alone.
         columns: makers of further columns, such as those that the objectives need ([`Objective.columns`]); none makes a column of another.
         max_length: longest allowed row in tokens, answer included: what the LLM can read. Longer rows are an error, never cut.
-        random_gain_db: the student hears each clip louder or softer by up to this many decibels, but no louder than full
+        random_gain_db: the student gets each clip louder or softer by up to this many decibels, but no louder than full
             scale, drawn anew each time. Its features are not normalised to the clip's loudness, so it has to learn every
-            level. The teacher hears the clip as it is.
-        context_texts: texts from which a context is drawn that stands before the audio, so that the student learns to hear
+            level. The teacher gets the clip as it is.
+        context_texts: texts from which a context is drawn that stands before the audio, so that the student learns to listen
             wherever the audio starts.
         context_probability: share of the rows with audio that get a context.
         context_max_words: a context has 1 to this many words.
-        augmentation: what the student hears in place of the clean clip, before the random gain. The teacher hears the clean clip.
+        augmentation: what the student gets in place of the clean clip, before the random gain. The teacher gets the clean clip.
         pad_to_multiple_of: pad sequences, and clips in audio tokens, to a multiple of this.
 
     A call returns a dict with
@@ -144,13 +144,13 @@ class AuraDataCollator:
                 'learnt from with `supervision="distillation"` only.'
             )
         rng = self._rng(row)
-        heard = waveform
+        altered = waveform
         if self.augmentation is not None:
-            heard = self.augmentation(waveform, [other for other in others if other is not None], rng)
+            altered = self.augmentation(waveform, [other for other in others if other is not None], rng)
         if self.random_gain_db > 0:
-            heard = _at_drawn_level(heard, self.random_gain_db, rng)
+            altered = _at_drawn_level(altered, self.random_gain_db, rng)
         context = self._draw_context(rng)
-        audio = {"array": heard, "sampling_rate": self.processor.feature_extractor.sampling_rate}
+        audio = {"array": altered, "sampling_rate": self.processor.feature_extractor.sampling_rate}
         chat = build_conversation(audio=audio, question=question, context=context)
         return Example(row, waveform, chat, answer)
 

@@ -1,4 +1,4 @@
-"""Training rows as the collator reads them: what is heard, what is asked, what should be answered, and as which tokens."""
+"""Training rows as the collator reads them: the audio, what is asked, what should be answered, and as which tokens."""
 
 from __future__ import annotations
 

@@ -71,15 +71,15 @@ class TeacherTargets:
             return self._states(waveforms)[0]
         found = [self.cache.get(waveform) for waveform in waveforms]
         missing = [index for index, states in enumerate(found) if states is None]
-        pieces = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
+        of_clips = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
         if missing:
             states, lengths = self._states([waveforms[index] for index in missing])
-            for index, piece in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
-                pieces[index] = piece
-                if fits_float16(piece.numpy()):
-                    pieces[index] = piece.half()
-                    self.cache.put(waveforms[index], pieces[index].numpy())
-        return torch.cat([pieces[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
+            for index, of_clip in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
+                of_clips[index] = of_clip
+                if fits_float16(of_clip.numpy()):
+                    of_clips[index] = of_clip.half()
+                    self.cache.put(waveforms[index], of_clips[index].numpy())
+        return torch.cat([of_clips[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
 
     def _states(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Targets `(layers, audio_tokens, width)` and the audio tokens of each clip."""

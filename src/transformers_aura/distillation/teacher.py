@@ -1,4 +1,4 @@
-"""The teacher: a frozen Whisper encoder that hears the same audio as the student. Training only."""
+"""The teacher: a frozen Whisper encoder on the same audio as the student. Training only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Encoder(WhisperEncoder):
 
 @dataclass
 class TeacherOutput:
-    """What the teacher heard.
+    """The teacher's states.
 
     Attributes:
         hidden_states (`tuple` of `torch.FloatTensor` of shape `(batch, states, width)`): one for each layer asked for, 50
@@ -48,7 +48,7 @@ class TeacherOutput:
 
 @dataclass(frozen=True)
 class _Window:
-    """A piece of one clip that the encoder hears at once, and the states of it to keep. All in states but `samples`."""
+    """A stretch of one clip that the encoder gets at once, and the states of it to keep. All in states but `samples`."""
 
     clip: int
     start: int
@@ -229,7 +229,7 @@ class AuraTeacher:
         return self._fingerprint
 
     def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
-        """Hear some clips.
+        """The states of some clips.
 
         Args:
             waveforms (`list` of `np.ndarray` of shape `(samples,)`): mono, float32, 16 kHz, any length above 0.
@@ -274,7 +274,7 @@ class AuraTeacher:
         return TeacherOutput(tuple(outputs), torch.tensor(lengths, dtype=torch.long, device=self.device))
 
     def _windows(self, clip: int, num_samples: int, num_states: int) -> list[_Window]:
-        """Cut one clip into the windows that the encoder hears."""
+        """Cut one clip into the windows that the encoder gets."""
         size = self.states_per_window
         if num_states <= size:
             pad_states = max(round(self.pad_to_seconds * STATES_PER_SECOND), 1)

@@ -25,7 +25,7 @@ class TextStatesObjective(Objective):
     transcript.
 
     References:
-        - DiVA aligns output states of an LLM that hears with those of the LLM that reads (arXiv 2410.02678); here it is each token's state at a layer
+        - DiVA aligns output states of an LLM that gets audio with those of the LLM that reads its text (arXiv 2410.02678); here it is each token's state at a layer
           in between.
 
     Inputs of `distances`:
