@@ -74,7 +74,7 @@ def test_labels_are_the_answer_and_the_end_of_turn_only(processor):
 def test_waveforms_are_those_of_the_features(processor):
     batch = AuraDataCollator(processor, random_gain_db=20, columns=[teacher_waveforms])([TRANSCRIPTION, SPOKEN])
     for waveform, row in zip(batch["waveforms"], [TRANSCRIPTION, SPOKEN], strict=True):
-        assert np.array_equal(waveform, row["audio"]["array"]), "the teacher hears the clip as it is"
+        assert np.array_equal(waveform, row["audio"]["array"]), "the teacher gets the clip as it is"
     assert "waveforms" not in AuraDataCollator(processor)([SPOKEN])
 
 

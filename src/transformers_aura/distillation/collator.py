@@ -26,7 +26,8 @@ logger = logging.get_logger(__name__)
 class AuraDataCollator:
     """Turns rows into one right-padded training batch.
 
-    A row is a dict with these keys; one that is absent counts as `None`, any other key is an error:
+    A row is a dict with these keys; one that is absent counts as `None`, any other key is an error (but for `answer_kl: False`, which keeps a row out
+    of [`AnswerKLObjective`]):
 
     | row                   | `audio` | `transcript` | `question` | `answer` | the user's message            | the answer   |
     |-----------------------|---------|--------------|------------|----------|-------------------------------|--------------|

@@ -1,9 +1,14 @@
 """The formulas of the objectives, against numbers computed by hand."""
 
+import doctest
+import importlib
 import math
+import pkgutil
 
+import pytest
 import torch
 
+from transformers_aura.distillation import objectives
 from transformers_aura.distillation.objectives import (
     AnswerKLObjective,
     CosineObjective,
@@ -63,3 +68,15 @@ def test_text_state_equals_the_hand_computed_number():
     torch.testing.assert_close(loss, torch.tensor([(4 + 4) / 25, 1.0]))
     loss.sum().backward()
     assert target.grad is None
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(objectives.__path__)])
+def test_examples_run_as_they_stand(name):
+    module = importlib.import_module(f"{objectives.__name__}.{name}")
+    found = doctest.testmod(module)
+    assert found.failed == 0
+    defined = [
+        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    if any(issubclass(value, objectives.Objective) and value is not objectives.Objective for value in defined):
+        assert found.attempted > 0, "each objective has an example"
