@@ -123,5 +123,5 @@ def test_recipes_of_the_package_are_found_by_name_and_listed(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     for recipe in package_data_folder("recipes").glob("*.yaml"):
         assert load_recipe(recipe.stem) == load_recipe(recipe) == load_recipe(f"recipes/{recipe.name}")
-    with pytest.raises(RecipeError, match=r"no recipe nothing.*qwen2\.5-7b-paper, smollm2-135m-cpu"):
+    with pytest.raises(RecipeError, match=r"no recipe nothing.*qwen2\.5-7b-paper, smollm2-135m-quick"):
         load_recipe("nothing")

@@ -226,7 +226,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Read a recipe.
 
     Args:
-        path (`str` or `Path`): a YAML file, or the name of a recipe that comes with the package (`smollm2-135m-cpu`).
+        path (`str` or `Path`): a YAML file, or the name of a recipe that comes with the package (`smollm2-135m-quick`).
         overrides (`Iterable[str]`): `key=value` settings on top, with dots between levels and YAML values: `training.max_steps=10`,
             `data.train.0.repeat=2`.
 
