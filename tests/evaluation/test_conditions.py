@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.support.tiny import tone
-from transformers_aura.distillation.augmentation import active_power
 from transformers_aura.evaluation.conditions import CONDITIONS, Condition
+from transformers_aura.processing.mixing import active_power
 
 
 NOISE = {"array": np.random.default_rng(0).normal(0, 0.1, 48000).astype(np.float32), "sampling_rate": 16000}

@@ -13,10 +13,10 @@ from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AuraForSpeechQA, AuraModel, AuraProcessor, build_conversation
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.modeling import generation
-from transformers_aura.modeling.composition import AdapterMismatchError
 from transformers_aura.modeling.ctc_forward import CTCForward, Forward
 from transformers_aura.modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from transformers_aura.modeling.generation import TRANSCRIPT_BEAMS
+from transformers_aura.modeling.loading import AdapterMismatchError
 from transformers_aura.modeling.pieces import cuts_at_pauses, is_pause
 from transformers_aura.modeling.spelling import spell
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION

@@ -7,7 +7,7 @@ from huggingface_hub.repocard import metadata_load
 
 from tests.support.published import BASE_ID
 from transformers_aura.hub.repo_folder import RepoFolder, is_hub_id
-from transformers_aura.modeling.modeling_aura import is_adapter_key
+from transformers_aura.modeling.adapter import is_adapter_key
 
 
 LARGEST_WEIGHTS = 32_000_000  # bytes

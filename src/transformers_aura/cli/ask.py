@@ -26,7 +26,12 @@ def ask(
         float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="auto (as stored, or float32 where the processor is faster so), float32, bfloat16 or float16."
+        ),
+    ] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
@@ -63,6 +68,7 @@ def ask(
             model,
             revision=revision,
             dtype=dtype,
+            device_map=device,
             base_model_name_or_path=base_model,
         ),
         processor=AuraProcessor.from_pretrained(model, revision=revision),

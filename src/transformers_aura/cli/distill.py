@@ -12,6 +12,8 @@ from .console import print_status, quiet_libraries
 
 if TYPE_CHECKING:
     from ..distillation.recipe import Recipe
+    from ..distillation.trainer import AuraTrainer
+    from ..hub import TrainingSummary
 
 
 def distill(
@@ -64,9 +66,10 @@ def distill(
     trainer.save_model()
     if not arguments.should_save:
         return
-    from ..hub import TrainingSummary, save_model_card
+    from ..hub import save_model_card
 
-    summary = TrainingSummary.of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
+    # A run that was resumed knows the time of its last part only.
+    summary = _summary_of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
     summary.save(out)
     if bridge is not None:
         from ..evaluation.baselines.bridge import write_bridge_file
@@ -77,6 +80,28 @@ def distill(
     save_model_card(out, summary, license=recipe.card.license)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
+
+
+def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: float | None) -> TrainingSummary:
+    """What the model card tells of a finished run by a recipe."""
+    from ..hub import TrainingSummary
+    from ..hub.model_card import model_reference
+    from ..hub.repo_folder import is_hub_id
+
+    weights = trainer.loss_weights
+    last = [log for log in trainer.state.log_history if "loss" in log][-1:]
+    return TrainingSummary(
+        teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),
+        data=[source.note or source.source for source in recipe.data.train],
+        datasets=[source.source for source in recipe.data.train if is_hub_id(source.source)],
+        losses={name: log[name] for log in last for name in weights if name in log},
+        loss_weights=weights,
+        num_steps=trainer.state.global_step,
+        duration_seconds=duration_seconds,
+        recipe=recipe.text,
+        limits=recipe.card.limits,
+        languages=recipe.card.languages,
+    )
 
 
 def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:

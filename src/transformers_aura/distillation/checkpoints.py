@@ -12,8 +12,9 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
-from ..modeling.composition import load_adapter_weights
-from ..modeling.modeling_aura import AuraForSpeechQA, is_adapter_key
+from ..modeling.adapter import is_adapter_key
+from ..modeling.loading import load_adapter_weights
+from ..modeling.modeling_aura import AuraForSpeechQA
 from .heads import HEADS_FILE_NAME, DistillationHeads
 
 

@@ -95,9 +95,10 @@ def build_student(
     """
     section = recipe.model
     if section.student is not None:
-        settings = {
-            name: value for name in ("dtype", "attn_implementation") if (value := getattr(section, name)) is not None
-        }
+        # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
+        settings: dict[str, Any] = {"dtype": section.dtype or AuraConfig.from_pretrained(section.student).dtype}
+        if section.attn_implementation is not None:
+            settings["attn_implementation"] = section.attn_implementation
         student = AuraForSpeechQA.from_pretrained(
             section.student, base_model_name_or_path=section.base_model, **settings
         )

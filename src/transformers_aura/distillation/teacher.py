@@ -15,10 +15,10 @@ import torch
 from transformers import AutoConfig, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..processing.mixing import SAMPLING_RATE
 from .alignment import FRAMES_PER_TEACHER_STATE, num_teacher_states
 
 
-SAMPLING_RATE = 16000
 SAMPLES_PER_STATE = 160 * FRAMES_PER_TEACHER_STATE
 STATES_PER_SECOND = SAMPLING_RATE // SAMPLES_PER_STATE
 

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,15 +18,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutp
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.alphabet import LATIN_ALPHABET
-from ..package_data import resolve_student
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
-from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
+from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
-from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
+from .dtypes import choose_dtype, narrowed
 from .generation import HearingGenerationMixin
+from .loading import compose_student, load_compact_student, load_full_student
+from .merging import merge_student
 
 
 @dataclass
@@ -57,6 +58,18 @@ class AuraPreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = False
     _skip_keys_device_placement = ["cache", "past_key_values"]
     _no_split_modules = ["AuraAudioEmbedding"]
+
+    # The shorter format that the weights are stored in, if the loader widened them because the processor is faster so.
+    _stored_dtype: torch.dtype | None = None
+    _dtype_of_file: torch.dtype | None = None
+
+    # What the package adds around a student; `registration` sets all three.
+    locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
+    """Where the student of this name lies: a hub id or folder."""
+    locate_base_model: ClassVar[Callable[[AuraConfig], str | None]] = staticmethod(lambda config: None)
+    """Folder that holds the base LLM of this config, `None` = where the config says."""
+    before_push: ClassVar[Callable[..., None]] = staticmethod(lambda model, repo_id, *, private, token: None)
+    """Called with the student and the hub id before `push_to_hub` uploads."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -141,7 +154,9 @@ class AuraPreTrainedModel(PreTrainedModel):
         """Loads a student: the small file of its own repo, and the base LLM from the repo that its config names.
 
         Takes what [`PreTrainedModel.from_pretrained`] takes (`revision`, `dtype`, `device_map`,
-        `quantization_config`, `attn_implementation`, `token`, ...).
+        `quantization_config`, `attn_implementation`, `token`, ...). Without `dtype`, or with `"auto"`, it is the config's, but
+        float32 where that runs faster: on a CPU that does not multiply the config's format itself. On a machine with an
+        accelerator, say `device_map="cpu"` for that; without it the student may still be moved.
 
         Args:
             pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
@@ -155,9 +170,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                 not the one that the adapter was trained on.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        from .composition import load_compact_student, load_full_student
-
-        pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
+        pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -165,27 +178,65 @@ class AuraPreTrainedModel(PreTrainedModel):
         }
         if not isinstance(config, PreTrainedConfig):
             config = AuraConfig.from_pretrained(config or pretrained_model_name_or_path, **hub_kwargs)
+        stored_dtype = choose_dtype(config, kwargs)
+        wants_loading_info = kwargs.pop("output_loading_info", False)
         if not config.is_compact:
             if base_model_name_or_path is not None:
                 raise ValueError(
                     f"`base_model_name_or_path={str(base_model_name_or_path)!r}` does not apply: {pretrained_model_name_or_path} is a full "
                     "checkpoint that holds its base LLM."
                 )
-            return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
-        if base_model_name_or_path is None:
-            base_model_name_or_path = copy_of_base_model(config)
-        return load_compact_student(
-            cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
-        )
+            student, loading_info = load_full_student(
+                super().from_pretrained, pretrained_model_name_or_path, config, kwargs
+            )
+        else:
+            if base_model_name_or_path is None:
+                base_model_name_or_path = cls.locate_base_model(config)
+            student, loading_info = load_compact_student(
+                cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
+            )
+        student._stored_dtype = stored_dtype
+        return (student, loading_info) if wants_loading_info else student
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Format of the weights; while they are being saved, of those in the file, which `config.json` names."""
+        return self._dtype_of_file or super().dtype
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, torch.Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in [`PreTrainedModel`]. Weights that `from_pretrained` widened to float32 by itself are saved in the format that they came
+        in, if that changes none of their values; weights that were trained since are saved as they are.
+        """
+        stored, sections = self._stored_dtype, (self.config, self.config.text_config, self.config.audio_config)
+        narrow = None
+        if stored is not None and state_dict is None:
+            narrow = narrowed(self.state_dict(), stored, leave_out=self._keys_to_ignore_on_save or ())
+        if narrow is None:
+            super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
+            return
+        dtypes = [section.dtype for section in sections]
+        try:
+            self._dtype_of_file = stored
+            for section in sections:
+                section.dtype = stored
+            super().save_pretrained(save_directory, is_main_process, narrow, **kwargs)
+        finally:
+            self._dtype_of_file = None
+            for section, dtype in zip(sections, dtypes, strict=True):
+                section.dtype = dtype
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the
         model card that fills itself. `aura push` also brings the processor, and checks that others can load the result.
         """
-        from ..hub.push import publish_missing_model_card
-
         if not kwargs.get("create_pr"):
-            publish_missing_model_card(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
+            self.before_push(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
         return super().push_to_hub(repo_id, **kwargs)
 
 
@@ -433,8 +484,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         >>> student = AuraForSpeechQA.from_language_model_pretrained("Qwen/Qwen2.5-7B-Instruct", lora_rank=256)
         ```
         """
-        from .composition import compose_student
-
         settings = {
             "lora_rank": lora_rank,
             "lora_alpha": lora_alpha,
@@ -458,8 +507,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         Raises:
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
-        from .composition import merge_student
-
         return merge_student(self)
 
     def attach_subword_ctc_head(
@@ -641,13 +688,6 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             model_inputs["input_features_mask"] = input_features_mask
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
-
-
-def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
-    return is_lora_key(key) or key.removeprefix("model.").startswith(
-        ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
-    )
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

@@ -2,15 +2,14 @@
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
-from ..package_data import resolve_student
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
@@ -45,6 +44,9 @@ class AuraProcessor(ProcessorMixin):
         frames_per_token (`int`, defaults to 8): feature frames in one audio token, as in the model's `audio_config`.
     """
 
+    locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
+    """Where the student of this name lies, a hub id or folder; `registration` sets it."""
+
     def __init__(
         self,
         feature_extractor: AuraFeatureExtractor,
@@ -71,7 +73,7 @@ class AuraProcessor(ProcessorMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         """As in [`ProcessorMixin`]; a student that comes with the package is found by its name, too."""
-        return super().from_pretrained(resolve_student(pretrained_model_name_or_path), *args, **kwargs)
+        return super().from_pretrained(cls.locate_student(pretrained_model_name_or_path), *args, **kwargs)
 
     @classmethod
     def from_language_model_pretrained(

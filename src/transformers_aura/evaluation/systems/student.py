@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...distillation.augmentation import SAMPLING_RATE
 from ...package_data import resolve_student
 from ...processing.conversation import build_conversation
+from ...processing.mixing import SAMPLING_RATE
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity
@@ -24,7 +24,7 @@ class AuraSystem:
         model: Hub id, folder, or name of a packaged student.
         name: its row in the tables.
         base_model: where its base LLM lies, if not where the student says.
-        dtype: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`.
+        dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: see [`AuraForSpeechQA.from_pretrained`].
         device: `"cpu"`, `"cuda:0"`, ...
     """
 
@@ -45,7 +45,7 @@ class AuraSystem:
             "student": model_identity(resolve_student(self.model), self.revision),
             "base": self.student.config.base_model or "merged",
             "base_fingerprint": self.student.config.base_fingerprint,
-            **software_identity(self.dtype, self.device),
+            **software_identity(str(self.student.dtype).removeprefix("torch."), self.device),
         }
 
     @cached_property
@@ -54,9 +54,13 @@ class AuraSystem:
         from ...modeling.modeling_aura import AuraForSpeechQA
 
         found = AuraForSpeechQA.from_pretrained(
-            self.model, base_model_name_or_path=self.base_model, revision=self.revision, dtype=self.dtype
+            self.model,
+            base_model_name_or_path=self.base_model,
+            revision=self.revision,
+            dtype=self.dtype,
+            device_map=self.device,
         )
-        return found.to(self.device).eval()
+        return found.eval()
 
     @cached_property
     def processor(self) -> Any:

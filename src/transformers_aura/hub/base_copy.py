@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from .configuration_aura import AuraConfig
+from ..modeling.configuration_aura import AuraConfig
 
 
 MANIFEST = "real_model.json"

@@ -1,4 +1,4 @@
-"""Base LLM + adapter = student: composing a new one, loading a saved one onto its base, merging both into one."""
+"""Base LLM + adapter = student: composing a new one, loading a saved one onto its base."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
-from transformers.initialization import no_init_weights
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from ..processing.audio_tokens import add_audio_token
-from .adapter import lora_layers, merged_weight, without_lora_name
+from .adapter import is_adapter_key
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .fingerprint import fingerprint, fingerprints_match
 from .language_models import check_language_model_supported
-from .modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel, is_adapter_key
 
 
 logger = logging.get_logger(__name__)
@@ -34,14 +33,14 @@ class AdapterMismatchError(ValueError):
 
 
 def compose_student(
-    cls: type[AuraForSpeechQA],
+    cls: type[PreTrainedModel],
     base_model: str | os.PathLike,
     gguf_file: str | None,
     revision: str | None,
     audio_config: AuraAudioConfig | dict[str, Any] | None,
     settings: dict[str, Any],
     kwargs: dict[str, Any],
-) -> AuraForSpeechQA:
+) -> Any:
     """See [`AuraForSpeechQA.from_language_model_pretrained`]."""
     base_model = os.fspath(base_model)
     if base_model.endswith(".gguf") and gguf_file is None:
@@ -102,7 +101,7 @@ def _commit_of(base_model: str, gguf_file: str | None, hub_kwargs: dict[str, Any
 
 
 @torch.no_grad()
-def _start_at_embedding_scale(student: AuraForSpeechQA) -> None:
+def _start_at_embedding_scale(student: Any) -> None:
     """Audio embeddings start as long as the LLM's own token embeddings (root mean square over a thousand tokens)."""
     embed_tokens = student.get_input_embeddings()
     token_ids = torch.linspace(0, embed_tokens.weight.shape[0] - 1, steps=1000).long().to(embed_tokens.weight.device)
@@ -113,15 +112,14 @@ def _start_at_embedding_scale(student: AuraForSpeechQA) -> None:
 
 
 def load_compact_student(
-    cls: type[AuraPreTrainedModel],
+    cls: type[PreTrainedModel],
     name_or_path: str | os.PathLike,
     config: AuraConfig,
     base_model_name_or_path: str | os.PathLike | None,
     hub_kwargs: dict[str, Any],
     kwargs: dict[str, Any],
-) -> Any:
-    """See [`AuraPreTrainedModel.from_pretrained`]."""
-    wants_loading_info = kwargs.pop("output_loading_info", False)
+) -> tuple[Any, dict[str, Any]]:
+    """A compact student and the stock loader's report, see [`AuraPreTrainedModel.from_pretrained`]."""
     # AutoModel adds these two; they hold the student's commit, which is none of the base LLM's repo.
     of_the_student = {*hub_kwargs, "adapter_kwargs", "_commit_hash"}
     loader_kwargs = {name: value for name, value in kwargs.items() if name not in of_the_student}
@@ -149,10 +147,10 @@ def load_compact_student(
         if config.character_ctc_alphabet is not None:
             _find_tokenizer(student, (name_or_path, hub_kwargs), (base_config.base_model, base_hub_kwargs))
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
-    return (student, loading_info) if wants_loading_info else student
+    return student, loading_info
 
 
-def _find_tokenizer(student: AuraForSpeechQA, *places: tuple[Any, dict[str, Any]]) -> None:
+def _find_tokenizer(student: Any, *places: tuple[Any, dict[str, Any]]) -> None:
     """Tells a student how its tokens are spelled, by the tokenizer of the first of these places that has one."""
     for place, hub_kwargs in places:
         try:
@@ -187,7 +185,7 @@ def _find_base_elsewhere(base_config: AuraConfig, source: str, hub_kwargs: dict[
     base_config.base_model, base_config.base_revision, base_config.base_gguf_file = source, None, gguf_file
 
 
-def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | None) -> None:
+def _check_base(student: Any, config: AuraConfig, source: str | None) -> None:
     if config.base_fingerprint is None:
         return
     if not fingerprints_match(config.base_fingerprint, fingerprint(student.audio_language_model.language_model)):
@@ -201,13 +199,12 @@ def _check_base(student: AuraPreTrainedModel, config: AuraConfig, source: str | 
 
 def load_full_student(
     load: Callable[..., Any], name_or_path: str | os.PathLike, config: AuraConfig, kwargs: dict[str, Any]
-) -> Any:
-    """Loads a merged checkpoint by the stock loader, `load`.
+) -> tuple[Any, dict[str, Any]]:
+    """A merged checkpoint and the report of the stock loader, `load`.
 
     Raises:
         AdapterMismatchError: a tensor is missing, unexpected or of another shape (the stock loader only reports it).
     """
-    wants_loading_info = kwargs.pop("output_loading_info", False)
     student, loading_info = load(name_or_path, config=config, output_loading_info=True, **kwargs)
     problems = [
         f"{kind}: {_some(sorted(map(str, loading_info[f'{kind}_keys'])))}"
@@ -218,17 +215,15 @@ def load_full_student(
         raise AdapterMismatchError(
             f"The weights in {name_or_path} do not fit its config.json:\n  " + "\n  ".join(problems)
         )
-    return (student, loading_info) if wants_loading_info else student
+    return student, loading_info
 
 
-def load_adapter_weights(student: AuraPreTrainedModel, adapter_file: str | os.PathLike) -> None:
+def load_adapter_weights(student: Any, adapter_file: str | os.PathLike) -> None:
     """Copies every adapter tensor of a compact `model.safetensors` into `student`.
 
     Raises:
         AdapterMismatchError: naming the tensors that are missing, unexpected or of another shape.
     """
-    from safetensors.torch import load_file
-
     try:
         saved = load_file(adapter_file)
     except Exception as error:
@@ -281,7 +276,7 @@ def _generation_config(
 
 
 def _load_base(
-    cls: type[AuraPreTrainedModel], config: AuraConfig, hub_kwargs: dict[str, Any], loader_kwargs: dict[str, Any]
+    cls: type[PreTrainedModel], config: AuraConfig, hub_kwargs: dict[str, Any], loader_kwargs: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """A `cls` without LoRA, its language model loaded from the base LLM's own repo, its patch embedding new."""
     without_lora = copy.deepcopy(config)
@@ -297,7 +292,7 @@ def _load_base(
         return _load_gguf_base(cls, without_lora, hub_kwargs, loader_kwargs), {}
     loader_kwargs = {"use_safetensors": True, **loader_kwargs}
     _keep_patch_embedding_unquantised(loader_kwargs.get("quantization_config"))
-    prefix = "language_model." if issubclass(cls, AuraModel) else "model.language_model."
+    prefix = "model.language_model." if cls.can_generate() else "language_model."  # with a head, or headless
     try:
         student, loading_info = PreTrainedModel.from_pretrained.__func__(
             cls,
@@ -331,18 +326,8 @@ def _load_base(
     return student, loading_info
 
 
-def _plain(config: AuraConfig) -> AuraConfig:
-    """The same student as one full checkpoint: no base elsewhere, no LoRA, no heads (which no serving engine knows)."""
-    plain = copy.deepcopy(config)
-    plain.subword_ctc_layer = plain.transcription_prompt = plain.spoken_question_prompt = None
-    plain.answers_from_transcript, plain.questions_by_ear, plain.character_ctc_alphabet = False, None, None
-    plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
-    plain.lora_rank = 0
-    return plain
-
-
 def _load_gguf_base(
-    cls: type[AuraPreTrainedModel],
+    cls: type[PreTrainedModel],
     config: AuraConfig,
     hub_kwargs: dict[str, Any],
     loader_kwargs: dict[str, Any],
@@ -355,20 +340,19 @@ def _load_gguf_base(
         **{name: value for name, value in hub_kwargs.items() if value is not None},
         **loader_kwargs,
     )
+    config.dtype = causal_lm.dtype
     with torch.device("meta"):
         student = cls(config)
     audio_language_model = student.audio_language_model
     audio_language_model.language_model = causal_lm.model
-    audio_language_model.embed_audio = AuraAudioEmbedding(config.audio_config, config.text_config.hidden_size).to(
-        causal_lm.dtype
-    )
+    like_the_llm, width = (causal_lm.device, causal_lm.dtype), config.text_config.hidden_size
+    audio_language_model.embed_audio = AuraAudioEmbedding(config.audio_config, width).to(*like_the_llm)
     student._init_weights(audio_language_model.embed_audio)
     if config.subword_ctc_layer is not None:
-        audio_language_model.subword_ctc_head = SubwordCTCHead(config.text_config.hidden_size).to(causal_lm.dtype)
+        audio_language_model.subword_ctc_head = SubwordCTCHead(width).to(*like_the_llm)
     if config.character_ctc_alphabet is not None:
-        audio_language_model.character_ctc_head = CharacterCTCHead(
-            config.text_config.hidden_size, config.character_ctc_alphabet
-        ).to(causal_lm.dtype)
+        head = CharacterCTCHead(width, config.character_ctc_alphabet)
+        audio_language_model.character_ctc_head = head.to(*like_the_llm)
     if student.get_output_embeddings() is not None:
         student.set_output_embeddings(causal_lm.get_output_embeddings())
     if student.can_generate():
@@ -408,34 +392,3 @@ def _attach_adapter(student: Any, config: AuraConfig) -> Any:
         suppressed = set(student.generation_config.suppress_tokens or []) | {config.audio_token_id}
         student.generation_config.suppress_tokens = sorted(suppressed)
     return student.eval()
-
-
-# ----------------------------------------------------------------------------------------------------- merging
-
-
-def merge_student(student: AuraForSpeechQA) -> AuraForSpeechQA:
-    """See [`AuraForSpeechQA.merge`]."""
-    if not student.config.lora_rank:
-        raise ValueError("This student has no LoRA to merge: it is a plain checkpoint already.")
-    if student.config.lora_scope == "audio":
-        raise ValueError(
-            'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
-            'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
-        )
-    layers = lora_layers(student)
-    weights = {}
-    for key, value in student.state_dict().items():
-        if ".lora_" in key or "subword_ctc_head." in key or "character_ctc_head." in key:
-            continue
-        layer_name = key.rpartition(".base_layer.")[0]
-        weights[without_lora_name(key)] = (
-            merged_weight(layers[layer_name], layer_name)
-            if layer_name and key.endswith(".base_layer.weight")
-            else value.detach()
-        )
-    with no_init_weights():
-        merged = type(student)._from_config(_plain(student.config), dtype=student.dtype)
-    merged.load_state_dict(weights)  # copies
-    merged.tie_weights()
-    merged.generation_config = copy.deepcopy(student.generation_config)
-    return merged.to(student.device).eval()
