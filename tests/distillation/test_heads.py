@@ -14,7 +14,8 @@ PAIRS = [(1, 0), (3, 2), (4, 2)]
 def test_shapes_and_layers():
     heads = DistillationHeads(PAIRS, student_width=6, teacher_width=4)
     assert heads.teacher_layers == [0, 2]
-    assert heads.deepest_student_layer == 4
+    assert heads.student_depths == (2, 4, 5)
+    assert DistillationHeads([(-1, 0), (-1, 1)], 6, 4).student_depths == (0,)
     outputs = heads([torch.randn(5, 6) for _ in PAIRS])
     assert [tuple(output.shape) for output in outputs] == [(5, 4)] * 3
 

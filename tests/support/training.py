@@ -10,6 +10,7 @@ from datasets import Audio, Dataset
 from tests.support.published import save_tiny_whisper
 from tests.support.tiny import tone
 from tests.support.tiny_models import save_tiny_language_model
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 
 
 DRINKS = ("latte", "mocha", "espresso")
@@ -48,7 +49,7 @@ def write_recipe(folder: Path) -> Path:
     recipe.write_text(
         f"""
 name: tiny
-model: {{base_model: "{base}", lora_rank: 2, lora_num_layers: 2, conv_width: 24, tokens_per_block: 4, init_from_teacher: true}}
+model: {{base_model: "{base}", lora_rank: 2, lora_num_layers: 2, conv_width: 24, tokens_per_block: 4, init_from_teacher: true, character_ctc_alphabet: "{LATIN_ALPHABET}"}}
 teacher: {{model: "{whisper}", pad_to_seconds: 1}}
 data: {{train: []}}
 losses: {{supervision: both, character_ctc_weight: 0.5}}
@@ -59,7 +60,6 @@ training:
   logging_steps: 1
   per_device_train_batch_size: 2
   train_sampling_strategy: group_by_length
-  normalization_clips: 4
   use_cpu: true
 """
     )

@@ -88,7 +88,7 @@ def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: floa
     from ..hub.model_card import model_reference
     from ..hub.repo_folder import is_hub_id
 
-    weights = {name: weight for name, weight in trainer.loss_weights.items() if weight}
+    weights = trainer.loss_weights
     last = [log for log in trainer.state.log_history if "loss" in log][-1:]
     return TrainingSummary(
         teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),
@@ -106,14 +106,15 @@ def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: floa
 
 def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:
     """The baseline's model and processor, for the recipe's LLM."""
+    from ..distillation.objectives import default_objectives
     from ..distillation.recipe import RecipeError
     from ..evaluation.baselines.bridge import new_bridge
 
-    if arguments.uses_distillation:
+    if any(objective.needs_teacher for objective in default_objectives(arguments).values()):
         raise RecipeError(
             "a bridge has nothing to distil an encoder into: it holds one. Add --set losses.supervision=transcript."
         )
-    names = ("dtype", "attn_implementation")
+    names = ("dtype", "attn_implementation", "character_ctc_alphabet", "subword_ctc_layer")
     settings = {name: value for name in names if (value := getattr(recipe.model, name)) is not None}
     return new_bridge(recipe.model.base_model, whisper, **settings)
 
@@ -126,9 +127,9 @@ def _print_plan(recipe: Recipe, arguments: Any) -> None:
     typer.echo(f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}")
     typer.echo(f"  base model         {plan.num_base_parameters:>16,} parameters, frozen")
     typer.echo(
-        f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA and patch embedding"
+        f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA, patch embedding, CTC heads"
     )
-    typer.echo(f"  heads              {plan.num_head_parameters:>16,} parameters, trained, not published")
+    typer.echo(f"  distillation heads {plan.num_head_parameters:>16,} parameters, trained, not published")
     typer.echo(f"  teacher            {plan.num_teacher_parameters:>16,} parameters, frozen, not published")
     typer.echo(f"  published weights  {plan.pushed_bytes:>16,} bytes")
     typer.echo(f"  memory to train    {sum(plan.memory_bytes.values()):>16,} bytes, and activations:")
@@ -138,7 +139,7 @@ def _print_plan(recipe: Recipe, arguments: Any) -> None:
 
 def _checkpoint(out: Path, resume: bool) -> str | None:
     """The checkpoint to go on from; refuses to train into a folder that holds another run."""
-    from ..distillation.trainer import last_complete_checkpoint
+    from ..distillation.checkpoints import last_complete_checkpoint
 
     last = last_complete_checkpoint(out)
     if resume and last is None:

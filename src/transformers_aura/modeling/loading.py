@@ -39,7 +39,7 @@ def compose_student(
     gguf_file: str | None,
     revision: str | None,
     audio_config: AuraAudioConfig | dict[str, Any] | None,
-    lora_settings: dict[str, Any],
+    settings: dict[str, Any],
     kwargs: dict[str, Any],
 ) -> Any:
     """See [`AuraForSpeechQA.from_language_model_pretrained`]."""
@@ -67,7 +67,7 @@ def compose_student(
         base_model=base_model,
         base_revision=_commit_of(base_model, gguf_file, hub_kwargs) or revision,
         base_gguf_file=gguf_file,
-        **lora_settings,
+        **settings,
     )
     student = _load_base(cls, config, hub_kwargs, kwargs)[0]
     config.base_fingerprint = fingerprint(student.model.language_model)

@@ -486,6 +486,9 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
         lora_target_modules: list[str] | None = None,
         lora_dropout: float = 0.0,
         lora_scope: str = "rows",
+        character_ctc_alphabet: str | None = None,
+        subword_ctc_layer: int | None = None,
+        answer_from: str = "audio",
         **kwargs: Any,
     ) -> AuraForSpeechQA:
         """A new, untrained student of an LLM, in one call.
@@ -499,11 +502,13 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
                 `conv_block_type`, `tokens_per_block`) may be given
                 as keyword arguments too.
             lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
+            character_ctc_alphabet, subword_ctc_layer: make the CTC heads, see [`AuraConfig`].
+            answer_from: see [`AuraConfig`].
             kwargs: fields of [`AuraAudioConfig`]; all others go to the stock loader (`dtype`, `device_map`,
                 `attn_implementation`, `token`, ...).
 
         Returns:
-            a student in evaluation mode, of which only LoRA and the patch embedding are trainable. Until it is trained,
+            a student in evaluation mode, of which only LoRA, the patch embedding and the heads are trainable. Until it is trained,
             its answers to audio mean nothing; its answers to text are the base LLM's.
 
         Example:
@@ -512,15 +517,18 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
         >>> student = AuraForSpeechQA.from_language_model_pretrained("Qwen/Qwen2.5-7B-Instruct", lora_rank=256)
         ```
         """
-        lora_settings = {
+        settings = {
             "lora_rank": lora_rank,
             "lora_alpha": lora_alpha,
             "lora_num_layers": lora_num_layers,
             "lora_target_modules": lora_target_modules,
             "lora_dropout": lora_dropout,
             "lora_scope": lora_scope,
+            "character_ctc_alphabet": character_ctc_alphabet,
+            "subword_ctc_layer": subword_ctc_layer,
+            "answer_from": answer_from,
         }
-        return compose_student(cls, base_model, gguf_file, revision, audio_config, lora_settings, kwargs)
+        return compose_student(cls, base_model, gguf_file, revision, audio_config, settings, kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in [`PreTrainedModel`]; the counted text of `transcribe` goes along, where the student has any."""

@@ -28,7 +28,7 @@ def whisper(tmp_path_factory):
 
 def trainer_of(folder, base, whisper, **settings):
     torch.manual_seed(0)
-    model, processor = new_bridge(base, whisper)
+    model, processor = new_bridge(base, whisper, subword_ctc_layer=settings.pop("subword_ctc_layer", None))
     values = {
         "supervision": "transcript", "per_device_train_batch_size": 4, "max_steps": 12, "logging_steps": 1, "save_strategy": "no",
         "disable_tqdm": True, "report_to": "none", "use_cpu": True, "learning_rate": 3e-3, "audio_embedding_learning_rate": 3e-3, **settings,
@@ -96,14 +96,19 @@ def test_only_the_adapter_learns_and_is_saved(tmp_path, base, whisper):
 
 def test_it_can_be_distilled_at_its_input(tmp_path, base, whisper):
     settings = {
-        "lm_weight": 0.0, "answer_kl_weight": 1.0, "subword_ctc_weight": 0.3, "subword_ctc_layer": 0, "text_state_weight": 1.0,
-        "text_state_layers": "[0]", "max_steps": 8,
+        "lm_weight": 0.0, "answer_kl_weight": 1.0, "subword_ctc_weight": 0.3, "subword_ctc_layer": 0, "text_state_weight": 1.0, "max_steps": 8,
     }  # fmt: skip
     trainer = trainer_of(tmp_path, base, whisper, **settings)
     trainer.train()
     logs = [entry for entry in trainer.state.log_history if "answer_kl_loss" in entry]
     assert logs[-1]["subword_ctc_loss"] < logs[0]["subword_ctc_loss"]
     assert all(np.isfinite(entry["loss"]) for entry in logs)
+    trainer.save_model()
+    write_bridge_file(tmp_path, whisper)
+    own, loaded = trainer.model.state_dict(), load_bridge(tmp_path).state_dict()
+    heads = [name for name in own if "subword_ctc_head." in name]
+    assert heads
+    assert all(torch.equal(loaded[name], own[name]) for name in heads)
 
 
 def test_long_clips_in_windows_and_a_batch_as_alone(base, whisper):

@@ -1,8 +1,9 @@
+import math
 from itertools import product
 
 import torch
 
-from transformers_aura.distillation.text_alignment import align_ctc
+from transformers_aura.distillation.ctc import align_ctc, ctc_loss
 
 
 def spelled(path):
@@ -48,3 +49,16 @@ def test_a_clip_too_short_for_its_transcript_has_no_alignment():
     logits = torch.zeros(2, 2, 3)
     found = align_ctc(logits, torch.tensor([2, 2]), torch.tensor([[1, 1], [1, 2]]), torch.tensor([2, 2]))
     assert found.tolist() == [[-1, -1], [0, 1]]  # a symbol twice needs a blank between
+
+
+def test_ctc_equals_the_sum_over_all_alignments():
+    # Two steps, blank / a / b with p = (0.2, 0.5, 0.3) and (0.6, 0.3, 0.1).
+    logits = torch.tensor([[[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]]).log().repeat(4, 1, 1)
+    steps = torch.tensor([2, 2, 2, 1])
+    targets = torch.tensor([[1, 0], [1, 2], [0, 0], [1, 2]])
+    lengths = torch.tensor([1, 2, 0, 2])
+    # "a": a-, -a, aa; "ab": ab alone; no transcript; more characters than steps.
+    a = 0.5 * 0.6 + 0.2 * 0.3 + 0.5 * 0.3
+    expected = torch.tensor([-math.log(a), -math.log(0.5 * 0.1), 0.0, 0.0])
+    torch.testing.assert_close(ctc_loss(logits, steps, targets, lengths), expected)
+    assert ctc_loss(torch.zeros(2, 0, 3), torch.zeros(2).long(), targets[:2], lengths[:2]).tolist() == [0, 0]

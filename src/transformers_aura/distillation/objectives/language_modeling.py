@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import nn
 from torch.nn import functional as F
 
+from ..examples import IGNORED_LABEL
+from ..student_outputs import StudentOutputs
+from .objective import Objective
 
-class LanguageModelingLoss(nn.Module):
-    r"""Cross-entropy of each labelled token, in nats.
 
-    Takes only the rows that count: the logits at the positions *before* a labelled token. With a vocabulary of 150,000 the
-    logits of the prompt and of the audio would be most of a step's memory for nothing. The trainer divides the sum by the
-    labelled tokens of the whole optimisation step (`num_items_in_batch`).
+class LanguageModelingObjective(Objective):
+    r"""Cross-entropy of each labelled token (the answer and the token that ends the turn), in nats.
 
     References:
         - AuRA: Internalizing Audio Understanding into LLMs as LoRA: https://arxiv.org/abs/2606.11033
         - Why the divisor is the whole step's: https://huggingface.co/blog/gradient_accumulation
 
-    Inputs:
+    Inputs of `cross_entropies`:
         | argument  | shape                          | meaning                                     |
         |-----------|--------------------------------|---------------------------------------------|
         | `logits`  | `(labelled_tokens, vocabulary)`| predictions for the labelled tokens         |
@@ -27,9 +29,20 @@ class LanguageModelingLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> LanguageModelingLoss()(torch.zeros(1, 4), torch.tensor([2])).exp()
+        >>> LanguageModelingObjective.cross_entropies(torch.zeros(1, 4), torch.tensor([2])).exp()
         tensor([4.])
     """
 
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    name = "lm"
+    needs_text = True
+    needs_logits = True
+
+    @staticmethod
+    def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits.float(), labels, reduction="none")
+
+    def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        return batch["labels"][:, 1:].ne(IGNORED_LABEL).sum()
+
+    def loss(self, outputs: StudentOutputs) -> torch.Tensor:
+        return self.cross_entropies(outputs.labelled_logits, outputs.labels).sum()

@@ -1,9 +1,32 @@
-"""Where in a clip each token of its transcript is heard."""
+"""Connectionist temporal classification: how probable a transcript is, and at which frame each of its symbols is spoken."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional as F
+
+
+def ctc_loss(
+    logits: torch.Tensor, logit_lengths: torch.Tensor, targets: torch.Tensor, target_lengths: torch.Tensor
+) -> torch.Tensor:
+    """`-log p(transcript | logits)` of each clip, summed over all alignments, in nats (Graves et al., 2006). Computed in float32.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(clips, frames, symbols)`): symbol 0 is the blank; right padded.
+        logit_lengths (`torch.LongTensor` of shape `(clips,)`): frames of each clip.
+        targets (`torch.LongTensor` of shape `(clips, symbols)`): symbols 1 and up; right padded with anything.
+        target_lengths (`torch.LongTensor` of shape `(clips,)`): symbols of each transcript.
+
+    Returns:
+        `torch.FloatTensor` of shape `(clips,)`; 0 for a clip without transcript, or too short for it.
+    """
+    if logits.shape[1] == 0:
+        return logits.float().sum(dim=(1, 2))
+    log_probabilities = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)
+    losses = F.ctc_loss(
+        log_probabilities, targets, logit_lengths, target_lengths, blank=0, reduction="none", zero_infinity=True
+    )
+    return losses * (target_lengths > 0)
 
 
 def align_ctc(
@@ -53,6 +76,6 @@ def align_ctc(
     steps = torch.stack(path[::-1], dim=1)
     steps = steps.masked_fill(torch.arange(num_steps, device=steps.device) >= logit_lengths[:, None], -1)
     on_path = steps[:, :, None] == torch.arange(1, symbols.shape[1], 2, device=steps.device)
-    heard = emissions[:, :, 1::2].masked_fill(~on_path, -torch.inf).argmax(dim=1)
+    spoken_at = emissions[:, :, 1::2].masked_fill(~on_path, -torch.inf).argmax(dim=1)
     in_transcript = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
-    return heard.masked_fill(~in_transcript | ~ends.max(dim=1, keepdim=True).values.isfinite(), -1)
+    return spoken_at.masked_fill(~in_transcript | ~ends.max(dim=1, keepdim=True).values.isfinite(), -1)
