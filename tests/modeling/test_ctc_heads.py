@@ -61,15 +61,3 @@ def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch
     for row, token in ((0, 0), (0, 2), (1, 0)):
         found, expected = some[row, :, own_symbols[row, token]], whole[row, :, symbols[row, token]]
         assert_equal_but_for_rounding(found, expected, terms)
-
-
-def test_saved_head_comes_back_and_another_is_refused(tmp_path):
-    head, *_ = random_case()
-    head.save(tmp_path / "head.safetensors")
-    again = SubwordCTCHead(student_width=8)
-    again.load_from(tmp_path / "head.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True))
-    with pytest.raises(ValueError, match="head of another student"):
-        SubwordCTCHead(student_width=16).load_from(tmp_path / "head.safetensors")
-    with pytest.raises(FileNotFoundError, match="`subword_ctc_weight` above 0"):
-        again.load_from(tmp_path / "missing.safetensors")

@@ -1,6 +1,5 @@
 """Text, chats and audio to model inputs: every audio becomes as many placeholder tokens as the model has positions for."""
 
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -19,7 +18,6 @@ from .conversation import (
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
-    build_conversation,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
 
@@ -310,29 +308,6 @@ class AuraProcessor(ProcessorMixin):
         )
         inputs = self._batch_feature(encoded, features, num_tokens, settings)
         return inputs if return_dict else inputs["input_ids"]
-
-    def prompt_behind_audio(self, question: str | None = None) -> list[int]:
-        """Token ids between the audio of a request and its answer.
-
-        Args:
-            question (*optional*): as in [`build_conversation`]; without one, the audio is the question.
-        """
-        conversation = build_conversation(self.audio_token, question)  # rendered only, never loaded
-        text = self.apply_chat_template(conversation, add_generation_prompt=True)
-        token_ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return token_ids[token_ids.index(self.audio_token_id) + 1 :]
-
-    def beginning_behind_audio(self, question: str) -> list[int]:
-        """Token ids behind the audio of a request whose written question begins with `question`, up to where it may go on.
-
-        Args:
-            question: how it begins.
-        """
-        whole, longer = self.prompt_behind_audio(question), self.prompt_behind_audio(f"{question} And")
-        return [
-            token
-            for token, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(whole, longer, strict=False))
-        ]
 
     def _chat_template(self, chat_template: str | None) -> str | None:
         """The template for the tokenizer: a text, the name of one of several, or `None` for its choice among several."""
