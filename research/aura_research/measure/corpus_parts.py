@@ -1,4 +1,4 @@
-"""What a student heard and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
+"""What a student understands and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
 
     python -m aura_research.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
 
