@@ -10,7 +10,9 @@ from transformers_aura.evaluation.systems import (
     Request,
     TextLanguageModel,
     Transcriber,
-    reading,
+)
+from transformers_aura.evaluation.systems import (
+    text as text_systems,
 )
 from transformers_aura.evaluation.systems.text import _as_text
 from transformers_aura.processing.conversation import build_conversation
@@ -64,8 +66,8 @@ def test_the_reader_replies_alike_in_a_batch(base):
     assert [answer.text for answer in reader.reply(texts, requests)] == [answer.text for answer in alone]
 
 
-def test_the_transcriber_hears_a_recording_once(whisper, monkeypatch):
-    monkeypatch.setitem(reading.MAX_NEW_TOKENS, "transcript", 8)
+def test_the_transcriber_transcribes_a_recording_once(whisper, monkeypatch):
+    monkeypatch.setitem(text_systems.MAX_NEW_TOKENS, "transcript", 8)
     transcriber = Transcriber(str(whisper))
     recordings = [tone(0.5), tone(0.3, 300)]
     first = transcriber.transcribe(recordings)
