@@ -1,20 +1,21 @@
 """A trained student becomes a folder that may ship: small, and without a path of the machine that made it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from aura_research.package_student import package_student
+from aura_research.package_student import main, package_student
 from aura_research.places import RECIPES
-from aura_research.train import STAGES
 from tests.support.fake_hub import FakeHub
 from tests.support.packaged import BASE, NAME, problems_of
 from tests.support.published import publish_base, save_student
 from tools.real_models import MANIFEST
 from transformers_aura import AuraConfig, packaged_students
+from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from transformers_aura.distillation.recipe import load_recipe
 from transformers_aura.hub import HubError, TrainingSummary
 
@@ -56,10 +57,26 @@ def test_the_base_is_what_a_converted_folder_is_a_copy_of(trained: Path, tmp_pat
 
 
 @pytest.mark.skipif("aura-smollm2-135m" not in STUDENTS, reason="no student comes with this checkout")
-def test_the_packaged_student_has_the_heads_that_its_recipes_say() -> None:
+def test_the_packaged_student_is_what_the_recipes_of_its_stages_say() -> None:
     config = AuraConfig.from_pretrained(STUDENTS["aura-smollm2-135m"])
-    assert config.character_ctc_alphabet == load_recipe(RECIPES / f"{STAGES[0]}.yaml").model.character_ctc_alphabet
-    assert config.subword_ctc_layer == load_recipe(RECIPES / f"{STAGES[3]}.yaml").model.subword_ctc_layer
+    first, fourth, last = (
+        load_recipe(RECIPES / f"smollm2-135m-{stage}.yaml").model for stage in ("cpu", "cpu-stage4", "gpu-stage7")
+    )
+    assert config.character_ctc_alphabet == first.character_ctc_alphabet
+    assert config.subword_ctc_layer == fourth.subword_ctc_layer
+    assert config.answer_from == last.answer_from
+
+
+@pytest.mark.skipif("aura-smollm2-135m" not in STUDENTS, reason="no student comes with this checkout")
+def test_the_counts_of_the_packaged_student_are_those_of_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = STUDENTS["aura-smollm2-135m"]
+    copy = tmp_path / "student"
+    shutil.copytree(student, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.setattr("sys.argv", ["package_student", "--text-statistics", str(copy)])
+    assert main() == 0
+    assert (copy / TEXT_STATISTICS_FILE_NAME).read_bytes() == (student / TEXT_STATISTICS_FILE_NAME).read_bytes()
 
 
 def save_trained_student(folder: Path, data: Path) -> Path:

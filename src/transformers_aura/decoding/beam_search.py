@@ -1,4 +1,4 @@
-"""The search for the texts that fit character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
+"""The search for the texts that explain character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
 
 Prefix beam search of Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs" (arXiv 1408.2873): a
 hypothesis is a sequence of characters, with the probabilities that it ends on a blank and on its last character. Words are scored when they end, as the tokens
