@@ -168,7 +168,7 @@ class BeamSearch:
     def _best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         size = min(self._config.beam_size, len(scores))
         kept = np.argpartition(-scores, size - 1)[:size]
-        return np.sort(kept[scores[kept] > scores.max() - self._config.beam_threshold])
+        return np.sort(kept[scores[kept] >= scores.max() - self._config.beam_threshold])
 
     @staticmethod
     def _merge(

@@ -359,7 +359,8 @@ class TranscriptionMixin:
         several = [
             index
             for index, of_chunk in enumerate(texts)
-            if any(text.token_ids for text in of_chunk) and (chunks[index][0].recording.context or start is not None)
+            if of_chunk[0].token_ids  # else nothing is said there, whatever would read better
+            and (chunks[index][0].recording.context or start is not None)
         ]
         if not several:
             return list(texts)
