@@ -13,10 +13,10 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models corpus student baselines measure results demo demo-train demo-control test test-quantization quality format clean
+.PHONY: help install real-models demo demo-train demo-control test test-processors test-quantization quality format clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## the virtual environment with everything in it (done by the others when needed)
 
@@ -38,29 +38,20 @@ demo-train: real-models  ## distil a student on spoken orders, save it, load it 
 demo-control: real-models  ## demo-train, and the same student taught by a teacher of random weights (another 15 minutes)
 	$(BIN)/python demo/train_student.py --controls
 
-corpus: real-models  ## what the packaged student is taught with, in outputs/corpus (also needs Debian's flite)
-	$(BIN)/python -m pip install --quiet --editable '.[corpus]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m student.acted_speech
-	OMP_NUM_THREADS=1 $(BIN)/python -m student.corpus outputs/corpus
-
-student: corpus  ## the packaged student, all stages, in outputs/ (most of a day; goes on where it was)
-	$(BIN)/python -m student.train outputs
-
-baselines: corpus  ## the bridge and the DiVA-like baseline of docs/results.md, in outputs/ (an hour on 2 cores; goes on where it was)
-	$(BIN)/python -m student.baselines outputs
-
-measure: real-models  ## the packaged student beside what it competes with, in outputs/measure (an hour; also needs Debian's pocketsphinx-testdata)
-	$(BIN)/python -m student.measure hub_cards/aura-smollm2-135m --dtype bfloat16 --out outputs/measure
-
-results: measure  ## docs/results.md from that; with the baselines, where `make baselines` has trained them
-	$(BIN)/python -m student.measure.publish outputs/measure docs/results.md
-
-test: real-models  ## all tests, those on real weights too (under 10 minutes on 2 cores)
+test: real-models  ## all tests of the package, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/modeling/test_quantization.py
+
+test-processors: $(STAMP)  ## the tests that compare numbers, as other processors would compute them (a few minutes)
+	set -e; for processor in \
+		ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE; \
+	do \
+		echo "== $$processor"; \
+		env $$processor OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "numerical and not slow" tests; \
+	done
 
 quality: $(STAMP)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -73,3 +64,6 @@ format: $(STAMP)  ## let ruff mend what it can
 
 clean:  ## remove build products and caches (not the virtual environment)
 	rm -rf build dist outputs .mypy_cache .pytest_cache .ruff_cache
+
+# corpus, student, baselines, measure, results, research-test
+-include research/targets.mk

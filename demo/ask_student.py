@@ -27,7 +27,6 @@ from rich.table import Table
 
 from demo.corpus import read_rows
 from demo.report import console, first_words, run, share_right, show_latency, write_into_card
-from student.texts.orders import ORDER_QUESTION
 from tools.packages import PackageError
 from tools.real_models import make_real_model
 from transformers_aura import packaged_students
@@ -39,6 +38,7 @@ from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDINGS = REPOSITORY / "tests" / "fixtures" / "speech"
 STUDENT = "aura-smollm2-135m"
+ORDER_QUESTION = "What was ordered? Answer in JSON."
 LATENCY_CLIPS = 12
 
 

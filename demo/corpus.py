@@ -28,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `python 
 
 from demo.orders import OrderGrammar
 from demo.voices import VOICES, available_voices
-from student.speech_shaping import trim_silence
-from student.voices import Voice, speak
+from tools.voices import Voice, speak, trim_silence
 
 
 SAMPLING_RATE = 16000

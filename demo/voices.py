@@ -1,4 +1,4 @@
-"""The demo's choice of the offline voices of `student/voices.py`: those that speak 50 to 100 times faster than real time.
+"""The demo's choice of the offline voices of `tools/voices.py`: those that speak 50 to 100 times faster than real time.
 
 | engine | voices | from |
 |---|---|---|
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 
-from student.voices import Voice
+from tools.voices import Voice
 
 
 HIBARI = ("hibari-tts==0.2.1", "onnxruntime", "scipy")

@@ -57,4 +57,4 @@ def test_a_wheel_holds_code_and_data(tmp_path: Path) -> None:
     for file in (ROOT / "hub_cards").rglob("*.*"):
         assert f"transformers_aura/{file.relative_to(ROOT)}" in names
     assert "transformers_aura/py.typed" in names
-    assert not [name for name in names if name.startswith("tests")]
+    assert not [name for name in names if name.startswith(("tests", "research"))]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, TextIteratorStreamer, pipeline
 
-from student.texts.orders import ORDER_QUESTION
 from tools.real_models import real_model_folder
 from transformers_aura import load_audio, packaged_student, packaged_students
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
@@ -22,6 +21,7 @@ pytestmark = [
 
 SPEECH = Path(__file__).parent / "fixtures" / "speech"
 ROWS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
+ORDER_QUESTION = "What was ordered? Answer in JSON."
 # Orders of 27 with every slot right: what the packaged student must not fall below.
 ORDERS_RIGHT = 25
 # Word errors of a long recording that it must stay below. As a whole, eight of ten words were wrong.

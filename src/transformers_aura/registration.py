@@ -1,4 +1,4 @@
-"""The one place that tells transformers about AuRA: its Auto classes and its pipeline."""
+"""The one place that tells transformers about AuRA (its Auto classes, its pipeline), and the rooms below about those above them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .hub.base_copy import copy_of_base_model
+from .hub.push import publish_missing_model_card
 from .modeling.configuration_aura import AuraAudioConfig, AuraConfig
-from .modeling.modeling_aura import AuraForSpeechQA, AuraModel
+from .modeling.modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel
+from .package_data import resolve_student
 from .pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
 from .processing.feature_extraction_aura import AuraFeatureExtractor
 from .processing.processing_aura import AuraProcessor
@@ -38,3 +41,7 @@ def register() -> None:
         pt_model=AutoModelForMultimodalLM,
         type="multimodal",
     )
+    AuraProcessor.locate_student = staticmethod(resolve_student)
+    AuraPreTrainedModel.locate_student = staticmethod(resolve_student)
+    AuraPreTrainedModel.locate_base_model = staticmethod(copy_of_base_model)
+    AuraPreTrainedModel.before_push = staticmethod(publish_missing_model_card)

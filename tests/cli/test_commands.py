@@ -136,7 +136,7 @@ data:
   train:
     - {{source: "{tmp_path / "manifest.jsonl"}", use: [audio, answer], note: six tones}}
   evaluation:
-    - {{source: "{tmp_path / "manifest.jsonl"}", max_rows: 2}}
+    - {{source: "{tmp_path / "manifest.jsonl"}"}}
 losses: {{mse_weight: 0.5}}
 training:
   output_dir: "{tmp_path / "out"}"

@@ -3,15 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import WhisperConfig
 
 from tests.support.tiny import tone
-from tests.support.tiny_models import tiny_student
+from tests.support.tiny_models import save_tiny_language_model, tiny_student
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 from transformers_aura.processing.processing_aura import AuraProcessor
+
+
+HEADS = {"character_ctc_alphabet": LATIN_ALPHABET, "subword_ctc_layer": 1}
+"""Settings of a tiny student that has both CTC heads."""
+
+HEAD_WEIGHTS = {"character_ctc_weight": 0.5, "subword_ctc_weight": 0.5, "text_state_weight": 0.5}
+"""Training arguments that train them."""
 
 
 def tiny_whisper_config(max_source_positions: int = 1500, num_mel_bins: int = 80) -> WhisperConfig:
@@ -63,7 +72,15 @@ def tiny_trainer(
     base = folder / "base"
     trainer_settings = {
         name: settings.pop(name)
-        for name in ("teacher", "data_collator", "train_dataset", "eval_dataset", "callbacks", "context_texts")
+        for name in (
+            "teacher",
+            "data_collator",
+            "train_dataset",
+            "eval_dataset",
+            "callbacks",
+            "context_texts",
+            "objectives",
+        )
         if name in settings
     }
     model = student if isinstance(student, AuraForSpeechQA) else tiny_student(base, **(student or {}))
@@ -88,3 +105,35 @@ def tiny_trainer(
         ),
         **trainer_settings,
     )
+
+
+def tiny_trainer_of(folder: Path, family: str, **settings: Any) -> AuraTrainer:
+    """[`tiny_trainer`] on a base LLM of `family`."""
+    save_tiny_language_model(folder / "base", family)
+    return tiny_trainer(folder, **settings)
+
+
+def trained_weights(trainer: AuraTrainer) -> dict[str, torch.Tensor]:
+    """Copies of all that is trained."""
+    weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
+    if trainer.heads is not None:
+        weights |= {f"heads.{name}": tensor.clone() for name, tensor in trainer.heads.state_dict().items()}
+    return weights
+
+
+def step_logs(trainer: AuraTrainer, *names: str) -> list[list[float]]:
+    """The loss and these figures of every log."""
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [[entry[name] for name in ("loss", *names)] for entry in logs]
+
+
+def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], **tolerance: float) -> None:
+    """The same names and values; to the bit without a tolerance."""
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        if tolerance:
+            torch.testing.assert_close(
+                tensor, second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance
+            )
+        else:
+            assert torch.equal(tensor, second[name]), name

@@ -4,6 +4,9 @@ import torch
 from transformers_aura.distillation.alignment import map_layers, num_teacher_states, pool_teacher_states
 
 
+pytestmark = pytest.mark.numerical
+
+
 def mapped(mapping, student=20, teacher=4, **kwargs):
     return map_layers(mapping, num_student_layers=student, num_teacher_layers=teacher, **kwargs)
 

@@ -6,7 +6,12 @@ import torch
 
 from tests.distillation.support import audio, tiny_rows
 from tests.support.tiny import tiny_processor, tiny_tokenizer
-from transformers_aura.distillation.collator import AUGMENTATION_SEED_KEY, AuraDataCollator
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from transformers_aura.distillation.collator import AuraDataCollator
+from transformers_aura.distillation.examples import AUGMENTATION_SEED_KEY
+from transformers_aura.distillation.objectives.answer_kl import gold_prompts
+from transformers_aura.distillation.objectives.character_ctc import TranscriptSymbols
+from transformers_aura.distillation.objectives.columns import teacher_waveforms, transcript_tokens
 from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation
 from transformers_aura.processing.feature_extraction_aura import AuraFeatureExtractor
 from transformers_aura.processing.processing_aura import AuraProcessor
@@ -67,10 +72,10 @@ def test_labels_are_the_answer_and_the_end_of_turn_only(processor):
 
 
 def test_waveforms_are_those_of_the_features(processor):
-    batch = AuraDataCollator(processor, random_gain_db=20)([TRANSCRIPTION, SPOKEN])
+    batch = AuraDataCollator(processor, random_gain_db=20, columns=[teacher_waveforms])([TRANSCRIPTION, SPOKEN])
     for waveform, row in zip(batch["waveforms"], [TRANSCRIPTION, SPOKEN], strict=True):
-        assert np.array_equal(waveform, row["audio"]["array"]), "the teacher hears the clip as it is"
-    assert "waveforms" not in AuraDataCollator(processor, return_waveforms=False)([SPOKEN])
+        assert np.array_equal(waveform, row["audio"]["array"]), "the teacher gets the clip as it is"
+    assert "waveforms" not in AuraDataCollator(processor)([SPOKEN])
 
 
 @pytest.mark.parametrize("peak", [0.2, 0.9, 1.0, 3.0])
@@ -91,7 +96,7 @@ def test_a_random_gain_is_no_louder_than_full_scale(processor, peak):
 
 
 def test_gold_prompt_holds_the_transcript_in_place_of_the_audio(processor):
-    collator = AuraDataCollator(processor, return_gold_prompts=True)
+    collator = AuraDataCollator(processor, columns=[gold_prompts])
     batch = collator([SPOKEN, TRANSCRIPTION, WITH_QUESTION])
     texts = processor.tokenizer.batch_decode(batch["gold_input_ids"])
     assert len(texts) == 2, "a transcription row has no other answer to learn from"
@@ -99,14 +104,15 @@ def test_gold_prompt_holds_the_transcript_in_place_of_the_audio(processor):
     assert texts[1].startswith("<|im_start|>user\nten\nAnd twice?<|im_end|>\n<|im_start|>assistant\ntwenty<|im_end|>")
     # The same tokens in the same order on both sides.
     gold_labels = batch["gold_labels"][batch["gold_labels"] != -100]
-    assert torch.equal(batch["labels"][batch["answer_kl_mask"]], gold_labels)
-    assert batch["answer_kl_mask"].any(dim=1).tolist() == [True, False, True]
+    labels = batch["labels"][batch["has_gold_prompt"]]
+    assert torch.equal(labels[labels != -100], gold_labels)
+    assert batch["has_gold_prompt"].tolist() == [True, False, True]
 
 
 def test_a_row_can_stay_out_of_the_answer_kl(processor):
-    collator = AuraDataCollator(processor, return_gold_prompts=True)
+    collator = AuraDataCollator(processor, columns=[gold_prompts])
     batch = collator([SPOKEN, {**WITH_QUESTION, "answer_kl": False}])
-    assert batch["answer_kl_mask"].any(dim=1).tolist() == [True, False]
+    assert batch["has_gold_prompt"].tolist() == [True, False]
     assert len(batch["gold_input_ids"]) == 1
     assert batch["labels"].ne(-100).any(dim=1).all(), "the cross-entropy still acts"
 
@@ -119,19 +125,23 @@ def test_text_only_rows(processor, caplog):
         collator([TEXT, SPOKEN])
     assert batch["input_ids"].shape[0] == 1
     assert sum("lora_scope='always'" in record.message for record in caplog.records) == 1
-    kept = AuraDataCollator(processor, keep_text_only_rows=True)([TEXT, SPOKEN])
+    columns = [teacher_waveforms, gold_prompts, transcript_tokens, TranscriptSymbols(LATIN_ALPHABET)]
+    kept = AuraDataCollator(processor, keep_text_only_rows=True, columns=columns)([TEXT, SPOKEN])
+    assert kept["transcript_token_lengths"].tolist()[0] == kept["transcript_lengths"].tolist()[0] == 0
     assert labelled(kept, processor, 0) == "I.<|im_end|>"
     assert kept["input_features"].shape[0] == 1
     assert len(kept["waveforms"]) == 1
-    only_text = AuraDataCollator(processor, keep_text_only_rows=True)([TEXT])
+    only_text = AuraDataCollator(processor, keep_text_only_rows=True, columns=[teacher_waveforms])([TEXT])
     assert set(only_text) == {"input_ids", "attention_mask", "labels"}
     # A batch in which nothing is left is empty, not an error.
     assert collator([TEXT])["input_ids"].shape == (0, 0)
+    empty = AuraDataCollator(processor, columns=columns)([TEXT])
+    assert empty["transcript_symbols"].shape == empty["gold_labels"].shape == (0, 0)
 
 
 def test_speech_alone_is_for_distillation(processor):
     speech = {"audio": audio(0.5)}
-    batch = AuraDataCollator(processor, labels_required=False)([speech, SPOKEN])
+    batch = AuraDataCollator(processor, labels_required=False, columns=[teacher_waveforms])([speech, SPOKEN])
     assert (batch["labels"][0] == -100).all()
     assert len(batch["waveforms"]) == 2
     with pytest.raises(ValueError, match='supervision="distillation"'):
@@ -221,7 +231,7 @@ def test_a_batch_is_its_rows(processor):
 
 
 def test_transcript_tokens_stand_where_the_audio_stood(processor):
-    collator = AuraDataCollator(processor, return_transcript_tokens=True, labels_required=False)
+    collator = AuraDataCollator(processor, columns=[transcript_tokens], labels_required=False)
     batch = collator([TRANSCRIPTION, SPOKEN, {"audio": audio(0.3)}, {"audio": audio(0.3), "answer": "me"}])
     lengths = batch["transcript_token_lengths"].tolist()
     assert lengths[2:] == [0, 0]
@@ -231,3 +241,16 @@ def test_transcript_tokens_stand_where_the_audio_stood(processor):
         heard = batch["input_ids"][row].tolist()
         read = batch["text_input_ids"][row, : batch["text_attention_mask"][row].sum()].tolist()
         assert read == heard[: heard.index(processor.audio_token_id)] + tokens
+
+
+def test_transcript_symbols_are_the_characters_that_are_said(processor):
+    texts = ["  I\u2019d like - well, Two coffee-cups!  ", "press 1", "caf\u00e9", None, "50 \u20ac"]
+    rows = [{"audio": audio(0.3), "transcript": text, "answer": "me"} for text in texts]
+    batch = AuraDataCollator(processor, columns=[TranscriptSymbols(LATIN_ALPHABET)])(rows)
+    written = [
+        "".join(LATIN_ALPHABET[symbol - 1] for symbol in row[:length])
+        for row, length in zip(batch["transcript_symbols"], batch["transcript_lengths"], strict=True)
+    ]
+    assert written == ["i'd like well two coffee cups", "", "cafe", "", ""]
+    assert batch["has_transcript"].tolist() == [True, True, True, False, True]
+    assert [chr(code) for code in batch["unknown_character"]] == ["\0", "1", "\0", "\0", "5"]

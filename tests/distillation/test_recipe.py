@@ -45,18 +45,18 @@ def test_values_arrive_where_they_belong(recipe_file: Path) -> None:
 def test_overrides_reach_every_level_and_the_card(recipe_file: Path) -> None:
     overrides = [
         "training.learning_rate=5e-4",
-        "data.train.0.max_rows=3",
+        "data.train.0.repeat=3",
         "losses.layer_mapping=[[1, 0], [2, 1]]",
         "model.tokens_per_block=clip",
         "card.license=mit",
     ]
     recipe = load_recipe(recipe_file, overrides)
     assert recipe.training["learning_rate"] == 5e-4
-    assert recipe.data.train[0].max_rows == 3
+    assert recipe.data.train[0].repeat == 3
     assert recipe.model.student_settings() == {"lora_rank": 4, "tokens_per_block": None}
     assert recipe.card.license == "mit"
     assert training_arguments(recipe).parsed_layer_mapping == [(1, 0), (2, 1)]
-    assert yaml.safe_load(recipe.text)["data"]["train"][0]["max_rows"] == 3
+    assert yaml.safe_load(recipe.text)["data"]["train"][0]["repeat"] == 3
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,11 @@ def test_overrides_reach_every_level_and_the_card(recipe_file: Path) -> None:
         ("model.lora_rank=four", r"'model.lora_rank' must be a whole number, but is 'four'"),
         ("model.lora_rank=true", r"'model.lora_rank' must be a whole number, but is True"),
         ("model.lora_scope=row", r"'model.lora_scope' must be one of rows, audio, always"),
+        ("model.answer_from=ears", r"'model.answer_from' must be one of audio, transcript"),
         ("model.lora_target_modules=q_proj", r"'model.lora_target_modules' must be a list"),
         ("model.base_model=null", r"'model.base_model' is missing"),
         ("data.train=rows.jsonl", r"'data.train' must be a list"),
-        ("data.train.1.max_rows=2", r"entries 0 to 0, not '1'"),
+        ("data.train.1.repeat=2", r"entries 0 to 0, not '1'"),
         ("name.x=2", r"nothing below 'x'"),
         ("training.max_steps", r"--set takes key=value"),
         ("training.max_steps=[1", r"not valid YAML"),
@@ -122,5 +123,5 @@ def test_recipes_of_the_package_are_found_by_name_and_listed(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     for recipe in package_data_folder("recipes").glob("*.yaml"):
         assert load_recipe(recipe.stem) == load_recipe(recipe) == load_recipe(f"recipes/{recipe.name}")
-    with pytest.raises(RecipeError, match=r"no recipe nothing.*qwen2\.5-7b-paper, smollm2-135m-cpu"):
+    with pytest.raises(RecipeError, match=r"no recipe nothing.*qwen2\.5-7b-paper, smollm2-135m-quick"):
         load_recipe("nothing")

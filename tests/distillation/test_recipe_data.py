@@ -40,14 +40,16 @@ def test_manifest_paths_are_relative_to_the_manifest(manifest: Path) -> None:
     }
 
 
-def test_sources_are_mixed_cut_and_renamed(manifest: Path) -> None:
+def test_sources_are_mixed_and_renamed(manifest: Path) -> None:
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:3]))
     sources = [
-        DataSource(str(manifest.parent), max_rows=2, repeat=2, use=["audio", "transcript"]),
-        DataSource(str(manifest), max_rows=3, columns={"answer": "speaker"}),
+        DataSource(str(manifest.parent), repeat=2, use=["audio", "transcript"]),
+        DataSource(str(manifest), columns={"answer": "speaker"}),
     ]
     rows = load_rows(sources, "data.train")
-    assert [row["transcript"] for row in rows] == ["zero", "one", "zero", "one", "zero", "one", "two"]
-    assert [row["answer"] for row in rows] == [None, None, None, None, "a", "b", "c"]
+    once = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [row["transcript"] for row in rows] == 3 * [row["transcript"] for row in once]
+    assert [row["answer"] for row in rows] == [*2 * len(once) * [None], *(row["speaker"] for row in once)]
 
 
 def test_a_source_seen_less_than_once_is_spread_over_its_rows() -> None:
@@ -108,12 +110,10 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
         return table.cast_column("clip", datasets.Audio(sampling_rate=16000))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    source = DataSource(
-        "org/speech", config="en", split="test", columns={"audio": "clip", "transcript": "sentence"}, max_rows=1
-    )
+    source = DataSource("org/speech", config="en", split="test", columns={"audio": "clip", "transcript": "sentence"})
     rows = load_rows([source], "data.train")
     assert asked == [(("org/speech", "en"), {"split": "test", "revision": None})]
-    assert len(rows) == 1
+    assert len(rows) == 2
     assert rows[0]["transcript"] == "a"
     assert rows[0]["audio"]["path"] == "a.wav"  # not decoded: the collator does that
 
@@ -132,12 +132,17 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
         ({"use": ["text"]}, r"names 'text'"),
         ({"columns": {"transcript": "words"}}, r"line 1 has no 'words'"),
         ({"use": ["transcript"]}, r"line 1 has neither audio nor a question"),
-        ({"max_rows": 0}, r"holds no rows"),
     ],
 )
 def test_what_is_wrong_is_named(manifest: Path, source: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_rows([DataSource(**{"source": str(manifest), **source})], "data.train")
+
+
+def test_a_manifest_without_rows_is_named(manifest: Path) -> None:
+    manifest.write_text("\n")
+    with pytest.raises(RecipeError, match=r"'data.train.0.source': .* holds no rows"):
+        load_rows([DataSource(str(manifest))], "data.train")
 
 
 def test_a_line_that_is_not_json_is_named(manifest: Path) -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.student.ablations.support import write_corpus, write_recipe
+from tests.support.training import write_corpus, write_recipe
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.recipe import RecipeError, load_recipe, training_arguments
 from transformers_aura.distillation.recipe_run import build_student, build_trainer
 from transformers_aura.distillation.teacher import AuraTeacher
+from transformers_aura.distillation.trainer import AuraTrainer
+from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
 
 KERNEL_BLOCKS = ["model.conv_blocks=2", "model.conv_block_type=kernel"]
@@ -37,3 +40,57 @@ def test_kernel_blocks_without_a_training_clip_are_an_error(tmp_path: Path) -> N
     teacher = AuraTeacher.from_pretrained(recipe.teacher.model, pad_to_seconds=1)
     with pytest.raises(RecipeError, match="holds no row with audio"):
         build_student(recipe, teacher)
+
+
+def first_stage(folder: Path) -> tuple[Path, list[str]]:
+    """A recipe and the settings of a stage that goes on from its student, saved as a first stage would."""
+    write_corpus(folder / "corpus", num_train=4)
+    file = write_recipe(folder)
+    source = {"source": str(folder / "corpus" / "orders"), "use": ["audio", "transcript"]}
+    data = [f"data.train=[{source}]", f"training.output_dir={folder / 'first'}", "training.max_steps=1"]
+    recipe = load_recipe(file, data)
+    trainer = build_trainer(recipe, training_arguments(recipe))
+    trainer.train()
+    trainer.save_model()
+    further = [f"model.student={folder / 'first'}", f"training.output_dir={folder / 'second'}", "training.max_steps=2"]
+    return file, [data[0], *further]
+
+
+def optimised(trainer: AuraTrainer) -> list[torch.Tensor]:
+    return [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
+
+
+def test_a_later_stage_adds_the_heads_that_the_student_lacks(tmp_path: Path) -> None:
+    file, settings = first_stage(tmp_path)
+    more = ["model.subword_ctc_layer=1", "model.answer_from=transcript", "losses.subword_ctc_weight=1"]
+    recipe = load_recipe(file, [*settings, *more])
+    trainer = build_trainer(recipe, training_arguments(recipe))
+    model = trainer.model
+    trained = AuraForSpeechQA.from_pretrained(tmp_path / "first").model.character_ctc_head
+    assert torch.equal(model.model.character_ctc_head.projection.weight, trained.projection.weight), "it goes on"
+    trainer.train()
+    trainer.save_model()
+    student = AuraForSpeechQA.from_pretrained(tmp_path / "second")
+    assert student.config.subword_ctc_layer == 1
+    assert student.config.character_ctc_alphabet == LATIN_ALPHABET
+    assert student.config.to_dict()["answer_from"] == "transcript"
+    assert any(parameter is model.model.subword_ctc_head.projection.weight for parameter in optimised(trainer))
+    weight = student.model.subword_ctc_head.projection.weight
+    assert torch.equal(weight, model.model.subword_ctc_head.projection.weight)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "model.character_ctc_alphabet=' ab'",
+            "'model.character_ctc_alphabet' is ' ab', but the student .* has a head with",
+        ),
+        ("model.subword_ctc_layer=9", "`subword_ctc_layer` must lie between 0 and the LLM's 3 layers, got 9"),
+    ],
+)
+def test_heads_that_do_not_go_with_the_student_are_named(tmp_path: Path, setting: str, message: str) -> None:
+    file, settings = first_stage(tmp_path)
+    recipe = load_recipe(file, [*settings, setting])
+    with pytest.raises(RecipeError, match=message):
+        build_trainer(recipe, training_arguments(recipe))

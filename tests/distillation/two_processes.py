@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.distillation.support import tiny_rows, tiny_trainer
+from tests.distillation.support import HEAD_WEIGHTS, HEADS, tiny_rows, tiny_trainer
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     trainer = tiny_trainer(
         folder,
         name,
-        student={"lora_scope": "always"},
+        student={"lora_scope": "always", **HEADS},
         train_dataset=rows,
         eval_dataset=rows[:5],
         per_device_train_batch_size=2 // processes,
@@ -26,6 +26,7 @@ def main() -> None:
         max_steps=4,
         answer_kl_weight=0.5,
         distillation_warmup_steps=1,
+        character_ctc_weight=HEAD_WEIGHTS["character_ctc_weight"],
         layer_mapping=[[0, 2]],
     )
     assert trainer.args.world_size == processes
@@ -38,7 +39,7 @@ def main() -> None:
             "metrics": {key: value for key, value in metrics.items() if "second" not in key and "runtime" not in key},
             "weights": {
                 key: parameter.flatten()[:5].tolist()
-                for key, parameter in trainer.losses.named_parameters()
+                for key, parameter in trainer.forward_pass.named_parameters()
                 if parameter.requires_grad
             },
         }

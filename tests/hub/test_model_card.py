@@ -1,7 +1,9 @@
 """The model card fills itself, and what it says is true."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -69,6 +71,28 @@ def test_text_says_what_was_trained_and_how_large_it_is(folder: Path) -> None:
         f'model="{STUDENT_ID}"',
     ):
         assert said in text, said
+
+
+@pytest.mark.parametrize(
+    ("heads", "said", "transcripts"),
+    [
+        ({}, "an audio patch embedding and LoRA.", None),
+        ({"character_ctc_alphabet": " ab"}, "LoRA and a character CTC head.", None),
+        ({"subword_ctc_layer": 2}, "LoRA and a subword CTC head.", "written token by token"),
+        (
+            {"character_ctc_alphabet": " ab", "subword_ctc_layer": 2},
+            "LoRA, a character CTC head and a subword CTC head.",
+            "searched for with the character CTC head",
+        ),
+    ],
+)
+def test_card_names_the_ctc_heads(folder: Path, heads: dict[str, Any], said: str, transcripts: str | None) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | heads))
+    text = save_model_card(folder).read_text(encoding="utf-8")
+    assert said in text
+    assert ("| transcripts |" in text) == (transcripts is not None)
+    assert transcripts is None or transcripts in text
 
 
 def test_nothing_is_claimed_that_is_not_known(folder: Path) -> None:

@@ -1,9 +1,13 @@
 import pytest
 import torch
 
+from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.modeling import ctc_heads
 from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN, CharacterCTCHead, SubwordCTCHead
+
+
+pytestmark = pytest.mark.numerical
 
 
 def test_an_audio_token_tells_several_letters_in_training_and_after():
@@ -13,12 +17,14 @@ def test_an_audio_token_tells_several_letters_in_training_and_after():
     logits = head(states)
     assert logits.shape == (2, 3 * STEPS_PER_TOKEN, 1 + len(LATIN_ALPHABET))
     for row in range(2):
-        torch.testing.assert_close(head.log_probabilities(states[row]), logits[row].log_softmax(-1))
+        alone = head.log_probabilities(states[row])
+        assert_equal_but_for_rounding(alone, logits[row].log_softmax(-1), num_terms(head))
     # A head in half precision loses only what its own numbers lose.
     half = CharacterCTCHead(8, LATIN_ALPHABET).to(torch.bfloat16)
     half.load_state_dict(head.state_dict())
     assert half.log_probabilities(states[0].to(torch.bfloat16)).dtype == torch.float32
-    torch.testing.assert_close(half.log_probabilities(states[0]), logits[0].log_softmax(-1), atol=0.05, rtol=0.05)
+    in_half = half.log_probabilities(states[0])
+    assert_equal_but_for_rounding(in_half, logits[0].log_softmax(-1), num_terms(head), dtype=torch.bfloat16)
 
 
 def random_case():
@@ -39,7 +45,7 @@ def test_logits_are_those_of_the_llms_embeddings():
     logits, symbols = head.eval()(hidden_states, is_audio, embeddings, tokens)
     assert logits.shape == (2, 3, 51)  # every token, and the blank
     state = head.projection(head.norm(hidden_states[0, 2]))
-    torch.testing.assert_close(logits[0, 1, symbols[0, 2]], state @ embeddings[3])
+    assert_equal_but_for_rounding(logits[0, 1, symbols[0, 2]], state @ embeddings[3], num_terms(head) + 8)
     assert symbols[0, 0] == symbols[0, 1] != symbols[0, 2]
     assert (symbols > 0).all()
 
@@ -50,18 +56,8 @@ def test_training_tells_the_transcripts_tokens_from_others_at_random(monkeypatch
     whole, symbols = head.eval()(*case)
     some, own_symbols = head.train()(*case)
     assert some.shape == (2, 3, 11)
-    torch.testing.assert_close(some[..., 0], whole[..., 0])
+    terms = num_terms(head) + 8  # the embeddings' width
+    assert_equal_but_for_rounding(some[..., 0], whole[..., 0], terms)
     for row, token in ((0, 0), (0, 2), (1, 0)):
-        torch.testing.assert_close(some[row, :, own_symbols[row, token]], whole[row, :, symbols[row, token]])
-
-
-def test_saved_head_comes_back_and_another_is_refused(tmp_path):
-    head, *_ = random_case()
-    head.save(tmp_path / "head.safetensors")
-    again = SubwordCTCHead(student_width=8)
-    again.load_from(tmp_path / "head.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True))
-    with pytest.raises(ValueError, match="head of another student"):
-        SubwordCTCHead(student_width=16).load_from(tmp_path / "head.safetensors")
-    with pytest.raises(FileNotFoundError, match="`subword_ctc_weight` above 0"):
-        again.load_from(tmp_path / "missing.safetensors")
+        found, expected = some[row, :, own_symbols[row, token]], whole[row, :, symbols[row, token]]
+        assert_equal_but_for_rounding(found, expected, terms)

@@ -1,15 +1,13 @@
-"""What must be true of every student that ships with the package, and a tiny one of which it is."""
+"""What must be true of every student that ships with the package."""
 
-import json
 import re
 from pathlib import Path
 
 from huggingface_hub.repocard import metadata_load
 
-from tests.support.published import BASE_ID, save_student
-from transformers_aura.hub import TrainingSummary
+from tests.support.published import BASE_ID
 from transformers_aura.hub.repo_folder import RepoFolder, is_hub_id
-from transformers_aura.modeling.modeling_aura import is_adapter_key
+from transformers_aura.modeling.adapter import is_adapter_key
 
 
 LARGEST_WEIGHTS = 32_000_000  # bytes
@@ -45,14 +43,3 @@ def local_path_in(text: str) -> str | None:
     """The first absolute path in `text` that starts at a usual root of a file system."""
     found = re.search(r"(?<![\w.~/:])/(?:home|root|Users|tmp|var|work|mnt|opt|srv|data|workspace)/[^\s\"']*", text)
     return found and found[0]
-
-
-def save_trained_student(folder: Path, data: Path) -> Path:
-    """A tiny student of `BASE_ID`, with the summary that a training run on `data` leaves."""
-    save_student(folder)
-    recipe = f"name: tiny\ndata:\n  train:\n    - source: {data}\n"
-    TrainingSummary(teacher="[org/whisper](https://huggingface.co/org/whisper)", recipe=recipe).save(folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["text_config"]["_name_or_path"] = str(data.parent)
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder

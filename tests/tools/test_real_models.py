@@ -174,7 +174,7 @@ def test_cache_is_reused_and_damage_is_mended(fake_package, tmp_path):
 
 def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake_package, monkeypatch):
     from transformers_aura import AuraConfig
-    from transformers_aura.modeling.base_copy import copy_of_base_model
+    from transformers_aura.hub.base_copy import copy_of_base_model
 
     folder = real_models.make_real_model("tiny")
     student = AuraConfig(base_model="org/gguf", base_revision="1234", base_gguf_file="tiny.Q4_1.gguf")

@@ -15,6 +15,13 @@ def ask(
     question: Annotated[
         str | None, typer.Argument(help="A question about the recording. Without it, the recording is the question.")
     ] = None,
+    answer_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="audio: answer what is heard, at once. transcript: write it down first, then answer the text. As the student's config says without it.",
+        ),
+    ] = None,
     context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -26,7 +33,12 @@ def ask(
         float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="auto (as stored, or float32 where the processor is faster so), float32, bfloat16 or float16."
+        ),
+    ] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
@@ -63,6 +75,7 @@ def ask(
             model,
             revision=revision,
             dtype=dtype,
+            device_map=device,
             base_model_name_or_path=base_model,
         ),
         processor=AuraProcessor.from_pretrained(model, revision=revision),
@@ -73,5 +86,5 @@ def ask(
         generation["max_new_tokens"] = max_new_tokens
     if temperature is not None:
         generation["temperature"] = temperature
-    answer = answerer(recording, question=question, context=context, **generation)[0]
+    answer = answerer(recording, question=question, context=context, answer_from=answer_from, **generation)[0]
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else answer["answer"])

@@ -12,6 +12,8 @@ from .console import print_status, quiet_libraries
 
 if TYPE_CHECKING:
     from ..distillation.recipe import Recipe
+    from ..distillation.trainer import AuraTrainer
+    from ..hub import TrainingSummary
 
 
 def distill(
@@ -64,9 +66,10 @@ def distill(
     trainer.save_model()
     if not arguments.should_save:
         return
-    from ..hub import TrainingSummary, save_model_card
+    from ..hub import save_model_card
 
-    summary = TrainingSummary.of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
+    # A run that was resumed knows the time of its last part only.
+    summary = _summary_of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
     summary.save(out)
     if bridge is not None:
         from ..evaluation.baselines.bridge import write_bridge_file
@@ -79,16 +82,39 @@ def distill(
     print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
 
 
+def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: float | None) -> TrainingSummary:
+    """What the model card tells of a finished run by a recipe."""
+    from ..hub import TrainingSummary
+    from ..hub.model_card import model_reference
+    from ..hub.repo_folder import is_hub_id
+
+    weights = trainer.loss_weights
+    last = [log for log in trainer.state.log_history if "loss" in log][-1:]
+    return TrainingSummary(
+        teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),
+        data=[source.note or source.source for source in recipe.data.train],
+        datasets=[source.source for source in recipe.data.train if is_hub_id(source.source)],
+        losses={name: log[name] for log in last for name in weights if name in log},
+        loss_weights=weights,
+        num_steps=trainer.state.global_step,
+        duration_seconds=duration_seconds,
+        recipe=recipe.text,
+        limits=recipe.card.limits,
+        languages=recipe.card.languages,
+    )
+
+
 def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:
     """The baseline's model and processor, for the recipe's LLM."""
+    from ..distillation.objectives import default_objectives
     from ..distillation.recipe import RecipeError
     from ..evaluation.baselines.bridge import new_bridge
 
-    if arguments.uses_distillation:
+    if any(objective.needs_teacher for objective in default_objectives(arguments).values()):
         raise RecipeError(
             "a bridge has nothing to distil an encoder into: it holds one. Add --set losses.supervision=transcript."
         )
-    names = ("dtype", "attn_implementation")
+    names = ("dtype", "attn_implementation", "character_ctc_alphabet", "subword_ctc_layer")
     settings = {name: value for name in names if (value := getattr(recipe.model, name)) is not None}
     return new_bridge(recipe.model.base_model, whisper, **settings)
 
@@ -101,9 +127,9 @@ def _print_plan(recipe: Recipe, arguments: Any) -> None:
     typer.echo(f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}")
     typer.echo(f"  base model         {plan.num_base_parameters:>16,} parameters, frozen")
     typer.echo(
-        f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA and patch embedding"
+        f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA, patch embedding, CTC heads"
     )
-    typer.echo(f"  heads              {plan.num_head_parameters:>16,} parameters, trained, not published")
+    typer.echo(f"  distillation heads {plan.num_head_parameters:>16,} parameters, trained, not published")
     typer.echo(f"  teacher            {plan.num_teacher_parameters:>16,} parameters, frozen, not published")
     typer.echo(f"  published weights  {plan.pushed_bytes:>16,} bytes")
     typer.echo(f"  memory to train    {sum(plan.memory_bytes.values()):>16,} bytes, and activations:")
@@ -113,7 +139,7 @@ def _print_plan(recipe: Recipe, arguments: Any) -> None:
 
 def _checkpoint(out: Path, resume: bool) -> str | None:
     """The checkpoint to go on from; refuses to train into a folder that holds another run."""
-    from ..distillation.trainer import last_complete_checkpoint
+    from ..distillation.checkpoints import last_complete_checkpoint
 
     last = last_complete_checkpoint(out)
     if resume and last is None:

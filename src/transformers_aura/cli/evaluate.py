@@ -162,7 +162,7 @@ def _reader_of(heard: list[AuraSystem], others: list[str], settings: dict[str, A
         ValueError: gold or cascade was asked for beside students of different LLMs.
     """
     from ..evaluation.systems import TextLanguageModel
-    from ..modeling.base_copy import copy_of_base_model
+    from ..hub.base_copy import copy_of_base_model
     from ..modeling.configuration_aura import AuraConfig
     from ..package_data import resolve_student
 

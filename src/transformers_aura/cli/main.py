@@ -14,25 +14,29 @@ import typer
 from .. import __version__
 from .ask import ask
 from .console import print_error
+from .count_text import count_text
 from .demo import demo
 from .distill import distill
 from .evaluate import evaluate
 from .merge import merge
 from .push import push
+from .transcribe import transcribe
 
 
 app = typer.Typer(
     name="aura",
-    help="Give a language model ears: distil, ask, evaluate, merge and share AuRA students.",
+    help="Give a language model ears: distil, ask, transcribe, evaluate, merge and share AuRA students.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 app.command()(ask)
+app.command()(transcribe)
 app.command()(distill)
 app.command()(evaluate)
 app.command()(merge)
+app.command()(count_text)
 app.command()(push)
 # What comes after `aura demo` goes to the demo's own script.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)

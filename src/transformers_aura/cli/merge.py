@@ -12,7 +12,7 @@ def merge(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     dtype: Annotated[
-        str, typer.Option(help="Save in auto (as the base model is stored), float32, bfloat16, float16.")
+        str, typer.Option(help="Save in auto (what the student's config names), float32, bfloat16, float16.")
     ] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
@@ -24,12 +24,10 @@ def merge(
 ) -> None:
     """Merge a student's LoRA into its base model: a full checkpoint that needs neither PEFT nor the base's repo."""
     from ..hub import merge_to_folder
-    from ..package_data import resolve_student
     from ..registration import register
 
     register()
     quiet_libraries()
-    model = resolve_student(model)
     merge_to_folder(model, out, revision=revision, dtype=dtype, base_model_name_or_path=base_model)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights")

@@ -148,7 +148,7 @@ def pool_teacher_states(
     if num_teacher_states(longest) > states.shape[1]:
         raise ValueError(
             f"A clip of {longest} mel frames has {num_teacher_states(longest)} teacher states, but only "
-            f"{states.shape[1]} were given. Did the teacher hear the same audio as the student?"
+            f"{states.shape[1]} were given. Did the teacher get the same audio as the student?"
         )
     num_tokens = num_audio_tokens(longest, frames_per_token)
     token_index = torch.arange(num_tokens, device=states.device)

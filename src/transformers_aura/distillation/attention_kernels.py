@@ -30,10 +30,10 @@ def mean_attention_by_distance(
     if not waveforms:
         raise ValueError("The mean attention of the teacher needs at least one clip.")
     layers = teacher.encoder.layers
-    heard: dict[tuple[str, int], torch.Tensor] = {}
+    projected: dict[tuple[str, int], torch.Tensor] = {}
 
     def keep(key: tuple[str, int], _module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        heard[key] = output[0].float()
+        projected[key] = output[0].float()
 
     hooks = [
         projection.register_forward_hook(partial(keep, (name, index)))
@@ -51,7 +51,7 @@ def mean_attention_by_distance(
             for index, layer in enumerate(layers):
                 attention = layer.self_attn
                 query, key = (
-                    heard[name, index].unflatten(-1, (attention.num_heads, -1)).transpose(0, 1)
+                    projected[name, index].unflatten(-1, (attention.num_heads, -1)).transpose(0, 1)
                     for name in ("query", "key")
                 )
                 weights = (query @ key.transpose(-1, -2) * attention.scaling).softmax(-1)[:, :length, :length]

@@ -1,7 +1,7 @@
-"""What the student hears in place of the clean clip: rooms, microphones, telephone lines, noise and other people's speech.
+"""What the student gets in place of the clean clip: rooms, microphones, telephone lines, noise and other people's speech.
 
-Nothing here moves a sound in time, so the teacher's states of the clean clip stay the right targets: the student learns to hear
-through the noise what the teacher hears without.
+Nothing here moves a sound in time, so the teacher's states of the clean clip stay the right targets: the student learns to find in
+the noisy clip what the teacher finds in the clean one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from ..processing.audio_loading import load_audio
+from ..processing.mixing import SAMPLING_RATE, mix
 
 
-SAMPLING_RATE = 16000
+BABBLE_SHARE, STEADY_SHARE = 0.2, 0.2
+"""Of the noisy clips: noise that is other clips of the batch, and steady coloured noise. The rest is recordings."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,18 @@ class WaveformAugmentation:
     """Draws what happens to a clip; each effect with a probability of its own.
 
     Args:
-        noise_files: recordings of background noise, any length; a piece of one is drawn, played forwards or backwards.
-        noise_probability: share of clips with noise: a recording, steady coloured noise, or babble.
-        babble_probability: share of the noisy clips whose noise is other clips of the batch at once.
-        steady_probability: share of the noisy clips whose noise is steady and coloured. The rest is `noise_files`, if there are any.
+        noise_files: recordings of background noise, any length; an excerpt of one is drawn, played forwards or backwards.
+        noise_probability: share of clips with noise: other clips of the batch at once (a fifth of them), steady coloured noise (a fifth), or
+            `noise_files`; where there are none, steady noise.
         snr_db: lowest and highest signal-to-noise ratio in decibels, see [`mix`].
         room_probability: share of clips with a reverberation tail of 0.1 to 0.5 s.
         equalizer_db: standard deviation of a smooth random frequency response, in decibels.
         telephone_probability: share of clips cut to the telephone band (300 to 3400 Hz).
-        mask_probability: share of clips of which moments and bands are not heard at all, see [`mask`].
+        mask_probability: share of clips of which stretches of time and bands are silenced, see [`mask`].
     """
 
     noise_files: Sequence[str] = ()
     noise_probability: float = 0.0
-    babble_probability: float = 0.2
-    steady_probability: float = 0.2
     snr_db: tuple[float, float] = (3.0, 30.0)
     room_probability: float = 0.0
     equalizer_db: float = 0.0
@@ -49,8 +48,6 @@ class WaveformAugmentation:
     def __post_init__(self) -> None:
         for name in (
             "noise_probability",
-            "babble_probability",
-            "steady_probability",
             "room_probability",
             "telephone_probability",
             "mask_probability",
@@ -69,7 +66,7 @@ class WaveformAugmentation:
     def __call__(
         self, waveform: np.ndarray, others: Sequence[np.ndarray], generator: np.random.Generator
     ) -> np.ndarray:
-        """The clip as it is heard.
+        """The clip with what was drawn.
 
         Args:
             waveform (`(samples,)`): the clean clip, float32, 16 kHz.
@@ -82,59 +79,34 @@ class WaveformAugmentation:
         level = float(np.abs(waveform).max())
         if level == 0:
             return waveform
-        heard = waveform
+        result = waveform
         if generator.random() < self.room_probability:
-            heard = reverberate(heard, generator)
-        heard = equalize(heard, self.equalizer_db, generator.random() < self.telephone_probability, generator)
+            result = reverberate(result, generator)
+        result = equalize(result, self.equalizer_db, generator.random() < self.telephone_probability, generator)
         if generator.random() < self.noise_probability:
-            heard = mix(heard, self._draw_noise(len(heard), others, generator), generator.uniform(*self.snr_db))
+            result = mix(result, self._draw_noise(len(result), others, generator), generator.uniform(*self.snr_db))
         if self.mask_probability > 0 and generator.random() < self.mask_probability:
-            heard = mask(heard, generator)
-        return (heard * np.float32(level / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
+            result = mask(result, generator)
+        return (result * np.float32(level / max(float(np.abs(result).max()), 1e-9))).astype(np.float32)
 
     def _draw_noise(
         self, num_samples: int, others: Sequence[np.ndarray], generator: np.random.Generator
     ) -> np.ndarray:
         kind = generator.random()
-        if kind < self.babble_probability and others:
+        if kind < BABBLE_SHARE and others:
             talkers = generator.integers(len(others), size=int(generator.integers(1, 5)))
             return sum(excerpt(others[index], num_samples, generator) for index in talkers)  # type: ignore[return-value]
-        if kind < self.babble_probability + self.steady_probability or not self._noises:
+        if kind < BABBLE_SHARE + STEADY_SHARE or not self._noises:
             return coloured_noise(num_samples, generator)
         noise = excerpt(self._noises[int(generator.integers(len(self._noises)))], num_samples, generator)
         return equalize(noise, 3.0, False, generator)
 
 
-def mix(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """`speech + gain * noise` at a signal-to-noise ratio of `snr_db` decibels.
-
-    The ratio is that of the mean power of the speech where somebody speaks to the mean power of the noise. Somebody speaks in the
-    frames of 20 ms whose power is within 30 dB of the loudest frame's: pauses would else make the noise weaker the longer they are.
-
-    Args:
-        speech, noise (`(samples,)`): of the same length and sampling rate.
-    """
-    if len(speech) != len(noise):
-        raise ValueError(f"Speech and noise must be of the same length, got {len(speech)} and {len(noise)} samples.")
-    noise_power = float(np.mean(np.square(noise, dtype=np.float64)))
-    if noise_power == 0:
-        return speech
-    gain = np.sqrt(active_power(speech) / noise_power * 10 ** (-snr_db / 10))
-    return (speech + np.float32(gain) * noise).astype(np.float32)
-
-
-def active_power(speech: np.ndarray, frame: int = SAMPLING_RATE // 50) -> float:
-    """Mean power of the frames of `speech` that are within 30 dB of the loudest."""
-    padded = np.pad(speech.astype(np.float64), (0, -len(speech) % frame))
-    powers = np.square(padded).reshape(-1, frame).mean(axis=1)
-    return float(powers[powers >= 1e-3 * powers.max()].mean())
-
-
 def excerpt(recording: np.ndarray, num_samples: int, generator: np.random.Generator) -> np.ndarray:
     """`num_samples` of a recording from a drawn place on, from its start again where it ends; backwards every other time."""
     start = int(generator.integers(len(recording)))
-    piece = np.resize(np.roll(recording, -start), num_samples)
-    return piece[::-1] if generator.random() < 0.5 else piece
+    cut = np.resize(np.roll(recording, -start), num_samples)
+    return cut[::-1] if generator.random() < 0.5 else cut
 
 
 def coloured_noise(num_samples: int, generator: np.random.Generator) -> np.ndarray:
@@ -173,7 +145,7 @@ def equalize(speech: np.ndarray, decibels: float, telephone: bool, generator: np
 
 
 MASKS = 2
-"""Moments, and bands, that [`mask`] takes out of a clip."""
+"""Stretches of time, and bands, that [`mask`] takes out of a clip."""
 
 LONGEST_MASK_SECONDS = 0.15
 """As long as a syllable: the words around it tell what it was."""
@@ -183,7 +155,7 @@ WIDEST_MASK = 0.2
 
 
 def mask(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Silences two moments and two bands of frequency, drawn anew for each clip (SpecAugment, arXiv 1904.08779, on the waveform)."""
+    """Silences two stretches of time and two bands of frequency, drawn anew for each clip (SpecAugment, arXiv 1904.08779, on the waveform)."""
     num_fft = 1 << (len(speech) - 1).bit_length()
     frequencies = np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE)
     spectrum = np.fft.rfft(speech, num_fft)
@@ -193,9 +165,9 @@ def mask(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         low = generator.uniform(0, top - width)
         edges = (mel_to_hertz(low, mel_scale="slaney"), mel_to_hertz(low + width, mel_scale="slaney"))
         spectrum[(frequencies >= edges[0]) & (frequencies < edges[1])] = 0
-    heard = np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
+    result = np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
     for _ in range(MASKS):
         length = int(generator.uniform(0, LONGEST_MASK_SECONDS) * SAMPLING_RATE)
         start = int(generator.integers(max(1, len(speech) - length)))
-        heard[start : start + length] = 0
-    return heard
+        result[start : start + length] = 0
+    return result

@@ -112,9 +112,9 @@ class DistillationHeads(nn.Module):
         return sorted({teacher for _, teacher in self.pairs})
 
     @property
-    def deepest_student_layer(self) -> int:
-        """The deepest student layer in use, 0-based."""
-        return max(student for student, _ in self.pairs)
+    def student_depths(self) -> tuple[int, ...]:
+        """The depths of the student in use: layer -1, the patch embedding, is depth 0, layer `n` depth `n + 1`."""
+        return tuple(sorted({student + 1 for student, _ in self.pairs}))
 
     def set_statistics(self, statistics: TeacherStatistics) -> None:
         """Take over mean and deviation of the teacher states (see `"standardize"`)."""

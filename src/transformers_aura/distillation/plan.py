@@ -11,12 +11,11 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ..decoding.alphabet import LATIN_ALPHABET
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
-from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .alignment import map_layers
 from .heads import DistillationHeads
+from .objectives import default_objectives
 from .recipe import Recipe
 from .training_args import AuraTrainingArguments
 
@@ -29,7 +28,7 @@ class TrainingPlan:
     Attributes:
         student (`AuraForSpeechQA`): the student on the meta device: shapes, no values.
         num_base_parameters (`int`): frozen parameters of the base LLM, tied ones counted once.
-        num_trained_parameters (`int`): LoRA and patch embedding: what is trained and published.
+        num_trained_parameters (`int`): LoRA, patch embedding and CTC heads: what is trained and published.
         num_head_parameters (`int`): distillation heads, trained and thrown away.
         num_teacher_parameters (`int`): the frozen encoder.
         pushed_bytes (`int`): size of the published weights.
@@ -72,14 +71,8 @@ def plan_training(
         encoder = WhisperEncoder(teacher_config)
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
     num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
-    num_kept = 0
-    if arguments.keep_subword_ctc_head:
-        with torch.device("meta"):
-            num_kept = _count(SubwordCTCHead(text_config.hidden_size).parameters())
-            if arguments.uses_ctc and 0 in arguments.parsed_character_ctc_layers:
-                num_kept += _count(CharacterCTCHead(text_config.hidden_size, LATIN_ALPHABET).parameters())
     num_heads = num_teacher = 0
-    if arguments.uses_distillation:
+    if any(objective.needs_teacher for objective in default_objectives(arguments).values()):
         num_teacher = _count(encoder.parameters())
         num_heads = _count(_heads(student.config, teacher_config, arguments).parameters())
     teacher_bytes = num_teacher * _dtype(recipe.teacher.dtype).itemsize
@@ -91,7 +84,7 @@ def plan_training(
         num_trained_parameters=num_trained,
         num_head_parameters=num_heads,
         num_teacher_parameters=num_teacher,
-        pushed_bytes=(num_trained + num_kept) * dtype.itemsize,
+        pushed_bytes=num_trained * dtype.itemsize,
         memory_bytes={
             "base model": num_base * dtype.itemsize,
             "teacher": teacher_bytes,
@@ -106,10 +99,11 @@ def student_config(recipe: Recipe, text_config: PreTrainedConfig) -> AuraConfig:
     """The configuration of a recipe's student on a base LLM of `text_config`."""
     settings = recipe.model.student_settings()
     audio_names = {item.name for item in dataclasses.fields(AuraAudioConfig)}
-    lora = {name: value for name, value in settings.items() if name.startswith("lora_")}
+    heads = ("character_ctc_alphabet", "subword_ctc_layer", "answer_from")
+    own = {name: value for name, value in settings.items() if name.startswith("lora_") or name in heads}
     audio = {name: value for name, value in settings.items() if name in audio_names and name != "dtype"}
     return AuraConfig.from_text_audio_configs(
-        text_config, AuraAudioConfig(**audio), base_model=recipe.model.base_model, **lora
+        text_config, AuraAudioConfig(**audio), base_model=recipe.model.base_model, **own
     )
 
 

@@ -57,8 +57,9 @@ class ModelSection:
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
         student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does; of a training checkpoint
-            (`checkpoint-N`) the heads are taken over too. Its own settings hold;
-            of this section only `base_model` (where its base LLM is found), `dtype` and `attn_implementation` apply.
+            (`checkpoint-N`) the distillation heads are taken over too. Its own settings hold; of this section only `base_model` (where its
+            base LLM is found), `dtype` and `attn_implementation` apply, and `character_ctc_alphabet`, `subword_ctc_layer` and `answer_from`, with
+            which it gets the heads that it lacks.
 
     Settings that are `None` keep the library's default.
     """
@@ -81,6 +82,9 @@ class ModelSection:
     conv_blocks: int | None = None
     conv_block_type: Literal["causal", "kernel"] | None = None
     tokens_per_block: int | Literal["clip"] | None = None
+    character_ctc_alphabet: str | None = None
+    subword_ctc_layer: int | None = None
+    answer_from: Literal["audio", "transcript"] | None = None
     chat_template: str | None = None
     init_from_teacher: bool = False
     student: str | None = None
@@ -111,8 +115,6 @@ class TeacherSection:
     revision: str | None = None
     dtype: str | None = None
     pad_to_seconds: float | None = None
-    margin_seconds: float | None = None
-    windows_per_forward: int | None = None
     random: bool = False
 
     def teacher_settings(self) -> dict[str, Any]:
@@ -134,7 +136,6 @@ class DataSource:
         columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question`, `answer`; each is looked for under
             its own name without this.
         use (`list[str]`, *optional*): which of these four to use: leaving `answer` out makes spoken questions a transcription task.
-        max_rows (`int`, *optional*): the first so many rows.
         max_seconds (`float`, *optional*): only clips of at most so many seconds, as the source's column `seconds` says.
         repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows.
         answer_kl (`bool`): whether `answer_kl_weight` acts on its rows. `False` where the answers are of a closed domain, which the base LLM
@@ -148,7 +149,6 @@ class DataSource:
     revision: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     use: list[str] | None = None
-    max_rows: int | None = None
     max_seconds: float | None = None
     repeat: float = 1.0
     answer_kl: bool = True
@@ -158,15 +158,13 @@ class DataSource:
 @dataclass(frozen=True)
 class AugmentationSection:
     """
-    What the student hears in place of the clean clips; see `WaveformAugmentation` for each setting.
+    What the student gets in place of the clean clips; see `WaveformAugmentation` for each setting.
 
     Settings that are `None` keep the library's default.
     """
 
     noise_files: list[str] = field(default_factory=list)
     noise_probability: float | None = None
-    babble_probability: float | None = None
-    steady_probability: float | None = None
     snr_db: list[float] | None = None
     room_probability: float | None = None
     equalizer_db: float | None = None
@@ -228,9 +226,9 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Read a recipe.
 
     Args:
-        path (`str` or `Path`): a YAML file, or the name of a recipe that comes with the package (`smollm2-135m-cpu`).
+        path (`str` or `Path`): a YAML file, or the name of a recipe that comes with the package (`smollm2-135m-quick`).
         overrides (`Iterable[str]`): `key=value` settings on top, with dots between levels and YAML values: `training.max_steps=10`,
-            `data.train.0.max_rows=100`.
+            `data.train.0.repeat=2`.
 
     Raises:
         RecipeError: no such file, not YAML, an unknown or missing key, a value of the wrong kind.

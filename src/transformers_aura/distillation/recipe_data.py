@@ -9,7 +9,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from .collator import ANSWER_KL_KEY, ROW_KEYS
+from .examples import ROW_KEYS
+from .objectives.answer_kl import ROW_SWITCH
 from .recipe import DataSource, RecipeError
 
 
@@ -146,8 +147,6 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            if source.max_rows is not None and len(rows) >= source.max_rows:
-                break
             try:
                 values = json.loads(line)
             except json.JSONDecodeError as error:
@@ -198,15 +197,13 @@ def _load_dataset(
             )
         short = [index for index, seconds in enumerate(dataset["seconds"]) if seconds <= source.max_seconds]
         dataset = dataset.select(short)
-    seconds = dataset["seconds"][: source.max_rows] if "seconds" in dataset.column_names else None
+    seconds = dataset["seconds"][:] if "seconds" in dataset.column_names else None
     dataset = dataset.select_columns(sorted(set(columns.values())))
     if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
         dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
-    if source.max_rows is not None:
-        dataset = dataset.select(range(min(source.max_rows, len(dataset))))
     return HubRows(dataset, columns, seconds, _switches(source))
 
 
 def _switches(source: DataSource) -> dict[str, bool]:
     """Keys of every row of a source that say how it teaches; those that keep their default are left out."""
-    return {} if source.answer_kl else {ANSWER_KL_KEY: False}
+    return {} if source.answer_kl else {ROW_SWITCH: False}

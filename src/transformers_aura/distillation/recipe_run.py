@@ -12,12 +12,15 @@ from transformers import set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..modeling.audio_embedding import KernelConvBlock
+from ..modeling.configuration_aura import AuraConfig
+from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
 from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
-from .recipe import Recipe, RecipeError
+from .objectives import default_objectives
+from .recipe import ModelSection, Recipe, RecipeError
 from .recipe_data import load_context_texts, load_rows
 from .teacher import AuraTeacher
 from .trainer import AuraTrainer
@@ -57,19 +60,22 @@ def build_trainer(
             raise RecipeError(f"'data.augmentation': {error}") from error
     set_seed(arguments.seed)
     teacher = None
-    if arguments.uses_distillation or (student is None and recipe.model.init_from_teacher):
+    objectives = default_objectives(arguments)
+    teaches = any(objective.needs_teacher for objective in objectives.values())
+    if teaches or (student is None and recipe.model.init_from_teacher):
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
         teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
     model, processor = build_student(recipe, teacher, train_rows) if student is None else student
     trainer = AuraTrainer(
         model=model,
-        teacher=teacher if arguments.uses_distillation else None,
+        teacher=teacher if teaches else None,
         args=arguments,
         train_dataset=train_rows,
         eval_dataset=evaluation_rows if len(evaluation_rows) else None,
         processing_class=processor,
         context_texts=context_texts,
         augmentation=augmentation,
+        objectives=objectives,
         **kwargs,
     )
     if recipe.model.student is not None and Path(recipe.model.student).name.startswith(PREFIX_CHECKPOINT_DIR):
@@ -89,12 +95,14 @@ def build_student(
     """
     section = recipe.model
     if section.student is not None:
-        settings = {
-            name: value for name in ("dtype", "attn_implementation") if (value := getattr(section, name)) is not None
-        }
+        # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
+        settings: dict[str, Any] = {"dtype": section.dtype or AuraConfig.from_pretrained(section.student).dtype}
+        if section.attn_implementation is not None:
+            settings["attn_implementation"] = section.attn_implementation
         student = AuraForSpeechQA.from_pretrained(
             section.student, base_model_name_or_path=section.base_model, **settings
         )
+        _add_heads(student, section)
         return student, AuraProcessor.from_pretrained(section.student)
     student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
     if section.init_from_teacher and teacher is not None:
@@ -111,6 +119,35 @@ def build_student(
         chat_template=section.chat_template,
     )
     return student, processor
+
+
+def _add_heads(student: AuraForSpeechQA, section: ModelSection) -> None:
+    """Give a student that a later stage goes on from the CTC heads that the section names and it lacks, and set what it answers from.
+
+    Raises:
+        RecipeError: it has the head with another setting, or the settings do not go together.
+    """
+    config, model = student.config, student.model
+    for name in ("character_ctc_alphabet", "subword_ctc_layer"):
+        wanted, own = getattr(section, name), getattr(config, name)
+        if None not in (wanted, own) and wanted != own:
+            raise RecipeError(
+                f"'model.{name}' is {wanted!r}, but the student {section.student} has a head with {own!r}. Leave it out to go on with that head."
+            )
+    reference = model.embed_audio.norm.weight
+    width = config.text_config.hidden_size
+    if section.character_ctc_alphabet is not None and model.character_ctc_head is None:
+        config.character_ctc_alphabet = section.character_ctc_alphabet
+        model.character_ctc_head = CharacterCTCHead(width, section.character_ctc_alphabet).to(reference)
+    if section.subword_ctc_layer is not None and model.subword_ctc_head is None:
+        config.subword_ctc_layer = section.subword_ctc_layer
+        model.subword_ctc_head = SubwordCTCHead(width).to(reference)
+    if section.answer_from is not None:
+        config.answer_from = section.answer_from
+    try:
+        AuraConfig(**config.to_dict())
+    except ValueError as error:
+        raise RecipeError(f"'model': {error}") from error
 
 
 def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:

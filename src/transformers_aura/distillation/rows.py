@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
-from .collator import AUGMENTATION_SEED_KEY
+from .examples import AUGMENTATION_SEED_KEY
 
 
 class _Seeds:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from .alignment import TimeAlignment, pool_teacher_states
+from .heads import DistillationHeads, TeacherStatistics
 from .teacher import AuraTeacher
 from .teacher_cache import TeacherStateCache, fits_float16
+
+
+STATISTICS_CLIPS = 128
+"""Clips at the start of the training data over which mean and deviation of the teacher's states are estimated."""
 
 
 class TeacherTargets:
@@ -61,20 +68,20 @@ class TeacherTargets:
         if not waveforms:
             return torch.zeros(len(self.layers), 0, self.teacher.width, device=self.teacher.device)
         if self.cache is None:
-            return self._hear(waveforms)[0]
+            return self._states(waveforms)[0]
         found = [self.cache.get(waveform) for waveform in waveforms]
         missing = [index for index, states in enumerate(found) if states is None]
-        pieces = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
+        of_clips = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
         if missing:
-            states, lengths = self._hear([waveforms[index] for index in missing])
-            for index, piece in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
-                pieces[index] = piece
-                if fits_float16(piece.numpy()):
-                    pieces[index] = piece.half()
-                    self.cache.put(waveforms[index], pieces[index].numpy())
-        return torch.cat([pieces[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
+            states, lengths = self._states([waveforms[index] for index in missing])
+            for index, of_clip in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
+                of_clips[index] = of_clip
+                if fits_float16(of_clip.numpy()):
+                    of_clips[index] = of_clip.half()
+                    self.cache.put(waveforms[index], of_clips[index].numpy())
+        return torch.cat([of_clips[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
 
-    def _hear(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+    def _states(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Targets `(layers, audio_tokens, width)` and the audio tokens of each clip."""
         output = self.teacher(waveforms, self.layers)
         hop_length = self.teacher.feature_extractor.hop_length
@@ -86,3 +93,41 @@ class TeacherTargets:
             tokens, mask = pool_teacher_states(states, num_frames, self.frames_per_token, self.time_alignment)
             pooled.append(tokens[mask])
         return torch.stack(pooled), mask.sum(dim=1).tolist()
+
+
+def standardize_targets(
+    heads: DistillationHeads,
+    targets: TeacherTargets,
+    waveforms: Iterable[np.ndarray],
+    batch_size: int,
+    show_progress: bool = False,
+) -> None:
+    """Give the heads mean and deviation of the teacher's states, estimated over the first [`STATISTICS_CLIPS`] clips.
+
+    Args:
+        heads: that need them.
+        targets: of the same teacher layers.
+        waveforms: clips, mono, float32, 16 kHz.
+        batch_size: clips that the teacher gets at once.
+        show_progress: a progress bar.
+
+    Raises:
+        ValueError: there is no clip.
+    """
+    statistics = TeacherStatistics(len(heads.teacher_layers), heads.teacher_width)
+    progress = tqdm(
+        islice(waveforms, STATISTICS_CLIPS),
+        total=STATISTICS_CLIPS,
+        desc="Teacher statistics",
+        unit="clip",
+        disable=not show_progress,
+        leave=False,
+    )
+    clips = iter(progress)
+    while batch := list(islice(clips, batch_size)):
+        statistics.update(targets(batch))
+    if not statistics.count:
+        raise ValueError(
+            "The training data holds no audio, so there is nothing to distil. Is `audio` None in every row?"
+        )
+    heads.set_statistics(statistics)

@@ -1,4 +1,4 @@
-"""The teacher: a frozen Whisper encoder that hears the same audio as the student. Training only."""
+"""The teacher: a frozen Whisper encoder on the same audio as the student. Training only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import torch
 from transformers import AutoConfig, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..processing.mixing import SAMPLING_RATE
 from .alignment import FRAMES_PER_TEACHER_STATE, num_teacher_states
 
 
-SAMPLING_RATE = 16000
 SAMPLES_PER_STATE = 160 * FRAMES_PER_TEACHER_STATE
 STATES_PER_SECOND = SAMPLING_RATE // SAMPLES_PER_STATE
+
+WINDOWS_PER_FORWARD = 16
+"""Windows in one forward pass of the encoder: a bound on memory."""
 
 
 class _Encoder(WhisperEncoder):
@@ -31,7 +34,7 @@ class _Encoder(WhisperEncoder):
 
 @dataclass
 class TeacherOutput:
-    """What the teacher heard.
+    """The teacher's states.
 
     Attributes:
         hidden_states (`tuple` of `torch.FloatTensor` of shape `(batch, states, width)`): one for each layer asked for, 50
@@ -45,7 +48,7 @@ class TeacherOutput:
 
 @dataclass(frozen=True)
 class _Window:
-    """A piece of one clip that the encoder hears at once, and the states of it to keep. All in states but `samples`."""
+    """A stretch of one clip that the encoder gets at once, and the states of it to keep. All in states but `samples`."""
 
     clip: int
     start: int
@@ -61,9 +64,9 @@ class AuraTeacher:
     optimizer or of a distributed wrapper.
 
     Time. State `s` of a clip stands for 20 ms from `0.02 * s` seconds on, whatever its length. Clips up to 30 s are one
-    window, padded with silence as Whisper was trained. Longer clips are heard in windows of 30 s of real audio that overlap
-    by at least `2 * margin_seconds`; the overlap is cut in the middle, so that every kept state has at least
-    `margin_seconds` of context on both sides (but at the ends of the clip).
+    window, padded with silence as Whisper was trained. Longer clips are cut into windows of 30 s of real audio that overlap
+    by at least a third of a window; the overlap is cut in the middle, so that every kept state has at least 5 s of context on both
+    sides (but at the ends of the clip).
 
     Args:
         encoder: the encoder; it is frozen and put into evaluation mode.
@@ -72,8 +75,6 @@ class AuraTeacher:
         pad_to_seconds: clips up to 30 s are padded with silence to the next multiple of this. `None` = 30 s, as Whisper
             was trained. A smaller value, such as 5, is many times faster on short clips: the encoder sees a prefix of its
             position embeddings and less silence. States differ a little from those of full padding.
-        margin_seconds: context on both sides of a cut, for clips over 30 s. Defaults to a sixth of a window (5 s).
-        windows_per_forward: windows in one forward, a bound on memory.
 
     Example:
         ```python
@@ -90,8 +91,6 @@ class AuraTeacher:
         *,
         name_or_path: str = "",
         pad_to_seconds: float | None = None,
-        margin_seconds: float | None = None,
-        windows_per_forward: int = 16,
     ) -> None:
         if feature_extractor.feature_size != encoder.config.num_mel_bins:
             raise ValueError(
@@ -113,14 +112,7 @@ class AuraTeacher:
             raise ValueError(
                 f"`pad_to_seconds` must be above 0 and at most {window_seconds:g} (the teacher's window), got {pad_to_seconds}."
             )
-        self.margin_seconds = window_seconds / 6 if margin_seconds is None else margin_seconds
-        if not 0 <= 2 * self.margin_seconds < window_seconds:
-            raise ValueError(
-                f"`margin_seconds` must be at least 0 and below {window_seconds / 2:g} (half a window), got {margin_seconds}."
-            )
-        if windows_per_forward < 1:
-            raise ValueError(f"`windows_per_forward` must be at least 1, got {windows_per_forward}.")
-        self.windows_per_forward = windows_per_forward
+        self.margin_seconds = window_seconds / 6
         self._fingerprint: str | None = None
 
     @classmethod
@@ -130,7 +122,6 @@ class AuraTeacher:
         *,
         revision: str | None = None,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> AuraTeacher:
         """Load the encoder of a Whisper-family checkpoint (OpenAI's, Distil-Whisper, fine-tuned ones).
@@ -141,7 +132,6 @@ class AuraTeacher:
             pretrained_model_name_or_path: Hub id or folder.
             revision: of the Hub repo.
             dtype: of the encoder; states are always returned in float32.
-            device: where to put it; [`AuraTrainer`] moves it to the student's device.
             **kwargs: arguments of [`AuraTeacher`], such as `pad_to_seconds`.
 
         Raises:
@@ -164,7 +154,7 @@ class AuraTeacher:
                 "weights in it teaches nothing. For a random control use `AuraTeacher.from_random`."
             )
         feature_extractor = WhisperFeatureExtractor.from_pretrained(name, revision=revision)
-        return cls(encoder.to(device), feature_extractor, name_or_path=name, **kwargs)
+        return cls(encoder, feature_extractor, name_or_path=name, **kwargs)
 
     @classmethod
     def from_random(
@@ -239,7 +229,7 @@ class AuraTeacher:
         return self._fingerprint
 
     def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
-        """Hear some clips.
+        """The states of some clips.
 
         Args:
             waveforms (`list` of `np.ndarray` of shape `(samples,)`): mono, float32, 16 kHz, any length above 0.
@@ -271,8 +261,8 @@ class AuraTeacher:
             for window in self._windows(index, clip.size, lengths[index]):
                 by_length.setdefault(window.samples, []).append(window)
         for samples, windows in sorted(by_length.items()):
-            for first in range(0, len(windows), self.windows_per_forward):
-                chunk = windows[first : first + self.windows_per_forward]
+            for first in range(0, len(windows), WINDOWS_PER_FORWARD):
+                chunk = windows[first : first + WINDOWS_PER_FORWARD]
                 audio = [clips[w.clip][w.start * SAMPLES_PER_STATE :][:samples] for w in chunk]
                 # The teacher has a dtype of its own, and Whisper's features are float32.
                 with torch.autocast(self.device.type, enabled=False):
@@ -284,7 +274,7 @@ class AuraTeacher:
         return TeacherOutput(tuple(outputs), torch.tensor(lengths, dtype=torch.long, device=self.device))
 
     def _windows(self, clip: int, num_samples: int, num_states: int) -> list[_Window]:
-        """Cut one clip into the windows that the encoder hears."""
+        """Cut one clip into the windows that the encoder gets."""
         size = self.states_per_window
         if num_states <= size:
             pad_states = max(round(self.pad_to_seconds * STATES_PER_SECOND), 1)

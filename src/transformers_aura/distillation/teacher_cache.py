@@ -1,4 +1,4 @@
-"""Teacher states on disk: a clip is heard once, however often it is trained on."""
+"""Teacher states on disk: a clip is encoded once, however often it is trained on."""
 
 from __future__ import annotations
 

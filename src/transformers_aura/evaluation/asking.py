@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..distillation.augmentation import SAMPLING_RATE
 from ..processing.audio_loading import AudioLoadingError, load_audio
+from ..processing.mixing import SAMPLING_RATE
 from .conditions import Condition
 from .generations import Generation, GenerationFile, input_hash
 from .items import Item

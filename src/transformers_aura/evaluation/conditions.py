@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import soxr
 
-from ..distillation.augmentation import SAMPLING_RATE, mix
 from ..processing.audio_loading import load_audio
+from ..processing.mixing import SAMPLING_RATE, mix
 
 
 CONDITIONS = {

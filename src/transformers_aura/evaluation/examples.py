@@ -9,8 +9,8 @@ from pathlib import Path
 
 import soundfile
 
-from ..distillation.augmentation import SAMPLING_RATE
 from ..processing.audio_loading import load_audio
+from ..processing.mixing import SAMPLING_RATE
 from .items import Item
 
 

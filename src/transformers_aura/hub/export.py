@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..modeling.configuration_aura import AuraConfig
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.processing_aura import AuraProcessor
 from .errors import HubError
 from .model_card import save_model_card
 from .repo_folder import human_bytes
@@ -77,10 +80,10 @@ def merge_to_folder(
     Merge a student's LoRA into its base model and save the plain full checkpoint, with processor and model card.
 
     Args:
-        model (`str` or `PathLike`): Hub id or folder of a compact student.
+        model (`str` or `PathLike`): Hub id or folder of a compact student, or the name of a packaged one.
         out (`str` or `PathLike`): the folder to make.
         revision (`str`, *optional*): of the student, by Hub id.
-        dtype (`str`): what to save in: `"auto"` (as the base model is stored), `"float32"`, `"bfloat16"`, ...
+        dtype (`str`): what to save in: `"auto"` (what the student's config names), `"float32"`, `"bfloat16"`, ...
         kwargs: further arguments of `AuraForSpeechQA.from_pretrained` (`base_model_name_or_path`, `token`, ...).
 
     Returns:
@@ -90,13 +93,15 @@ def merge_to_folder(
         HubError: `out` is in use, or the disk is full.
         ValueError: the student is merged already, or cannot be merged (a quantised base, LoRA on audio positions only).
     """
-    from ..modeling.modeling_aura import AuraForSpeechQA
-    from ..processing.processing_aura import AuraProcessor
-
-    student = AuraForSpeechQA.from_pretrained(model, revision=revision, dtype=dtype, **kwargs)
+    hub_kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "token") if name in kwargs}
+    model = AuraForSpeechQA.locate_student(model)
+    config = AuraConfig.from_pretrained(model, revision=revision, **hub_kwargs)
+    if dtype == "auto" and config.dtype is not None:  # not what this processor would be faster with
+        dtype = config.dtype
+    student = AuraForSpeechQA.from_pretrained(model, config=config, revision=revision, dtype=dtype, **kwargs)
     if not student.config.is_compact:
         raise ValueError(f"{model} is a merged checkpoint already: it names no base model.")
-    processor = AuraProcessor.from_pretrained(model, revision=revision)
+    processor = AuraProcessor.from_pretrained(model, revision=revision, **hub_kwargs)
     base_model = student.config.base_model
     merged = student.merge()
     num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in merged.parameters())

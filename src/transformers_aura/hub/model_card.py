@@ -8,19 +8,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from transformers import AutoModelForCausalLM
 
 from ..modeling.configuration_aura import AuraConfig
 from ..package_data import package_data_folder
 from .repo_folder import RepoFolder, human_bytes, is_hub_id
 
-
-if TYPE_CHECKING:  # a card of a student needs no training code
-    from ..distillation.recipe import Recipe
-    from ..distillation.trainer import AuraTrainer
 
 TAGS = ("audio-question-answering", "aura", "speech", "lora", "knowledge-distillation")
 PIPELINE_TAG = "audio-text-to-text"
@@ -91,36 +89,6 @@ class TrainingSummary:
     results_text: str | None = None
     limits: Sequence[str] = ()
     languages: Sequence[str] = ()
-
-    @classmethod
-    def of_run(
-        cls, recipe: Recipe, trainer: AuraTrainer, duration_seconds: float | None, results: Sequence[Result] = ()
-    ) -> TrainingSummary:
-        """
-        What a finished run by a recipe knows of itself.
-
-        Args:
-            recipe (`Recipe`): the recipe.
-            trainer (`AuraTrainer`): after training.
-            duration_seconds (`float`, *optional*): `train_runtime` of the trainer's metrics; `None` for a run that was resumed, which
-                knows only its last part.
-            results (`Sequence[Result]`): evaluations of the student.
-        """
-        weights = {name: weight for name, weight in trainer.loss_weights.items() if weight}
-        last = [log for log in trainer.state.log_history if "loss" in log][-1:]
-        return cls(
-            teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),
-            data=[source.note or source.source for source in recipe.data.train],
-            datasets=[source.source for source in recipe.data.train if is_hub_id(source.source)],
-            losses={name: log[name] for log in last for name in weights if name in log},
-            loss_weights=weights,
-            num_steps=trainer.state.global_step,
-            duration_seconds=duration_seconds,
-            recipe=recipe.text,
-            results=results,
-            limits=recipe.card.limits,
-            languages=recipe.card.languages,
-        )
 
     def save(self, folder: str | os.PathLike) -> None:
         """Keep the summary beside the student, so that results that come later find it."""
@@ -222,9 +190,6 @@ def model_reference(model: str) -> str:
 
 def num_language_model_parameters(config: AuraConfig) -> int:
     """Parameters of the base LLM with its head, tied weights counted once; counted on the meta device."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
         language_model = AutoModelForCausalLM.from_config(config.text_config)
     return sum(parameter.numel() for parameter in language_model.parameters())

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, Revi
 from huggingface_hub.repocard import metadata_load, metadata_save
 from transformers import PreTrainedModel
 
-from ..modeling.modeling_aura import is_adapter_key
+from ..modeling.adapter import is_adapter_key
 from .errors import HubError
 from .model_card import model_reference, save_model_card
 from .repo_folder import RepoFolder, human_bytes, is_hub_id

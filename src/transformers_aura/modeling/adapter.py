@@ -99,6 +99,13 @@ def is_lora_key(key: str) -> bool:
     return ".lora_A." in key or ".lora_B." in key
 
 
+def is_adapter_key(key: str) -> bool:
+    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
+    return is_lora_key(key) or key.removeprefix("model.").startswith(
+        ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
+    )
+
+
 def merged_weight(layer: Any, name: str) -> torch.Tensor:
     """Weight of a LoRA layer with its adapter merged in, by PEFT, of shape `(out_features, in_features)`; a new tensor.
 

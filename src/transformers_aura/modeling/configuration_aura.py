@@ -7,6 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..decoding.alphabet import CharacterAlphabet
+from ..decoding.config import DecodingConfig
 from .language_models import check_language_model_supported, lora_target_modules_of
 
 
@@ -94,7 +95,7 @@ class AuraConfig(PreTrainedConfig):
     Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
 
     With `base_model` set it describes a *compact* student: the base LLM's weights live in their own repo, this one
-    holds only the LoRA, the audio patch embedding and, if there are any, the heads that it writes transcripts with. Without, it describes a plain checkpoint that holds everything.
+    holds only the LoRA, the audio patch embedding and, if there are any, the CTC heads of `transcribe`. Without, it describes a plain checkpoint that holds everything.
 
     Args:
         text_config (`PreTrainedConfig` or `dict`): configuration of the base LLM, of a supported family.
@@ -115,23 +116,12 @@ class AuraConfig(PreTrainedConfig):
             position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
         subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] reads the transcript's tokens off the audio
-            positions: `n` = after the first `n` decoder layers. Without one (the default) the LLM alone writes transcripts.
+            positions: `n` = after the first `n` decoder layers. Without one (the default) there is no `transcribe`.
         character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
-            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. Needs a subword CTC head. With it transcripts are searched for along the recording, unless the LLM has sliding windows or flash attention.
-        transcript_ctc_weight (`float`, defaults to 0.5): weight of what that head read against what the LLM would write, where a
-            transcript is asked for; 0 = the LLM alone.
-        letter_ctc_weight (`float`, defaults to 0.5): weight of what the letter head read, on top of these two.
-        transcript_piece_seconds (`float`, defaults to 6.0): with a letter head, recordings that last more than one and a half times as long are cut at
-            pauses, and transcribed in pieces that are no longer: about as long as what the student learned to transcribe.
-        transcription_prompt (`list[int]`, *optional*): tokens that stand behind the audio where a transcript is asked for.
-        spoken_question_prompt (`list[int]`, *optional*): tokens that stand behind the audio where the audio is the question.
-        answers_from_transcript (`bool`, defaults to `False`): a spoken question is transcribed first, and the base LLM answers
-            what was written; otherwise it is answered at once. Needs a token head.
-        questions_by_ear (`list[list[int]]`, *optional*): with `answers_from_transcript`, how written questions about a recording begin that are
-            answered by ear, as tokens behind the audio; what all others are about is transcribed first, too, and the base LLM answers them
-            from the transcript. Without it (the default) all written questions are answered by ear.
-        question_lm_weight (`float`, defaults to 0.3): with a letter head, weight of how likely the words of such a transcript are where the base LLM
-            reads them in the place of the audio, on top of the others; 0 = not at all.
+            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. `transcribe` searches with both heads.
+        answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): what a pipeline answers from where a call does not say: `"audio"`: the student answers
+            what it hears, directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a subword CTC head.
+        decoding_config (`dict`, *optional*): settings of [`~transformers_aura.decoding.config.DecodingConfig`] that differ from its defaults.
     """
 
     model_type = "aura"
@@ -154,14 +144,8 @@ class AuraConfig(PreTrainedConfig):
     lora_scope: Literal["rows", "audio", "always"] = "rows"
     subword_ctc_layer: int | None = None
     character_ctc_alphabet: str | None = None
-    transcript_ctc_weight: float | int = 0.5
-    letter_ctc_weight: float | int = 0.5
-    transcript_piece_seconds: float | int = 6.0
-    transcription_prompt: list[int] | None = None
-    spoken_question_prompt: list[int] | None = None
-    answers_from_transcript: bool = False
-    questions_by_ear: list[list[int]] | None = None
-    question_lm_weight: float | int = 0.3
+    answer_from: Literal["audio", "transcript"] = "audio"
+    decoding_config: dict[str, Any] | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -179,7 +163,7 @@ class AuraConfig(PreTrainedConfig):
         if self.audio_token_id is None:
             self.audio_token_id = self.text_config.vocab_size
         self._resolve_lora_settings()
-        self._check_subword_ctc_head()
+        self._check_decoding()
         super().__post_init__(**kwargs)
 
     def _resolve_lora_settings(self) -> None:
@@ -204,30 +188,17 @@ class AuraConfig(PreTrainedConfig):
                 f"it has {', '.join(known)}."
             )
 
-    def _check_subword_ctc_head(self) -> None:
+    def _check_decoding(self) -> None:
         num_layers = self.text_config.num_hidden_layers
         if self.subword_ctc_layer is not None and not 0 <= self.subword_ctc_layer <= num_layers:
             raise ValueError(
                 f"`subword_ctc_layer` must lie between 0 and the LLM's {num_layers} layers, got {self.subword_ctc_layer}."
             )
-        if not 0 <= self.transcript_ctc_weight <= 1:
-            raise ValueError(f"`transcript_ctc_weight` must lie between 0 and 1, got {self.transcript_ctc_weight}.")
         if self.character_ctc_alphabet is not None:
             CharacterAlphabet(self.character_ctc_alphabet)  # raises where it is none
-        if self.character_ctc_alphabet is not None and self.subword_ctc_layer is None:
-            raise ValueError("A character CTC head goes beside a token head: `subword_ctc_layer` is None.")
-        if not self.letter_ctc_weight >= 0:
-            raise ValueError(f"`letter_ctc_weight` must be 0 or more, got {self.letter_ctc_weight}.")
-        if not self.transcript_piece_seconds >= 1:
-            raise ValueError(f"`transcript_piece_seconds` must be 1 or more, got {self.transcript_piece_seconds}.")
-        if not self.question_lm_weight >= 0:
-            raise ValueError(f"`question_lm_weight` must be 0 (off) or more, got {self.question_lm_weight}.")
-        if self.answers_from_transcript and self.subword_ctc_layer is None:
-            raise ValueError("`answers_from_transcript` needs a token head: `subword_ctc_layer` is None.")
-        if self.questions_by_ear is not None and not all(self.questions_by_ear):
-            raise ValueError(
-                "A beginning in `questions_by_ear` is empty: every question begins so. `None` answers all by ear."
-            )
+        if self.answer_from == "transcript" and self.subword_ctc_layer is None:
+            raise ValueError('`answer_from="transcript"` needs a subword CTC head: `subword_ctc_layer` is None.')
+        DecodingConfig.from_dict(self.decoding_config)  # raises where a setting is none
 
     @classmethod
     def from_text_audio_configs(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..decoding.alphabet import CharacterAlphabet
@@ -57,8 +54,6 @@ class CharacterCTCHead(nn.Module):
         logits = nn.functional.linear(states, self.projection.weight.float(), self.projection.bias.float())
         return logits.view(-1, self.num_symbols).log_softmax(-1)
 
-
-SUBWORD_CTC_HEAD_FILE_NAME = "subword_ctc_head.safetensors"
 
 NUM_CANDIDATES = 4096
 """Tokens that a training step tells apart: those of its transcripts, and others at random up to this number."""
@@ -146,21 +141,3 @@ class SubwordCTCHead(nn.Module):
         blank = states @ self.blank.weight.float().T + self.blank.bias.float()
         parts = [projected @ part.float().T for part in token_embeddings.split(VOCABULARY_PART)]
         return torch.cat([blank, *parts], dim=-1).log_softmax(-1)
-
-    def save(self, path: Path) -> None:
-        """Write the head to one safetensors file."""
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}, str(path))
-
-    def load_from(self, path: Path) -> None:
-        """Take over the head in `path`.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it holds the head of another width.
-        """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist, but this run has `subword_ctc_weight` above 0.")
-        try:
-            self.load_state_dict(load_file(str(path)))
-        except RuntimeError as error:
-            raise ValueError(f"{path} holds the head of another student: {error}") from error

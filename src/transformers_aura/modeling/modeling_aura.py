@@ -7,26 +7,27 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
-from ..decoding.alphabet import LATIN_ALPHABET
-from ..package_data import resolve_student
+from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
-from .adapter import LoraGate, checkpoint_context, inject_lora, is_lora_key, lora_gate
+from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
-from .base_copy import copy_of_base_model
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
-from .generation import HearingGenerationMixin
+from .dtypes import choose_dtype, narrowed
+from .loading import compose_student, load_compact_student, load_full_student
+from .merging import merge_student
+from .transcription_aura import TranscriptionMixin
 
 
 @dataclass
@@ -57,6 +58,18 @@ class AuraPreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = False
     _skip_keys_device_placement = ["cache", "past_key_values"]
     _no_split_modules = ["AuraAudioEmbedding"]
+
+    # The shorter format that the weights are stored in, if the loader widened them because the processor is faster so.
+    _stored_dtype: torch.dtype | None = None
+    _dtype_of_file: torch.dtype | None = None
+
+    # What the package adds around a student; `registration` sets all three.
+    locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
+    """Where the student of this name lies: a hub id or folder."""
+    locate_base_model: ClassVar[Callable[[AuraConfig], str | None]] = staticmethod(lambda config: None)
+    """Folder that holds the base LLM of this config, `None` = where the config says."""
+    before_push: ClassVar[Callable[..., None]] = staticmethod(lambda model, repo_id, *, private, token: None)
+    """Called with the student and the hub id before `push_to_hub` uploads."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -141,7 +154,9 @@ class AuraPreTrainedModel(PreTrainedModel):
         """Loads a student: the small file of its own repo, and the base LLM from the repo that its config names.
 
         Takes what [`PreTrainedModel.from_pretrained`] takes (`revision`, `dtype`, `device_map`,
-        `quantization_config`, `attn_implementation`, `token`, ...).
+        `quantization_config`, `attn_implementation`, `token`, ...). Without `dtype`, or with `"auto"`, it is the config's, but
+        float32 where that runs faster: on a CPU that does not multiply the config's format itself. On a machine with an
+        accelerator, say `device_map="cpu"` for that; without it the student may still be moved.
 
         Args:
             pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
@@ -155,9 +170,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                 not the one that the adapter was trained on.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        from .composition import load_compact_student, load_full_student
-
-        pretrained_model_name_or_path = resolve_student(pretrained_model_name_or_path)
+        pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -165,27 +178,65 @@ class AuraPreTrainedModel(PreTrainedModel):
         }
         if not isinstance(config, PreTrainedConfig):
             config = AuraConfig.from_pretrained(config or pretrained_model_name_or_path, **hub_kwargs)
+        stored_dtype = choose_dtype(config, kwargs)
+        wants_loading_info = kwargs.pop("output_loading_info", False)
         if not config.is_compact:
             if base_model_name_or_path is not None:
                 raise ValueError(
                     f"`base_model_name_or_path={str(base_model_name_or_path)!r}` does not apply: {pretrained_model_name_or_path} is a full "
                     "checkpoint that holds its base LLM."
                 )
-            return load_full_student(super().from_pretrained, pretrained_model_name_or_path, config, kwargs)
-        if base_model_name_or_path is None:
-            base_model_name_or_path = copy_of_base_model(config)
-        return load_compact_student(
-            cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
-        )
+            student, loading_info = load_full_student(
+                super().from_pretrained, pretrained_model_name_or_path, config, kwargs
+            )
+        else:
+            if base_model_name_or_path is None:
+                base_model_name_or_path = cls.locate_base_model(config)
+            student, loading_info = load_compact_student(
+                cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
+            )
+        student._stored_dtype = stored_dtype
+        return (student, loading_info) if wants_loading_info else student
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Format of the weights; while they are being saved, of those in the file, which `config.json` names."""
+        return self._dtype_of_file or super().dtype
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, torch.Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in [`PreTrainedModel`]. Weights that `from_pretrained` widened to float32 by itself are saved in the format that they came
+        in, if that changes none of their values; weights that were trained since are saved as they are.
+        """
+        stored, sections = self._stored_dtype, (self.config, self.config.text_config, self.config.audio_config)
+        narrow = None
+        if stored is not None and state_dict is None:
+            narrow = narrowed(self.state_dict(), stored, leave_out=self._keys_to_ignore_on_save or ())
+        if narrow is None:
+            super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
+            return
+        dtypes = [section.dtype for section in sections]
+        try:
+            self._dtype_of_file = stored
+            for section in sections:
+                section.dtype = stored
+            super().save_pretrained(save_directory, is_main_process, narrow, **kwargs)
+        finally:
+            self._dtype_of_file = None
+            for section, dtype in zip(sections, dtypes, strict=True):
+                section.dtype = dtype
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the
         model card that fills itself. `aura push` also brings the processor, and checks that others can load the result.
         """
-        from ..hub.push import publish_missing_model_card
-
         if not kwargs.get("create_pr"):
-            publish_missing_model_card(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
+            self.before_push(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
         return super().push_to_hub(repo_id, **kwargs)
 
 
@@ -232,6 +283,8 @@ class AuraModel(AuraPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_embeds_mask: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         num_hidden_layers: int | None = None,
         *,
@@ -247,6 +300,9 @@ class AuraModel(AuraPreTrainedModel):
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips of the whole batch,
                 in reading order, padded on the right.
             input_features_mask (`(num_audios, num_frames)`): `True` = a real frame.
+            audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, where they were computed before
+                (`last_hidden_state` of [`get_audio_features`]), in the place of `input_features`.
+            audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
@@ -260,16 +316,16 @@ class AuraModel(AuraPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
         if input_ids is None:
-            if input_features is not None:
-                raise ValueError("`input_features` need `input_ids` (they mark the audio positions), not embeddings.")
+            if input_features is not None or audio_embeds is not None:
+                raise ValueError("Audio needs `input_ids` (they mark the audio positions), not `inputs_embeds`.")
             inputs_embeds_with_audio, is_audio = inputs_embeds, None
-        elif input_features is None:
+        elif input_features is None and audio_embeds is None:
             self._check_no_audio_position(input_ids, cache)
             inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
         else:
             is_audio = input_ids == self.config.audio_token_id
             inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
-            features = self.get_audio_features(input_features, input_features_mask)
+            features = self.audio_features(input_features, input_features_mask, audio_embeds, audio_embeds_mask)
             self._check_audio_positions(is_audio, features)
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
                 is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
@@ -295,6 +351,34 @@ class AuraModel(AuraPreTrainedModel):
                 **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
+
+    def audio_features(
+        self,
+        input_features: torch.Tensor | None,
+        input_features_mask: torch.Tensor | None,
+        audio_embeds: torch.Tensor | None,
+        audio_embeds_mask: torch.Tensor | None,
+    ) -> AuraAudioFeatures:
+        """The clips of a call, in either form, as [`get_audio_features`] returns them.
+
+        Raises:
+            ValueError: both forms were given, or none.
+        """
+        if audio_embeds is None:
+            if input_features is None:
+                raise ValueError(
+                    "There is no audio: pass `input_features`, as the processor returns them, or `audio_embeds`."
+                )
+            return self.get_audio_features(input_features, input_features_mask)
+        if input_features is not None:
+            raise ValueError("`input_features` and `audio_embeds` are two forms of the same clips: pass one.")
+        if audio_embeds_mask is None:
+            audio_embeds_mask = torch.ones(audio_embeds.shape[:2], dtype=torch.bool, device=audio_embeds.device)
+        return AuraAudioFeatures(
+            last_hidden_state=audio_embeds,
+            pooler_output=audio_embeds[audio_embeds_mask],
+            audio_token_mask=audio_embeds_mask,
+        )
 
     def _gate(self, is_audio: torch.Tensor | None, audio_rows: torch.Tensor | None) -> LoraGate:
         """Where LoRA acts in this pass, by `config.lora_scope`."""
@@ -375,8 +459,8 @@ class AuraModel(AuraPreTrainedModel):
         return view
 
 
-class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
-    """The student with the base LLM's language-modelling head: hears, reads and answers."""
+class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
+    """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -402,6 +486,9 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         lora_target_modules: list[str] | None = None,
         lora_dropout: float = 0.0,
         lora_scope: str = "rows",
+        character_ctc_alphabet: str | None = None,
+        subword_ctc_layer: int | None = None,
+        answer_from: str = "audio",
         **kwargs: Any,
     ) -> AuraForSpeechQA:
         """A new, untrained student of an LLM, in one call.
@@ -415,11 +502,13 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
                 `conv_block_type`, `tokens_per_block`) may be given
                 as keyword arguments too.
             lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
+            character_ctc_alphabet, subword_ctc_layer: make the CTC heads, see [`AuraConfig`].
+            answer_from: see [`AuraConfig`].
             kwargs: fields of [`AuraAudioConfig`]; all others go to the stock loader (`dtype`, `device_map`,
                 `attn_implementation`, `token`, ...).
 
         Returns:
-            a student in evaluation mode, of which only LoRA and the patch embedding are trainable. Until it is trained,
+            a student in evaluation mode, of which only LoRA, the patch embedding and the heads are trainable. Until it is trained,
             its answers to audio mean nothing; its answers to text are the base LLM's.
 
         Example:
@@ -428,17 +517,25 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         >>> student = AuraForSpeechQA.from_language_model_pretrained("Qwen/Qwen2.5-7B-Instruct", lora_rank=256)
         ```
         """
-        from .composition import compose_student
-
-        lora_settings = {
+        settings = {
             "lora_rank": lora_rank,
             "lora_alpha": lora_alpha,
             "lora_num_layers": lora_num_layers,
             "lora_target_modules": lora_target_modules,
             "lora_dropout": lora_dropout,
             "lora_scope": lora_scope,
+            "character_ctc_alphabet": character_ctc_alphabet,
+            "subword_ctc_layer": subword_ctc_layer,
+            "answer_from": answer_from,
         }
-        return compose_student(cls, base_model, gguf_file, revision, audio_config, lora_settings, kwargs)
+        return compose_student(cls, base_model, gguf_file, revision, audio_config, settings, kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in [`PreTrainedModel`]; the counted text of `transcribe` goes along, where the student has any."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        is_main_process = args[0] if args else kwargs.get("is_main_process", True)
+        if self.text_statistics is not None and is_main_process:
+            self.text_statistics.save(os.path.join(save_directory, TEXT_STATISTICS_FILE_NAME))
 
     def merge(self) -> AuraForSpeechQA:
         """A plain full checkpoint of this student, with LoRA merged into the LLM; this model is left as it is.
@@ -450,52 +547,7 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         Raises:
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
-        from .composition import merge_student
-
         return merge_student(self)
-
-    def attach_subword_ctc_head(
-        self, head: SubwordCTCHead, layer: int, transcription_prompt: list[int], spoken_question_prompt: list[int]
-    ) -> None:
-        """Makes the head of token CTC a part of the student, which writes transcripts with it from now on; see [`HearingGenerationMixin`].
-
-        Args:
-            head: trained on this student.
-            layer: the depth that it reads.
-            transcription_prompt, spoken_question_prompt: see [`AuraConfig`] and [`AuraProcessor.prompt_behind_audio`].
-        """
-        self.model.subword_ctc_head = head
-        self.config.subword_ctc_layer = layer
-        self.config.transcription_prompt = list(transcription_prompt)
-        self.config.spoken_question_prompt = list(spoken_question_prompt)
-
-    def attach_character_ctc_head(self, head: CharacterCTCHead, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Makes the head of CTC on letters a part of the student, beside its token head; see [`HearingGenerationMixin`].
-
-        Args:
-            head: trained on this student.
-            tokenizer: of the LLM.
-
-        Raises:
-            ValueError: the student has no token head.
-        """
-        if self.model.subword_ctc_head is None:
-            raise ValueError("A letter head goes beside a token head, and this student has none: attach that first.")
-        self.model.character_ctc_head = head
-        self.config.character_ctc_alphabet = LATIN_ALPHABET
-        self.use_tokenizer(tokenizer)
-
-    def detach_character_ctc_head(self) -> None:
-        """Takes the letter head out."""
-        self.model.character_ctc_head = None
-        self.config.character_ctc_alphabet = None
-
-    def detach_heads(self) -> None:
-        """Takes the token head and the letter head out: the LLM alone writes transcripts, and answers all questions by ear."""
-        self.detach_character_ctc_head()
-        self.model.subword_ctc_head = None
-        self.config.subword_ctc_layer = self.config.transcription_prompt = self.config.spoken_question_prompt = None
-        self.config.answers_from_transcript, self.config.questions_by_ear = False, None
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
@@ -525,6 +577,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
         input_features_mask: torch.BoolTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_embeds_mask: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -559,6 +613,8 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             inputs_embeds=inputs_embeds,
             input_features=input_features,
             input_features_mask=input_features_mask,
+            audio_embeds=audio_embeds,
+            audio_embeds_mask=audio_embeds_mask,
             audio_rows=audio_rows,
             use_cache=use_cache,
             **kwargs,
@@ -586,38 +642,43 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
         **model_kwargs: Any,
     ) -> tuple[torch.LongTensor | None, dict[str, Any]]:
         """Repeats rows for beams and several answers; clips count per audio, so each row's clips are repeated together."""
-        features = model_kwargs.pop("input_features", None)
-        mask = model_kwargs.pop("input_features_mask", None)
-        if features is not None and input_ids is not None and expand_size > 1:
-            if mask is None:
-                mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-            clip_tokens = num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
+        clips = {name: model_kwargs.pop(name) for name in _CLIP_INPUTS if model_kwargs.get(name) is not None}
+        if clips and input_ids is not None and expand_size > 1:
+            clip_tokens = self._audio_tokens_of_clips(clips)
             rows = clips_of_rows(clip_tokens, (input_ids == self.config.audio_token_id).sum(-1))
-            clips = torch.cat(
+            order = torch.cat(
                 [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
             )
-            features, mask = features[clips], mask[clips]
+            clips = {name: value[order] for name, value in clips.items()}
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
-        if features is not None:
-            model_kwargs |= {"input_features": features, "input_features_mask": mask}
-        return input_ids, model_kwargs
+        return input_ids, model_kwargs | clips
+
+    def _audio_tokens_of_clips(self, clips: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Audio tokens of each clip, `(num_audios,)`."""
+        if "audio_embeds" in clips:
+            embeds, mask = clips["audio_embeds"], clips.get("audio_embeds_mask")
+            return torch.full((len(embeds),), embeds.shape[1], device=embeds.device) if mask is None else mask.sum(-1)
+        features, mask = clips["input_features"], clips.get("input_features_mask")
+        if mask is None:
+            mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        return num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
 
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        input_features: torch.Tensor | None = None,
-        input_features_mask: torch.Tensor | None = None,
         audio_rows: torch.Tensor | None = None,
         is_first_iteration: bool | None = False,
         use_cache: bool | None = True,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As in [`GenerationMixin`]: audio goes in once, and which rows have audio is remembered for every later token."""
-        if input_features is not None and audio_rows is None:
+        clips = {name: kwargs.pop(name) for name in _CLIP_INPUTS if name in kwargs}
+        has_clips = clips.get("input_features") is not None or clips.get("audio_embeds") is not None
+        if has_clips and audio_rows is None:
             audio_rows = (input_ids == self.config.audio_token_id).any(-1)
         model_inputs = super().prepare_inputs_for_generation(
             input_ids,
@@ -628,18 +689,14 @@ class AuraForSpeechQA(AuraPreTrainedModel, HearingGenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        if input_features is not None and (is_first_iteration or not use_cache):
-            model_inputs["input_features"] = input_features
-            model_inputs["input_features_mask"] = input_features_mask
+        if has_clips and (is_first_iteration or not use_cache):
+            model_inputs |= clips
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
 
 
-def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
-    return is_lora_key(key) or key.removeprefix("model.").startswith(
-        ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
-    )
+_CLIP_INPUTS = ("input_features", "input_features_mask", "audio_embeds", "audio_embeds_mask")
+"""Inputs with a row for each clip of the batch, not for each row of text."""
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

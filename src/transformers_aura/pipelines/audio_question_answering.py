@@ -1,12 +1,16 @@
 """`pipeline("audio-question-answering")`: ask a student by voice, by voice and text, or in a chat."""
 
+from __future__ import annotations
+
 import collections.abc
 import copy
 import difflib
 import inspect
 import os
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from transformers import BatchFeature, GenerationConfig, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..modeling.transcription_aura import Transcript
 from ..processing.audio_loading import (
     AUDIO_DICT_KEYS,
     SupportsRead,
@@ -22,8 +27,10 @@ from ..processing.audio_loading import (
     is_audio_decoder,
     is_samples_list,
 )
+from ..processing.audio_tokens import clips_of_rows
 from ..processing.conversation import Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
+from .cascade import read_before, with_transcripts
 
 
 REQUEST_KEYS = ("audio", "question", "context", "history")
@@ -39,7 +46,11 @@ _PREPROCESS_KEYWORDS = (
     "continue_final_message",
     "chat_template_kwargs",
 )
+_FORWARD_KEYWORDS = ("answer_from",)
 _POSTPROCESS_KEYWORDS = ("skip_special_tokens",)
+
+NOTHING_HEARD = "(Nothing was heard.)"
+"""The answer to recordings in which nobody speaks."""
 
 
 class AudioQuestionAnsweringPipeline(Pipeline):
@@ -53,7 +64,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     import transformers_aura
 
     pipe = pipeline("audio-question-answering", model="org/student")
-    pipe("question.wav")  # [{"answer": "Paris."}]
+    pipe("question.wav")  # [{"answer": "Paris.", "heard": True, "transcript": "What is the capital of France?"}]
+    pipe("question.wav", answer_from="audio")  # at once, without a transcript
     pipe({"audio": "talk.flac", "question": "Who is speaking?"}, max_new_tokens=20)
     pipe([{"role": "user", "content": [{"type": "audio", "path": "question.wav"}]}])
     ```
@@ -94,26 +106,28 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     def _sanitize_parameters(
         self, generate_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        known = {*_PREPROCESS_KEYWORDS, *self._generate_keywords, *_POSTPROCESS_KEYWORDS}
+        known = {*_PREPROCESS_KEYWORDS, *_FORWARD_KEYWORDS, *self._generate_keywords, *_POSTPROCESS_KEYWORDS}
         for name in [*kwargs, *(generate_kwargs or {})]:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
                 suggestion = f" Did you mean `{close[0]}`?" if close else ""
                 raise TypeError(
                     f"The audio-question-answering pipeline got an unexpected keyword argument `{name}`.{suggestion} It "
-                    f"takes {', '.join((*_PREPROCESS_KEYWORDS, *_POSTPROCESS_KEYWORDS))}, batch_size, num_workers and every "
+                    f"takes {', '.join((*_PREPROCESS_KEYWORDS, *_FORWARD_KEYWORDS, *_POSTPROCESS_KEYWORDS))}, batch_size, num_workers and every "
                     "argument of `generate`, such as max_new_tokens, num_beams, do_sample, streamer or generation_config."
                 )
         twice = sorted(set(kwargs) & set(generate_kwargs or {}))
         if twice:
             raise ValueError(f"{twice} were given both directly and in `generate_kwargs`: give each once.")
+        if kwargs.get("answer_from") not in (None, "audio", "transcript"):
+            raise ValueError(f'`answer_from` must be "audio" or "transcript", got {kwargs["answer_from"]!r}.')
         preprocess = {name: kwargs.pop(name) for name in _PREPROCESS_KEYWORDS if name in kwargs}
         postprocess = {name: kwargs.pop(name) for name in _POSTPROCESS_KEYWORDS if name in kwargs}
         return preprocess, {**kwargs, **(generate_kwargs or {})}, postprocess
 
     def __call__(
         self, inputs: Any, **kwargs: Any
-    ) -> list[dict[str, str]] | list[list[dict[str, str]]] | Iterator[Any]:
+    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]] | Iterator[Any]:
         """Answer one input or several, see the class for their forms.
 
         Args:
@@ -125,6 +139,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             continue_final_message (`bool`, *optional*): continue the last message of a chat instead of answering it; by
                 default where it is the assistant's.
             chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
+            answer_from (`"audio"` or `"transcript"`, *optional*): `"audio"`: the student answers what it hears, directly. `"transcript"`: it writes the
+                recordings down, the transcripts take the place of the audio in the chat, and the base LLM answers. By default as the student's config says.
             skip_special_tokens (`bool`, defaults to `True`): leave special tokens out of the answer.
             batch_size (`int`, defaults to 1), num_workers (`int`, defaults to 0): for several inputs.
             kwargs: every argument of `generate`. Without `max_new_tokens` or `max_length`, here or in the model's
@@ -132,8 +148,9 @@ class AudioQuestionAnsweringPipeline(Pipeline):
                 second in most students): what is said in a long recording fits in.
 
         Returns:
-            For one input `[{"answer": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
-            or an iterator of these.
+            For one input `[{"answer": str, "heard": bool, "transcript": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
+            or an iterator of these. `"heard"` says whether anybody speaks in the recordings, for students with a character CTC head; where nobody does, the answer
+            is [`NOTHING_HEARD`]. `"transcript"` is there where the answer is from the transcript; of several recordings it holds one line each.
 
         Raises:
             TypeError: an unknown keyword.
@@ -154,7 +171,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
 
     def preprocess(
         self,
-        input_: "_Request",
+        input_: _Request,
         question: str | None = None,
         context: str | None = None,
         sampling_rate: int | None = None,
@@ -162,38 +179,150 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         continue_final_message: bool | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> BatchFeature:
-        """Model inputs of one request, with a batch dimension of 1."""
+        """Model inputs of one request, with a batch dimension of 1; and its chat, for an answer from the transcript."""
         conversation = _conversation(input_.value, question, context)
         if continue_final_message is None:
             continue_final_message = conversation[-1].get("role") == "assistant"
+        template_kwargs = {
+            "add_generation_prompt": not continue_final_message,
+            "continue_final_message": continue_final_message,
+            **(chat_template_kwargs or {}),
+        }
+        inputs = self._inputs(
+            conversation,
+            template_kwargs,
+            {"sampling_rate": sampling_rate, "truncate_to_seconds": truncate_to_seconds},
+        )
+        inputs["chats"] = [Chat(conversation, template_kwargs)]
+        return inputs
+
+    def _inputs(
+        self,
+        conversation: Conversation,
+        template_kwargs: dict[str, Any],
+        processor_kwargs: dict[str, Any] | None = None,
+    ) -> BatchFeature:
         inputs = self.processor.apply_chat_template(
             conversation,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            add_generation_prompt=not continue_final_message,
-            continue_final_message=continue_final_message,
-            processor_kwargs={"sampling_rate": sampling_rate, "truncate_to_seconds": truncate_to_seconds},
-            **(chat_template_kwargs or {}),
+            **({"processor_kwargs": processor_kwargs} if processor_kwargs else {}),
+            **template_kwargs,
         )
         return inputs.to(dtype=self.dtype)
 
-    def _forward(self, input_tensors: Mapping[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
+    def _forward(
+        self,
+        input_tensors: Mapping[str, Any],
+        answer_from: Literal["audio", "transcript"] | None = None,
+        **generate_kwargs: Any,
+    ) -> dict[str, Any]:
+        """
+        Answers the requests of a batch.
+
+        Returns:
+            `answer_ids`, token ids of `(batch, num_return_sequences, tokens)`; `heard`, whether anybody speaks in each request's recordings (`None`: it is not
+            known, or there are none); and `transcript`, the text of its recordings where the answer is from it.
+        """
+        inputs = dict(input_tensors)
+        chats: list[Chat] = inputs.pop("chats")
+        if "input_features" not in inputs:
+            answers = self._generate(inputs, generate_kwargs)
+            return {"answer_ids": answers, "heard": [None] * len(chats), "transcript": [None] * len(chats)}
+        started = time.monotonic()
+        features = self.model.get_audio_features(inputs.pop("input_features"), inputs.pop("input_features_mask"))
+        inputs |= {"audio_embeds": features.last_hidden_state, "audio_embeds_mask": features.audio_token_mask}
+        rows = self._rows_of_clips(inputs)
+        heard = self._heard(inputs, rows, len(chats))
+        answered = [row for row in range(len(chats)) if heard[row] is not False]
+        transcripts: list[str | None] = [None] * len(chats)
+        if not answered:
+            answers = torch.zeros((0, 1, 0), dtype=torch.long)
+        elif (answer_from or self.model.config.answer_from) == "transcript":
+            inputs = self._select(inputs, rows, answered)
+            answers, texts = self._answer_from_transcripts(
+                inputs, [chats[row] for row in answered], generate_kwargs, started
+            )
+            for row, text in zip(answered, texts, strict=True):
+                transcripts[row] = text
+        else:
+            answers = self._generate(self._select(inputs, rows, answered), generate_kwargs)
+        return {"answer_ids": self._spread(answers, answered, len(chats)), "heard": heard, "transcript": transcripts}
+
+    def _rows_of_clips(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        row_tokens = (inputs["input_ids"] == self.model.config.audio_token_id).sum(-1)
+        return clips_of_rows(inputs["audio_embeds_mask"].sum(-1), row_tokens)
+
+    def _heard(self, inputs: Mapping[str, torch.Tensor], rows: torch.Tensor, num_rows: int) -> list[bool | None]:
+        """Whether anybody speaks in any clip of each request; `None` where it has none, or where the student cannot tell."""
+        speech = self.model.contains_speech(inputs["audio_embeds"], inputs["audio_embeds_mask"])
+        heard: list[bool | None] = [None] * num_rows
+        for row, speaks in zip(rows.tolist(), speech or [], strict=False):
+            heard[row] = bool(heard[row]) or speaks
+        return heard
+
+    @staticmethod
+    def _select(inputs: Mapping[str, torch.Tensor], rows: torch.Tensor, kept: list[int]) -> dict[str, torch.Tensor]:
+        """Some rows of a batch, with their clips."""
+        clips = torch.isin(rows, torch.tensor(kept, device=rows.device))
+        return {
+            name: value[clips] if name.startswith("audio_embeds") else value[kept] for name, value in inputs.items()
+        }
+
+    @staticmethod
+    def _spread(answers: torch.Tensor, rows: list[int], num_rows: int) -> torch.Tensor:
+        """Answers of some rows at their places, the others empty."""
+        if len(rows) == num_rows:
+            return answers
+        spread = answers.new_zeros((num_rows, *answers.shape[1:]))
+        spread[rows] = answers
+        return spread
+
+    def _answer_from_transcripts(
+        self, inputs: dict[str, torch.Tensor], chats: list[Chat], generate_kwargs: dict[str, Any], started: float
+    ) -> tuple[torch.Tensor, list[str | None]]:
+        """Answers of the base LLM to chats in which transcripts stand in the place of the audio, and these."""
+        max_time = generate_kwargs.get("max_time")
+        transcripts = self.model.transcribe(**inputs, tokenizer=self.processor.tokenizer, max_seconds=max_time)
+        rows = self._rows_of_clips(inputs).tolist()
+        of_rows: list[list[Transcript]] = [[] for _ in chats]
+        for row, transcript in zip(rows, transcripts, strict=True):
+            of_rows[row].append(transcript)
+        written = [
+            self._inputs(
+                with_transcripts(chat.conversation, [transcript.text for transcript in of_row]), chat.template_kwargs
+            )
+            for chat, of_row in zip(chats, of_rows, strict=True)
+        ]
+        batch = dict(self._collate_tensors(written).to(self.device))
+        if len(transcripts) == 1 and len(written) == 1:
+            batch |= read_before(batch["input_ids"], transcripts[0].text_cache)
+        if max_time is not None:
+            generate_kwargs = {**generate_kwargs, "max_time": max(max_time - (time.monotonic() - started), 1e-3)}
+        texts = ["\n".join(transcript.text for transcript in of_row) if of_row else None for of_row in of_rows]
+        return self._generate(batch, generate_kwargs), texts
+
+    def _generate(self, inputs: dict[str, Any], generate_kwargs: dict[str, Any]) -> torch.Tensor:
         """Token ids of the answers, `(batch, num_return_sequences, tokens)`."""
-        input_ids = input_tensors["input_ids"]
+        input_ids = inputs["input_ids"]
         num_audio = int((input_ids == self.model.config.audio_token_id).sum(-1).max())
-        generated = self.model.generate(**input_tensors, **self._with_defaults(generate_kwargs, num_audio))
+        generated = self.model.generate(**inputs, **self._with_defaults(generate_kwargs, num_audio))
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
         answers_per_input = len(answers) // len(input_ids)
-        return {"answer_ids": answers.reshape(len(input_ids), answers_per_input, answers.shape[-1])}
+        return answers.reshape(len(input_ids), answers_per_input, answers.shape[-1])
 
-    def postprocess(
-        self, model_outputs: Mapping[str, torch.Tensor], skip_special_tokens: bool = True
-    ) -> list[dict[str, str]]:
+    def postprocess(self, model_outputs: Mapping[str, Any], skip_special_tokens: bool = True) -> list[dict[str, Any]]:
         """`[{"answer": ...}, ...]` of one request."""
+        heard, transcript = (_of_one(model_outputs[name]) for name in ("heard", "transcript"))
+        known = {} if heard is None else {"heard": heard}
+        if heard is False:
+            return [{"answer": NOTHING_HEARD, **known}]
+        if transcript is not None:
+            known["transcript"] = transcript
         texts = self.processor.batch_decode(model_outputs["answer_ids"][0], skip_special_tokens=skip_special_tokens)
-        return [{"answer": text.strip()} for text in texts]
+        return [{"answer": text.strip(), **known} for text in texts]
 
     def get_iterator(
         self,
@@ -222,7 +351,13 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         self.processor.save_pretrained(save_directory)
 
     def _collate(self, items: list[BatchFeature]) -> BatchFeature:
-        """Inputs of single requests as one batch: text padded on the left, audio features on the right."""
+        """Inputs of single requests as one batch."""
+        batch = self._collate_tensors(items)
+        batch["chats"] = [chat for item in items for chat in item["chats"]]
+        return batch
+
+    def _collate_tensors(self, items: list[BatchFeature]) -> BatchFeature:
+        """Text padded on the left, audio features on the right."""
         if len(items) == 1:
             return items[0]
         pad_token_id = self.processor.tokenizer.pad_token_id
@@ -260,6 +395,19 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
             added["tokenizer"] = self.processor.tokenizer
         return {**generate_kwargs, **added}
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A request as a chat, and how the template renders it."""
+
+    conversation: Conversation
+    template_kwargs: dict[str, Any]
+
+
+def _of_one(value: Any) -> Any:
+    """The value of a single request, which the base class hands over as a batch of one or by itself."""
+    return value[0] if isinstance(value, list) else value
 
 
 class _Request:

@@ -22,6 +22,9 @@ PLAIN_CHAT_TEMPLATE = (
 Message: TypeAlias = dict[str, Any]
 Conversation: TypeAlias = list[Message]
 
+AUDIO_PART_TYPES = ("audio", "input_audio", "audio_url")
+"""Types of the parts of a message that hold audio."""
+
 _AUDIO_PART_SOURCES = ("audio", "path", "url", "array", "bytes", "base64")
 PART_FORMS = (
     '{"type": "text", "text": ...}, {"type": "audio", "audio" or "path" or "url" or "array" or "bytes" or "base64": ...} '
@@ -142,7 +145,7 @@ class FlattenedChats:
             if not isinstance(part.get("text"), str):
                 raise ValueError(f'The text part of {where} has no "text": {_short(part)}.')
             return part["text"]
-        if kind in ("audio", "input_audio", "audio_url"):
+        if kind in AUDIO_PART_TYPES:
             return None
         if kind in ("image", "image_url", "video", "video_url"):
             raise ValueError(

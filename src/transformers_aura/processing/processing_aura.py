@@ -1,16 +1,14 @@
 """Text, chats and audio to model inputs: every audio becomes as many placeholder tokens as the model has positions for."""
 
-import itertools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
-from ..package_data import resolve_student
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
@@ -20,7 +18,6 @@ from .conversation import (
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
-    build_conversation,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
 
@@ -44,6 +41,9 @@ class AuraProcessor(ProcessorMixin):
         audio_token (`str`, defaults to `"<|audio|>"`): marks the place of an audio in a text.
         frames_per_token (`int`, defaults to 8): feature frames in one audio token, as in the model's `audio_config`.
     """
+
+    locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
+    """Where the student of this name lies, a hub id or folder; `registration` sets it."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class AuraProcessor(ProcessorMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         """As in [`ProcessorMixin`]; a student that comes with the package is found by its name, too."""
-        return super().from_pretrained(resolve_student(pretrained_model_name_or_path), *args, **kwargs)
+        return super().from_pretrained(cls.locate_student(pretrained_model_name_or_path), *args, **kwargs)
 
     @classmethod
     def from_language_model_pretrained(
@@ -308,29 +308,6 @@ class AuraProcessor(ProcessorMixin):
         )
         inputs = self._batch_feature(encoded, features, num_tokens, settings)
         return inputs if return_dict else inputs["input_ids"]
-
-    def prompt_behind_audio(self, question: str | None = None) -> list[int]:
-        """Token ids between the audio of a request and its answer.
-
-        Args:
-            question (*optional*): as in [`build_conversation`]; without one, the audio is the question.
-        """
-        conversation = build_conversation(self.audio_token, question)  # rendered only, never loaded
-        text = self.apply_chat_template(conversation, add_generation_prompt=True)
-        token_ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return token_ids[token_ids.index(self.audio_token_id) + 1 :]
-
-    def beginning_behind_audio(self, question: str) -> list[int]:
-        """Token ids behind the audio of a request whose written question begins with `question`, up to where it may go on.
-
-        Args:
-            question: how it begins.
-        """
-        whole, longer = self.prompt_behind_audio(question), self.prompt_behind_audio(f"{question} And")
-        return [
-            token
-            for token, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(whole, longer, strict=False))
-        ]
 
     def _chat_template(self, chat_template: str | None) -> str | None:
         """The template for the tokenizer: a text, the name of one of several, or `None` for its choice among several."""

@@ -2,7 +2,7 @@
 
 It is a student whose patch embedding is replaced: what `AuraTrainer`, processor, pipeline and evaluation do with a student, they do with it. The
 encoder runs at every question, which AuRA does without; that is the comparison. Trained to write answers and transcripts it is BLSP's kind;
-trained towards what the LLM answers to, and holds for, the text (`answer_kl_weight`, and `text_state_layers: [0]`), it is distilled at its input as
+trained towards what the LLM answers to, and holds for, the text (`answer_kl_weight`, and `text_state_weight` at `subword_ctc_layer: 0`), it is distilled at its input as
 DiVA is (arXiv 2410.02678).
 """
 
@@ -19,8 +19,8 @@ from transformers import WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ...modeling.composition import load_adapter_weights
 from ...modeling.configuration_aura import AuraConfig
+from ...modeling.loading import load_adapter_weights
 from ...modeling.modeling_aura import AuraForSpeechQA
 from ...processing.audio_tokens import num_audio_tokens
 from ...processing.processing_aura import AuraProcessor
@@ -121,7 +121,7 @@ def new_bridge(
     Args:
         base_model: Hub id or folder of the LLM.
         whisper: Hub id or folder of a Whisper-family model.
-        kwargs: for the stock loader (`dtype`, `attn_implementation`, ...).
+        kwargs: CTC heads (`character_ctc_alphabet`, `subword_ctc_layer`), and what the stock loader takes (`dtype`, `attn_implementation`, ...).
     """
     encoder = _encoder(whisper)
     model = AuraForSpeechQA.from_language_model_pretrained(
@@ -162,7 +162,13 @@ def load_bridge(
         whisper = json.loads(path.read_text("utf-8"))["whisper"]
     config = AuraConfig.from_pretrained(folder)
     base = base_model_name_or_path or config.base_model
-    model, _ = new_bridge(str(base), whisper, **kwargs)
+    model, _ = new_bridge(
+        str(base),
+        whisper,
+        character_ctc_alphabet=config.character_ctc_alphabet,
+        subword_ctc_layer=config.subword_ctc_layer,
+        **kwargs,
+    )
     load_adapter_weights(model, Path(folder) / SAFE_WEIGHTS_NAME)
     return model.eval()
 
@@ -185,6 +191,7 @@ def _build_in(model: AuraForSpeechQA, encoder: WhisperEncoder) -> None:
         config.audio_config.rms_norm_eps,
     )
     embedding.norm.load_state_dict(model.model.embed_audio.norm.state_dict())  # as loud as the LLM's own embeddings
-    model.requires_grad_(False)  # the LLM; LoRA, which would see to that, there is none
+    model.model.language_model.requires_grad_(False)  # LoRA, which would see to that, there is none
+    model.lm_head.requires_grad_(False)
     reference = model.model.embed_audio.proj.weight
     model.model.embed_audio = embedding.to(reference.device, reference.dtype)

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 from jinja2 import TemplateError
 
-from ...distillation.augmentation import SAMPLING_RATE
 from ...processing.conversation import Conversation, build_conversation
+from ...processing.mixing import SAMPLING_RATE
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...distillation.augmentation import SAMPLING_RATE
 from ...processing.conversation import build_conversation
+from ...processing.mixing import SAMPLING_RATE
 from ..generations import input_hash
 from ..items import Task
 from .generation import generate_greedily

@@ -1,0 +1,1 @@
+"""How the student that ships with the project was made and measured."""

@@ -1,0 +1,84 @@
+"""A trained student becomes a folder that may ship: small, and without a path of the machine that made it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aura_research.package_student import package_student
+from aura_research.places import RECIPES
+from aura_research.texts.orders import ORDER_QUESTION
+from tests.support.fake_hub import FakeHub
+from tests.support.packaged import BASE, NAME, problems_of
+from tests.support.published import publish_base, save_student
+from tools.real_models import MANIFEST
+from transformers_aura import AuraConfig, AuraProcessor, packaged_students
+from transformers_aura.distillation.recipe import load_recipe
+from transformers_aura.hub import HubError, TrainingSummary
+from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
+
+
+STUDENTS = packaged_students()
+
+
+@pytest.fixture
+def trained(fake_hub: FakeHub, tmp_path: Path) -> Path:
+    publish_base(fake_hub, tmp_path / "base")
+    return save_trained_student(tmp_path / "trained", tmp_path / "rows.jsonl")
+
+
+def test_a_packaged_student_is_small_and_names_nothing_local(trained: Path, tmp_path: Path) -> None:
+    packaged = tmp_path / "hub_cards" / NAME
+    package_student(trained, packaged, base=BASE, license="apache-2.0", results_text="Measured by hand.")
+    assert problems_of(packaged) == []
+    weights, original = load_file(packaged / "model.safetensors"), load_file(trained / "model.safetensors")
+    assert all(torch.equal(weights[name], original[name].to(torch.bfloat16)) for name in original)
+    card = (packaged / "README.md").read_text(encoding="utf-8")
+    for said in (
+        f'packaged_student("{NAME}")',
+        "Measured by hand.",
+        "- source: rows.jsonl",
+        "license: apache-2.0",
+    ):
+        assert said in card
+    assert "None were recorded" not in card
+    assert not (packaged / "training_summary.json").exists()
+
+
+def test_the_base_is_what_a_converted_folder_is_a_copy_of(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"place on this machine.*--base-model"):
+        edit_config(trained, base_model=str(tmp_path / "base"))
+        package_student(trained, tmp_path / "out")
+    (tmp_path / "base" / MANIFEST).write_text(json.dumps({"hub_id": "org/original", "copy_of": BASE}))
+    package_student(trained, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["base_model"] == BASE["base_model"]
+
+
+@pytest.mark.skipif("aura-smollm2-135m" not in STUDENTS, reason="no student comes with this checkout")
+def test_the_packaged_student_answers_by_ear_what_the_recipe_of_its_last_stage_says() -> None:
+    folder = STUDENTS["aura-smollm2-135m"]
+    processor = AuraProcessor.from_pretrained(folder)
+    recipe = load_recipe(RECIPES / "smollm2-135m-cpu-stage5.yaml")
+    by_ear = [processor.beginning_behind_audio(question) for question in recipe.losses["questions_by_ear"]]
+    config = AuraConfig.from_pretrained(folder)
+    assert config.questions_by_ear == by_ear
+    assert processor.prompt_behind_audio(ORDER_QUESTION)[: len(by_ear[0])] == by_ear[0]
+    assert config.transcription_prompt == processor.prompt_behind_audio(TRANSCRIPTION_INSTRUCTION)
+
+
+def save_trained_student(folder: Path, data: Path) -> Path:
+    """A tiny student of `BASE_ID`, with the summary that a training run on `data` leaves."""
+    save_student(folder)
+    recipe = f"name: tiny\ndata:\n  train:\n    - source: {data}\n"
+    TrainingSummary(teacher="[org/whisper](https://huggingface.co/org/whisper)", recipe=recipe).save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(data.parent)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def edit_config(folder: Path, **values: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | values))

@@ -1,0 +1,89 @@
+"""What a search knows of text before it hears anything: a lexicon and a token n-gram, counted on text, in one small file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from .alphabet import CharacterAlphabet
+from .lexicon import LexiconTrie
+from .ngram import TokenTrigram
+
+
+TEXT_STATISTICS_FILE_NAME = "text_statistics.safetensors"
+
+
+@dataclass(frozen=True)
+class TextStatistics:
+    """
+    A lexicon and a token n-gram.
+
+    Attributes:
+        lexicon: words as the student's alphabet spells them.
+        ngram: over the LLM's tokens.
+        end: id of the token that ends a text.
+    """
+
+    lexicon: LexiconTrie
+    ngram: TokenTrigram
+    end: int
+
+    @classmethod
+    def count(
+        cls,
+        texts: Sequence[str],
+        token_ids: Iterable[Sequence[int]],
+        alphabet: CharacterAlphabet,
+        vocabulary_size: int,
+        end: int,
+    ) -> TextStatistics:
+        """
+        Counts texts.
+
+        Args:
+            texts: one utterance each, as transcripts write it.
+            token_ids: of each text, without an end.
+            alphabet: of the character CTC head.
+            vocabulary_size: token ids lie below it.
+            end: id of the token that ends a text.
+        """
+        ngram = TokenTrigram.count(token_ids, vocabulary_size, end)
+        return cls(LexiconTrie.count(texts, alphabet), ngram, end)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes one safetensors file."""
+        arrays = {**self.ngram.arrays, **self.lexicon.to_arrays()}
+        arrays["end"] = np.array([self.end], dtype=np.int64)
+        arrays["vocabulary_size"] = np.array([self.ngram.vocabulary_size], dtype=np.int64)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, os.fspath(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, vocabulary_size: int) -> TextStatistics:
+        """
+        Reads what [`save`] wrote.
+
+        Args:
+            path: of the file.
+            vocabulary_size: of the LLM that they are to serve.
+
+        Raises:
+            ValueError: the file cannot be read, or was counted with another LLM's tokens.
+        """
+        try:
+            arrays = load_file(os.fspath(path))
+            size, end = int(arrays["vocabulary_size"][0]), int(arrays["end"][0])
+            lexicon, ngram = LexiconTrie.from_arrays(arrays), TokenTrigram(size, arrays)
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(
+                f"{path} cannot be read as text statistics ({error}): count them again with `aura count-text`, or delete the file."
+            ) from error
+        if size != vocabulary_size:
+            raise ValueError(
+                f"{path} was counted on the tokens of an LLM with {size} tokens, this student's has {vocabulary_size}."
+            )
+        return cls(lexicon, ngram, end)

@@ -1,0 +1,75 @@
+"""What a training run tells of itself while it runs: means between two logs, the history file, the progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+
+HISTORY_FILE_NAME = "training_history.jsonl"
+
+
+class FigureMeans:
+    """Means of figures over the steps since the last log, on the device, fetched with one transfer.
+
+    Args:
+        size: figures.
+        device: of the training.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self._totals = torch.zeros(3, size, device=device)
+
+    def add(self, values: torch.Tensor, counts: torch.Tensor, is_used: Sequence[bool], num_micro_batches: int) -> None:
+        """Add the share of one micro-batch in its step.
+
+        Args:
+            values (`(size,)`): normalised over the step.
+            counts (`(size,)`): of the whole step.
+            is_used: whether the figure was computed.
+            num_micro_batches: of the step.
+        """
+        used = (torch.tensor(is_used, device=values.device) & (counts > 0)).float() / num_micro_batches
+        self._totals += torch.stack([values, used, used * counts])
+
+    def fetch(self, accelerator: Any) -> tuple[list[float], list[float]]:
+        """Mean of each figure over the steps that had it, over all processes; and the sum of its counts. Begins anew."""
+        totals, steps, counts = accelerator.reduce(self._totals, "sum")
+        steps, counts = steps / accelerator.num_processes, counts / accelerator.num_processes
+        self._totals = torch.zeros_like(self._totals)
+        return (totals / steps.clamp(min=1e-9)).tolist(), counts.tolist()
+
+
+class HistoryCallback(TrainerCallback):
+    """Keeps every log of a run in `training_history.jsonl` of its folder; after a resume, those up to the checkpoint and what follows."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            path = self._path(args)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            with self._path(args).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(state.log_history[-1]) + "\n")
+
+    @staticmethod
+    def _path(args: TrainingArguments) -> Path:
+        return Path(str(args.output_dir)) / HISTORY_FILE_NAME
+
+
+class CompactProgressCallback(ProgressCallback):
+    """The stock progress bar, without the details of a figure (`cosine/student_4_teacher_0`)."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        shown = {name: value for name, value in (logs or {}).items() if "/" not in name}
+        super().on_log(args, state, control, logs=shown, **kwargs)

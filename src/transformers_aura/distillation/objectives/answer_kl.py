@@ -1,0 +1,98 @@
+"""Self-distillation of answers: the base LLM that reads the gold transcript teaches the student that gets its audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from ...processing.conversation import build_conversation
+from ..examples import IGNORED_LABEL, Example, ExampleBatch, tokenize_chats
+from ..student_outputs import StudentOutputs, predicting_positions
+from .objective import Objective
+
+
+ROW_SWITCH = "answer_kl"
+"""Optional boolean of a row; `False` = the base LLM that reads its transcript would answer something else, so it does not teach this row."""
+
+
+def gold_prompts(batch: ExampleBatch) -> dict[str, torch.Tensor]:
+    """The chats of rows with audio, transcript and answer, the transcript in the place of the audio: what the base LLM reads.
+
+    Returns:
+        `gold_input_ids`, `gold_attention_mask`, `gold_labels` (`torch.LongTensor` of shape `(gold rows, sequence)`), whose labels are the same
+        tokens in the same order as those of these rows in the batch; and `has_gold_prompt` (`torch.BoolTensor` of shape `(rows,)`).
+    """
+    has_gold_prompt = [_has_gold_prompt(example) for example in batch.examples]
+    gold = [example for example, has_one in zip(batch.examples, has_gold_prompt, strict=True) if has_one]
+    chats = [
+        build_conversation(question="\n".join(filter(None, (example.transcript, example.row.get("question")))))
+        for example in gold
+    ]
+    prompts = tokenize_chats(batch.processor, chats)["input_ids"]
+    columns = batch.pad(prompts, [example.completion for example in gold])
+    return {
+        **{f"gold_{name}": column for name, column in columns.items()},
+        "has_gold_prompt": torch.tensor(has_gold_prompt, dtype=torch.bool),
+    }
+
+
+def _has_gold_prompt(example: Example) -> bool:
+    return bool(example.transcript and example.row.get("answer") and example.row.get(ROW_SWITCH, True))
+
+
+class AnswerKLObjective(Objective):
+    r"""`KL(teacher || student)` over the vocabulary for each answer token, in nats.
+
+    The teacher is the base LLM, LoRA off, whose prompt holds the gold transcript in the place of the audio; both see the same answer tokens (teacher
+    forcing). It acts on rows with audio, transcript and answer, unless the row's key `answer_kl` is `False`: where the answers are of a closed domain,
+    which the base LLM would not give. No gradient flows to the teacher's logits. Costs one forward pass of the base LLM.
+
+    References:
+        - Distilling the Knowledge in a Neural Network: https://arxiv.org/abs/1503.02531
+
+    Inputs of `divergences`:
+        | argument         | shape                        | meaning                                       |
+        |------------------|------------------------------|-----------------------------------------------|
+        | `student_logits` | `(answer_tokens, vocabulary)`| predictions for the answer tokens from audio  |
+        | `teacher_logits` | `(answer_tokens, vocabulary)`| predictions for the same tokens from the text |
+        | returns          | `(answer_tokens,)`           | divergence, nats                              |
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> AnswerKLObjective.divergences(logits, logits)
+        tensor([0.])
+    """
+
+    name = "answer_kl"
+    needs_text = True
+    needs_logits = True
+    columns = (gold_prompts,)
+
+    @staticmethod
+    def divergences(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+        student = F.log_softmax(student_logits.float(), dim=-1)
+        teacher = F.log_softmax(teacher_logits.detach().float(), dim=-1)
+        return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
+
+    def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        return batch["gold_labels"][:, 1:].ne(IGNORED_LABEL).sum()
+
+    def loss(self, outputs: StudentOutputs) -> torch.Tensor:
+        batch, student = outputs.batch, outputs.student
+        labels = outputs.of_span(batch["labels"])
+        rows = predicting_positions(labels) // max(labels.shape[1], 1)
+        student_logits = outputs.labelled_logits[batch["has_gold_prompt"][rows]]
+        if not len(student_logits):
+            return outputs.labelled_logits.sum() * 0.0
+        with torch.no_grad():
+            # LoRA is off unless AuraModel turns it on: this is the base LLM.
+            hidden = student.model.language_model(
+                input_ids=batch["gold_input_ids"], attention_mask=batch["gold_attention_mask"], use_cache=False
+            ).last_hidden_state
+            positions = predicting_positions(batch["gold_labels"])
+            teacher_logits = student.compute_logits(hidden.flatten(0, 1).index_select(0, positions))
+        return self.divergences(student_logits, teacher_logits).sum()

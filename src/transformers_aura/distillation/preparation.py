@@ -1,0 +1,103 @@
+"""What a training run checks and makes before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from transformers.utils import logging
+
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.processing_aura import AuraProcessor
+from .alignment import map_layers
+from .examples import ColumnMaker
+from .heads import DistillationHeads
+from .learning_rates import learning_rates, part_of
+from .objectives import Objective
+from .teacher import AuraTeacher
+from .training_args import AuraTrainingArguments
+
+
+logger = logging.get_logger(__name__)
+
+
+def columns_of(objectives: Iterable[Objective]) -> list[ColumnMaker]:
+    """What makes the columns of these objectives, each once."""
+    return list(dict.fromkeys(column for objective in objectives for column in objective.columns))
+
+
+def distillation_heads(
+    model: AuraForSpeechQA, teacher: AuraTeacher | None, args: AuraTrainingArguments
+) -> DistillationHeads:
+    """A head for each layer pair of student and teacher.
+
+    Raises:
+        ValueError: there is no teacher, or it and the student do not go together.
+    """
+    config = model.config
+    if teacher is None:
+        raise ValueError(
+            f"`supervision={args.supervision!r}` needs a `teacher`, for instance "
+            "`AuraTeacher.from_pretrained('openai/whisper-large-v3')`. Without one, use `supervision='transcript'`."
+        )
+    if config.audio_config.frames_per_second != 100 or config.audio_config.sampling_rate != 16000:
+        raise ValueError(
+            f"A Whisper teacher reads 100 frames a second at 16000 Hz, the student {config.audio_config.frames_per_second:g} at "
+            f"{config.audio_config.sampling_rate} Hz: their clocks do not align."
+        )
+    pairs = map_layers(
+        args.parsed_layer_mapping,
+        num_student_layers=config.lora_num_layers,
+        num_teacher_layers=teacher.num_layers,
+        num_decoder_layers=config.text_config.num_hidden_layers,
+    )
+    return DistillationHeads(
+        pairs, config.text_config.hidden_size, teacher.width, args.teacher_normalization, seed=args.seed
+    )
+
+
+def freeze_what_rests(model: AuraForSpeechQA, objectives: Iterable[Objective], args: AuraTrainingArguments) -> None:
+    """Freeze what has a learning rate of 0, and the CTC heads that no objective trains."""
+    rates = learning_rates(args)
+    for name, parameter in model.named_parameters():
+        if rates[part_of(name)] == 0:
+            parameter.requires_grad_(False)
+    trained = {objective.trained_head for objective in objectives}
+    heads = {"character_ctc_head": model.model.character_ctc_head, "subword_ctc_head": model.model.subword_ctc_head}
+    resting = {name: head for name, head in heads.items() if head is not None and name not in trained}
+    for head in resting.values():
+        head.requires_grad_(False)
+    if resting:
+        logger.warning(
+            f"No objective of this run trains the student's {' and '.join(resting)}: kept as they are, while the states that they read change. "
+            "Set `character_ctc_weight` and `subword_ctc_weight` above 0 to train them on."
+        )
+
+
+def without_text_only_rows(dataset: Any) -> Any:
+    """Leave text-only rows out where that needs no decoding; the collator leaves out the others."""
+    if not isinstance(dataset, (list, tuple)):
+        return dataset
+    kept = [row for row in dataset if row.get("audio") is not None]
+    if len(kept) < len(dataset):
+        logger.warning(
+            f"{len(dataset) - len(kept)} of {len(dataset)} rows are text only and are skipped: where LoRA follows the audio "
+            "(`lora_scope` 'rows' or 'audio') the student's text path is the base LLM and such rows have no gradient. They "
+            "teach only with `lora_scope='always'`."
+        )
+    return kept
+
+
+def check_compatible(model: AuraForSpeechQA, processor: AuraProcessor, args: AuraTrainingArguments) -> None:
+    """Raise where student, processor and arguments do not belong together."""
+    rates = learning_rates(args)
+    if not any(parameter.requires_grad and rates[part_of(name)] > 0 for name, parameter in model.named_parameters()):
+        raise ValueError(
+            "The student has no trainable parameters: it is frozen, a merged checkpoint without LoRA, or its learning rates are 0."
+        )
+    frames_per_token = model.config.audio_config.frames_per_token
+    if processor.frames_per_token != frames_per_token:
+        raise ValueError(
+            f"The processor makes one audio token of {processor.frames_per_token} frames, the student of "
+            f"{frames_per_token}. Use the processor that belongs to the student."
+        )

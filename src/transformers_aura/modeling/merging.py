@@ -1,0 +1,53 @@
+"""Base LLM + adapter merged into one plain checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from .adapter import lora_layers, merged_weight, without_lora_name
+from .configuration_aura import AuraConfig
+
+
+StudentT = TypeVar("StudentT", bound=PreTrainedModel)
+
+
+def merge_student(student: StudentT) -> StudentT:
+    """See [`AuraForSpeechQA.merge`]."""
+    if not student.config.lora_rank:
+        raise ValueError("This student has no LoRA to merge: it is a plain checkpoint already.")
+    if student.config.lora_scope == "audio":
+        raise ValueError(
+            'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
+            'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
+        )
+    layers = lora_layers(student)
+    weights = {}
+    for key, value in student.state_dict().items():
+        if ".lora_" in key or "subword_ctc_head." in key or "character_ctc_head." in key:
+            continue
+        layer_name = key.rpartition(".base_layer.")[0]
+        weights[without_lora_name(key)] = (
+            merged_weight(layers[layer_name], layer_name)
+            if layer_name and key.endswith(".base_layer.weight")
+            else value.detach()
+        )
+    with no_init_weights():
+        merged = type(student)._from_config(_plain(student.config), dtype=student.dtype)
+    merged.load_state_dict(weights)  # copies
+    merged.tie_weights()
+    merged.generation_config = copy.deepcopy(student.generation_config)
+    return merged.to(student.device).eval()
+
+
+def _plain(config: AuraConfig) -> AuraConfig:
+    """The same student as one full checkpoint: no base elsewhere, no LoRA, no heads (which no serving engine knows)."""
+    plain = copy.deepcopy(config)
+    plain.subword_ctc_layer = plain.character_ctc_alphabet = plain.decoding_config = None
+    plain.answer_from = "audio"
+    plain.base_model = plain.base_revision = plain.base_gguf_file = plain.base_fingerprint = None
+    plain.lora_rank = 0
+    return plain

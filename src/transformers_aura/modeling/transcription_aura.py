@@ -1,0 +1,585 @@
+"""`transcribe`: recordings written down by what the student's CTC heads emit, and, of the best texts, by what the base LLM thinks of them.
+
+audio patch embeddings -> character emissions -> chunks, cut at pauses
+chunks -> one pass of the first layers -> subword emissions -> beam search (decoding/) -> the best texts
+the best texts -> one pass of the base LLM that reads them as a prefix tree -> the transcript
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..decoding.alphabet import GAP, CharacterAlphabet
+from ..decoding.beam_search import BeamSearch, Hypothesis, WordForms
+from ..decoding.config import DecodingConfig
+from ..decoding.ctc import Emissions, align, greedy_labelling
+from ..decoding.lexicon import LexiconTrie
+from ..decoding.scorers import NGramScorer, SubwordCTCScorer, TokenScorer
+from ..decoding.segmentation import cut_at_pauses, is_pause
+from ..decoding.speech_detection import contains_speech
+from ..decoding.text_statistics import TextStatistics
+from ..processing.audio_tokens import clips_of_rows
+from .ctc_heads import STEPS_PER_TOKEN
+from .rescoring import Candidates, TextCache, can_score_texts, score_texts
+
+
+logger = logging.get_logger(__name__)
+
+CLOSING_TOKENS = 4
+"""Punctuation tokens that may end a text: those that the subword head finds likeliest, at most so many."""
+
+Method = Literal["beam_search", "greedy"]
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """
+    A word of a transcript.
+
+    Attributes:
+        text: as it is written, without punctuation.
+        start_seconds, end_seconds: where it lies in the recording, by the character emissions.
+    """
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """
+    What was said in a recording.
+
+    Attributes:
+        text: the transcript; empty where nothing was heard.
+        token_ids: of the text, by the LLM's tokenizer.
+        log_probability: natural log of the probability of its characters, by the emissions alone.
+        score: all that speaks for it, weighed.
+        words: with their times; empty for the method `"greedy"`.
+        heard: whether anybody speaks in the recording.
+        is_complete: `False` where a limit of the call ended it early.
+        alternatives: further texts, the better first, as many as the call asked for; of a recording that was cut into chunks there are none.
+        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has read them.
+    """
+
+    text: str
+    token_ids: list[int]
+    log_probability: float
+    score: float
+    words: list[TimedWord] = field(default_factory=list)
+    heard: bool = True
+    is_complete: bool = True
+    alternatives: list[Transcript] = field(default_factory=list)
+    text_cache: TextCache | None = None
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """
+    A clip of the call.
+
+    Attributes:
+        embeddings: audio patch embeddings, `(audio tokens, hidden)`.
+        characters: emissions of the character CTC head, `(frames, 1 + characters)`; `None` without one.
+        context: token ids of the text before the clip.
+        edges: audio tokens at which its chunks begin, and its end.
+    """
+
+    embeddings: torch.Tensor
+    characters: Emissions | None
+    context: list[int]
+    edges: list[int]
+
+
+class TranscriptionMixin:
+    """Adds `transcribe` to [`AuraForSpeechQA`]."""
+
+    # Of the class that this goes into.
+    config: Any
+    generation_config: Any
+    model: Any
+    compute_logits: Callable[[torch.Tensor], torch.Tensor]
+    get_input_embeddings: Callable[[], torch.nn.Module]
+
+    text_statistics: TextStatistics | None = None
+    """Counted text for the first pass of a transcript, where the student's repo holds it."""
+
+    _word_forms: tuple[PreTrainedTokenizerBase, TextStatistics | None, WordForms] | None = None
+
+    @torch.no_grad()
+    def transcribe(
+        self,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        audio_embeds: torch.Tensor | None = None,
+        audio_embeds_mask: torch.Tensor | None = None,
+        method: Method = "beam_search",
+        num_hypotheses: int = 1,
+        beam_size: int | None = None,
+        language_model_weight: float | None = None,
+        max_new_tokens: int | None = None,
+        max_seconds: float | None = None,
+        stop: Callable[[str], bool] | None = None,
+    ) -> list[Transcript]:
+        """
+        Writes recordings down.
+
+        A recording of any length: a long one is cut at pauses. A chunk costs one pass through the layers below the subword CTC head, a beam search without
+        the LLM, and one pass of the base LLM over the best texts (some 100 tokens), which `language_model_weight=0` saves.
+
+        Args:
+            input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips, padded on the right.
+            input_features_mask (`(num_audios, num_frames)`): `True` = a real frame; all when not given.
+            input_ids, attention_mask (`(batch, seq)`, *optional*): the chats that the clips stand in, as the processor returns them. The text before the first
+                clip of a row is the context in which its clips are heard, and their texts read. Without it there is no context.
+            tokenizer: of the LLM.
+            audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, if they are at hand: `last_hidden_state` of
+                [`get_audio_features`]. They take the place of `input_features`.
+            audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
+            method: `"beam_search"`, or `"greedy"`: the likeliest tokens of the subword CTC head as they are, with no search (live captions).
+            num_hypotheses: texts of each clip: the best one, and `alternatives`.
+            beam_size, language_model_weight: in place of those of the student's [`DecodingConfig`].
+            max_new_tokens: most tokens of a transcript.
+            max_seconds: no further chunk is begun after so many seconds of the call.
+            stop: is given the text of a clip so far behind each chunk; `True` ends the clip there.
+
+        Returns:
+            `list[Transcript]`: one for each clip, in reading order.
+
+        Raises:
+            ValueError: the student has no heads for the method, or the arguments do not belong together.
+        """
+        if num_hypotheses < 1:
+            raise ValueError(f"`num_hypotheses` must be 1 or more, got {num_hypotheses}.")
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise ValueError(f"`max_new_tokens` must be 1 or more, got {max_new_tokens}.")
+        self._check_heads(method)
+        config = DecodingConfig.from_dict(
+            self.config.decoding_config, beam_size=beam_size, language_model_weight=language_model_weight
+        )
+        deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        recordings = self._recordings(
+            self.model.audio_features(input_features, input_features_mask, audio_embeds, audio_embeds_mask),
+            input_ids,
+            attention_mask,
+            config,
+        )
+        drafts = [_Draft(recording, max_new_tokens, stop) for recording in recordings]
+        for draft in drafts:
+            draft.heard = draft.recording.characters is None or contains_speech(
+                draft.recording.characters, self.character_frames_per_second
+            )
+        waiting = [
+            (draft, first, end)
+            for draft in drafts
+            if draft.heard
+            for first, end in itertools.pairwise(draft.recording.edges)
+        ]
+        while waiting:
+            if deadline is not None and time.monotonic() >= deadline:
+                for draft, _, _ in waiting:
+                    draft.is_complete = False
+                break
+            chunks, waiting = waiting[: config.chunks_at_once], waiting[config.chunks_at_once :]
+            texts = self._transcribe_chunks(chunks, tokenizer, method, config, num_hypotheses)
+            for (draft, _, _), of_chunk in zip(chunks, texts, strict=True):
+                draft.add(of_chunk, tokenizer)
+            waiting = [chunk for chunk in waiting if not chunk[0].is_over]
+        return [draft.transcript(tokenizer, num_hypotheses) for draft in drafts]
+
+    @property
+    def character_frames_per_second(self) -> float:
+        """Frames of the character emissions in a second."""
+        return self.config.audio_config.tokens_per_second * STEPS_PER_TOKEN
+
+    def contains_speech(self, audio_embeds: torch.Tensor, audio_embeds_mask: torch.Tensor) -> list[bool] | None:
+        """
+        Whether anybody speaks in each of some clips, by the character emissions; `None` for a student without a character CTC head.
+
+        Args:
+            audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings.
+            audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token.
+        """
+        head = self.model.character_ctc_head
+        if head is None:
+            return None
+        with torch.no_grad():
+            return [
+                contains_speech(head.log_probabilities(clip[mask]).cpu().numpy(), self.character_frames_per_second)
+                for clip, mask in zip(audio_embeds, audio_embeds_mask, strict=True)
+            ]
+
+    def _check_heads(self, method: str) -> None:
+        if method not in ("beam_search", "greedy"):
+            raise ValueError(f'`method` must be "beam_search" or "greedy", got {method!r}.')
+        if self.model.subword_ctc_head is None:
+            raise ValueError(
+                "This student has no subword CTC head (`config.subword_ctc_layer` is None), so `transcribe` has nothing to read. Ask it in words: "
+                'generate an answer to "Transcribe the audio."'
+            )
+        if method == "beam_search" and self.model.character_ctc_head is None:
+            raise ValueError(
+                "This student has no character CTC head (`config.character_ctc_alphabet` is None), which the beam search needs: "
+                'use `method="greedy"`.'
+            )
+
+    def _recordings(
+        self,
+        features: Any,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        config: DecodingConfig,
+    ) -> list[_Recording]:
+        audio_embeds, lengths = features.last_hidden_state, features.audio_token_mask.sum(-1).tolist()
+        contexts = self._contexts(lengths, input_ids, attention_mask)
+        longest = round(config.chunk_seconds * self.config.audio_config.tokens_per_second)
+        found = []
+        for clip, length, context in zip(audio_embeds, lengths, contexts, strict=True):
+            embeddings, characters, cuts = clip[:length], None, []
+            if self.model.character_ctc_head is not None:
+                characters = self.model.character_ctc_head.log_probabilities(embeddings).cpu().numpy()
+                cuts = cut_at_pauses(is_pause(characters), longest * STEPS_PER_TOKEN)
+            else:
+                cuts = [longest * STEPS_PER_TOKEN * number for number in range(1, -(-length // longest))]
+            edges = sorted({0, *(cut // STEPS_PER_TOKEN for cut in cuts), length})
+            found.append(_Recording(embeddings, characters, context, edges))
+        return found
+
+    def _contexts(
+        self, lengths: Sequence[int], input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> list[list[int]]:
+        """Token ids of the text before the first clip of each clip's row."""
+        if input_ids is None:
+            return [[] for _ in lengths]
+        is_audio = input_ids == self.config.audio_token_id
+        row_tokens = is_audio.sum(-1)
+        if int(row_tokens.sum()) != sum(lengths):
+            raise ValueError(
+                f"`input_ids` hold {int(row_tokens.sum())} audio positions, but the {len(lengths)} clips make {sum(lengths)} audio tokens."
+            )
+        rows = clips_of_rows(torch.tensor(lengths, device=row_tokens.device), row_tokens).tolist()
+        real = torch.ones_like(is_audio) if attention_mask is None else attention_mask.bool()
+        before = is_audio.cumsum(-1) == 0
+        return [input_ids[row][real[row] & before[row]].tolist() for row in rows]
+
+    def _transcribe_chunks(
+        self,
+        chunks: Sequence[tuple[_Draft, int, int]],
+        tokenizer: PreTrainedTokenizerBase,
+        method: Method,
+        config: DecodingConfig,
+        num_hypotheses: int,
+    ) -> list[list[_ChunkText]]:
+        """The best texts of each chunk, at least one, the best first."""
+        subwords = self._subword_emissions(
+            [draft.recording.embeddings[first:end] for draft, first, end in chunks],
+            [draft.recording.context for draft, _, _ in chunks],
+        )
+        if method == "greedy":
+            return [[_greedy_text(emissions, tokenizer)] for emissions in subwords]
+        forms = self._forms(tokenizer)
+        found = []
+        for (draft, first, end), emissions in zip(chunks, subwords, strict=True):
+            whole = draft.recording.characters
+            assert whole is not None
+            characters = whole[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
+            scorers: list[tuple[TokenScorer, float]] = [(SubwordCTCScorer(emissions), config.subword_weight)]
+            if self.text_statistics is not None and config.ngram_weight:
+                scorers.append(
+                    (NGramScorer(self.text_statistics.ngram, self.text_statistics.end), config.ngram_weight)
+                )
+            search = BeamSearch(forms, scorers, _closing_tokens(emissions, self._punctuation(tokenizer)), config)
+            hypotheses = search.search(characters)[: max(config.num_rescored, num_hypotheses)]
+            offset = first / self.config.audio_config.tokens_per_second
+            found.append(
+                [
+                    _chunk_text(hypothesis, characters, offset, self.character_frames_per_second, tokenizer)
+                    for hypothesis in hypotheses
+                ]
+            )
+        if config.language_model_weight and can_score_texts(self.model.language_model):
+            found = self._rescore(chunks, found, config)
+        return found
+
+    def _subword_emissions(self, embeddings: Sequence[torch.Tensor], contexts: Sequence[list[int]]) -> list[Emissions]:
+        """Emissions of the subword CTC head for each chunk, all in one pass."""
+        rows = [
+            torch.tensor([*context, *[self.config.audio_token_id] * len(chunk)], device=chunk.device)
+            for context, chunk in zip(contexts, embeddings, strict=True)
+        ]
+        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        attention_mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        audio_embeds = torch.nn.utils.rnn.pad_sequence(list(embeddings), batch_first=True)
+        lengths = torch.tensor([len(chunk) for chunk in embeddings], device=audio_embeds.device)
+        layer = self.config.subword_ctc_layer
+        states = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            audio_embeds=audio_embeds,
+            audio_embeds_mask=torch.arange(audio_embeds.shape[1], device=lengths.device) < lengths[:, None],
+            num_hidden_layers=layer,
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states[layer]
+        token_embeddings = self.get_input_embeddings().weight
+        return [
+            self.model.subword_ctc_head.log_probabilities(
+                states[row, len(context) : len(context) + len(chunk)], token_embeddings
+            )
+            .cpu()
+            .numpy()
+            for row, (context, chunk) in enumerate(zip(contexts, embeddings, strict=True))
+        ]
+
+    def _rescore(
+        self,
+        chunks: Sequence[tuple[_Draft, int, int]],
+        texts: Sequence[list[_ChunkText]],
+        config: DecodingConfig,
+    ) -> list[list[_ChunkText]]:
+        """Adds the base LLM's opinion of the best texts of each chunk, all in one pass."""
+        ends = self.generation_config.eos_token_id
+        ends = ends[0] if isinstance(ends, list) else ends
+        start = self.generation_config.bos_token_id
+        start = ends if start is None else start
+        several = [
+            index
+            for index, of_chunk in enumerate(texts)
+            if any(text.token_ids for text in of_chunk) and (chunks[index][0].recording.context or start is not None)
+        ]
+        if not several:
+            return list(texts)
+        kept = [[text for text in texts[index] if text.token_ids] for index in several]
+        rows = [
+            Candidates(chunks[index][0].recording.context or [start], [text.token_ids for text in of_chunk])
+            for index, of_chunk in zip(several, kept, strict=True)
+        ]
+        rescored = list(texts)
+        for index, of_chunk, scores in zip(
+            several, kept, score_texts(self.model.language_model, self.compute_logits, rows, ends), strict=True
+        ):
+            totals = [
+                text.score + config.language_model_weight * log_probability
+                for text, log_probability in zip(of_chunk, scores.log_probabilities, strict=True)
+            ]
+            order = sorted(range(len(totals)), key=lambda place: -totals[place])
+            rescored[index] = [replace(of_chunk[place], score=totals[place]) for place in order]
+            recording = chunks[index][0].recording
+            if recording.context and len(recording.edges) == 2:
+                rescored[index][0] = replace(rescored[index][0], text_cache=scores.text_cache(order[0]))
+        return rescored
+
+    def _forms(self, tokenizer: PreTrainedTokenizerBase) -> WordForms:
+        """The words of the student's lexicon, as this tokenizer writes them; kept for the next call."""
+        known = self._word_forms
+        if known is not None and known[0] is tokenizer and known[1] is self.text_statistics:
+            return known[2]
+        alphabet = CharacterAlphabet(self.config.character_ctc_alphabet)
+        if self.text_statistics is not None:
+            lexicon = self.text_statistics.lexicon
+        else:
+            lexicon = LexiconTrie.of_vocabulary(_texts_of_tokens(tokenizer), alphabet)
+
+        def tokenize(texts: list[str]) -> list[list[int]]:
+            return tokenizer(texts, add_special_tokens=False).input_ids
+
+        forms = WordForms(lexicon, alphabet, tokenize)
+        self._word_forms = tokenizer, self.text_statistics, forms
+        return forms
+
+    _punctuation_of: tuple[PreTrainedTokenizerBase, np.ndarray] | None = None
+
+    def _punctuation(self, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+        """Ids of the tokens that are punctuation and nothing else; kept for the next call."""
+        if self._punctuation_of is None or self._punctuation_of[0] is not tokenizer:
+            size = self.config.text_config.vocab_size
+            ids = [
+                token
+                for token, text in enumerate(_texts_of_tokens(tokenizer))
+                if token < size
+                and text is not None
+                and len(text) == 1
+                and text.isprintable()
+                and not text.isalnum()
+                and text != " "
+            ]
+            self._punctuation_of = tokenizer, np.array(ids, dtype=np.int64)
+        return self._punctuation_of[1]
+
+
+@dataclass(frozen=True)
+class _ChunkText:
+    """A text of one chunk; fields as in [`Transcript`]."""
+
+    text: str
+    token_ids: list[int]
+    log_probability: float
+    score: float
+    words: list[TimedWord]
+    text_cache: TextCache | None = None
+
+
+class _Draft:
+    """The transcript of one recording, as its chunks come."""
+
+    def __init__(self, recording: _Recording, max_new_tokens: int | None, stop: Callable[[str], bool] | None) -> None:
+        self.recording = recording
+        self.heard = True
+        self.is_complete = True
+        self.is_over = False
+        self._max_new_tokens = max_new_tokens
+        self._stop = stop
+        self._chunks: list[list[_ChunkText]] = []
+        self._left = len(recording.edges) - 1
+
+    def add(self, texts: list[_ChunkText], tokenizer: PreTrainedTokenizerBase) -> None:
+        """Adds the texts of the next chunk."""
+        if self.is_over:
+            return
+        self._chunks.append(texts)
+        self._left -= 1
+        enough = self._max_new_tokens is not None and len(self._token_ids(tokenizer)) >= self._max_new_tokens
+        if enough or (self._stop is not None and self._stop(self._text())):
+            self.is_over = True
+            self.is_complete = self.is_complete and not self._left
+
+    def transcript(self, tokenizer: PreTrainedTokenizerBase, num_hypotheses: int) -> Transcript:
+        """All of it, with further texts where there is one chunk."""
+        if len(self._chunks) == 1 and self._left == 0:
+            first, *others = [
+                self._limited(self._of_chunk(text), tokenizer) for text in self._chunks[0][:num_hypotheses]
+            ]
+            return replace(first, alternatives=others)
+        chunks = [texts[0] for texts in self._chunks]
+        whole = Transcript(
+            text=self._text(),
+            token_ids=self._token_ids(tokenizer),
+            log_probability=sum(chunk.log_probability for chunk in chunks),
+            score=sum(chunk.score for chunk in chunks),
+            words=[word for chunk in chunks for word in chunk.words],
+            heard=self.heard,
+            is_complete=self.is_complete,
+        )
+        return self._limited(whole, tokenizer)
+
+    def _of_chunk(self, chunk: _ChunkText) -> Transcript:
+        return Transcript(
+            chunk.text,
+            chunk.token_ids,
+            chunk.log_probability,
+            chunk.score,
+            chunk.words,
+            heard=self.heard,
+            is_complete=self.is_complete,
+            text_cache=chunk.text_cache,
+        )
+
+    def _text(self) -> str:
+        return " ".join(filter(None, (texts[0].text for texts in self._chunks)))
+
+    def _token_ids(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+        if len(self._chunks) == 1:
+            return self._chunks[0][0].token_ids
+        return tokenizer(self._text(), add_special_tokens=False).input_ids if self._chunks else []
+
+    def _limited(self, transcript: Transcript, tokenizer: PreTrainedTokenizerBase) -> Transcript:
+        """At most as many tokens as the call allows."""
+        most = self._max_new_tokens
+        if most is None or len(transcript.token_ids) <= most:
+            return transcript
+        token_ids = transcript.token_ids[:most]
+        text = tokenizer.decode(token_ids).strip()
+        words, place = [], 0
+        for word in transcript.words:
+            place = text.find(word.text, place)
+            if place < 0:
+                break
+            words.append(word)
+            place += len(word.text)
+        return replace(transcript, text=text, token_ids=token_ids, words=words, is_complete=False, text_cache=None)
+
+
+def _chunk_text(
+    hypothesis: Hypothesis,
+    characters: Emissions,
+    offset_seconds: float,
+    frames_per_second: float,
+    tokenizer: PreTrainedTokenizerBase,
+) -> _ChunkText:
+    """A hypothesis as text, in its canonical tokens, with the times of its words."""
+    text = tokenizer.decode(list(hypothesis.tokens)).strip()
+    words, first = [], 0
+    spans = align(characters, hypothesis.labelling)
+    for form, symbols in zip(hypothesis.words, _words_of(hypothesis.labelling), strict=True):
+        last = first + len(symbols) - 1
+        start, end = spans[first][0], spans[last][1]
+        words.append(
+            TimedWord(
+                form,
+                round(offset_seconds + start / frames_per_second, 3),
+                round(offset_seconds + end / frames_per_second, 3),
+            )
+        )
+        first = last + 2  # behind the gap
+    return _ChunkText(
+        text,
+        tokenizer(text, add_special_tokens=False).input_ids,
+        hypothesis.ctc_log_probability,
+        hypothesis.score,
+        words,
+    )
+
+
+def _words_of(labelling: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for is_gap, symbols in itertools.groupby(labelling, key=lambda symbol: symbol == GAP):
+        if not is_gap:
+            yield tuple(symbols)
+
+
+def _greedy_text(emissions: Emissions, tokenizer: PreTrainedTokenizerBase) -> _ChunkText:
+    """The likeliest tokens as they are."""
+    tokens = [symbol - 1 for symbol in greedy_labelling(emissions)]
+    log_probability = float(emissions.max(axis=1).sum())
+    text = tokenizer.decode(tokens).strip()
+    return _ChunkText(text, tokens, log_probability, log_probability, [])
+
+
+def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
+    """The punctuation tokens that the subword head finds likeliest at some frame."""
+    if not len(punctuation):
+        return []
+    likeliest = emissions[:, punctuation + 1].max(axis=0)
+    return punctuation[np.argsort(-likeliest)[:CLOSING_TOKENS]].tolist()
+
+
+def _texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
+    """Text of each token id behind another text, with its space; `None` where it is none."""
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    before = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False).input_ids)
+    start = tokenizer.convert_tokens_to_string(before)
+    special = set(tokenizer.all_special_tokens) | {token.content for token in tokenizer.added_tokens_decoder.values()}
+
+    def text(piece: str | None) -> str | None:
+        if piece is None or piece in special:
+            return None
+        whole = tokenizer.convert_tokens_to_string([*before, piece])
+        return whole[len(start) :] if whole.startswith(start) and "�" not in whole else None
+
+    return [text(piece) for piece in pieces]
+
+
+__all__ = ["Method", "TimedWord", "Transcript", "TranscriptionMixin"]

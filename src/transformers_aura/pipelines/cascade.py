@@ -1,0 +1,54 @@
+"""Answers from transcripts: what was written down takes the place of the audio in a chat, and the base LLM goes on from what it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..modeling.cache_argument import CACHE_ARGUMENT
+from ..modeling.rescoring import TextCache
+from ..processing.conversation import AUDIO_PART_TYPES, Conversation
+
+
+def with_transcripts(conversation: Conversation, transcripts: Sequence[str]) -> Conversation:
+    """
+    A chat with a text part in the place of every audio part.
+
+    Args:
+        conversation: messages, see [`AuraProcessor.apply_chat_template`].
+        transcripts: of its audio parts, in reading order.
+    """
+    texts = iter(transcripts)
+    written = []
+    for message in conversation:
+        content = message.get("content")
+        if isinstance(content, (list, tuple)):
+            parts = [
+                {"type": "text", "text": next(texts)} if part.get("type") in AUDIO_PART_TYPES else part
+                for part in content
+            ]
+            message = {**message, "content": parts}
+        written.append(message)
+    return written
+
+
+def read_before(input_ids: torch.Tensor, text_cache: TextCache | None) -> dict[str, Any]:
+    """
+    Arguments of `generate` with which it goes on from what the base LLM has read of a prompt.
+
+    Args:
+        input_ids (`(1, seq)`): of the prompt.
+        text_cache: of a text that the prompt may begin with.
+
+    Returns:
+        nothing where there is nothing to go on from.
+    """
+    if text_cache is None:
+        return {}
+    read = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
+    same = int((input_ids[0, : len(read)] == read).cumprod(0).sum())
+    if not same:
+        return {}
+    return {CACHE_ARGUMENT: text_cache.beginning(same)}

@@ -1,1 +1,0 @@
-"""Everything that makes and measures the student which ships with the project."""

@@ -1,0 +1,236 @@
+import json
+import logging
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+from transformers.trainer_utils import set_seed
+
+from tests.distillation.support import (
+    HEAD_WEIGHTS,
+    HEADS,
+    assert_same_weights,
+    step_logs,
+    tiny_rows,
+    tiny_trainer,
+    trained_weights,
+)
+from transformers_aura.distillation.checkpoints import last_complete_checkpoint
+from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
+from transformers_aura.distillation.logs import HISTORY_FILE_NAME
+from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
+
+
+class StopAfter(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == self.step
+
+
+@pytest.mark.parametrize("stop", [3, 4])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
+    # 8 rows in batches of 2: step 4 ends the first epoch. Everything random is on: order, gain, context.
+    settings = {
+        "per_device_train_batch_size": 2,
+        "max_steps": 7,
+        "save_strategy": "steps",
+        "save_steps": stop,
+        "answer_kl_weight": 0.5,
+        "context_probability": 0.5,
+        "context_texts": ["some words to stand before the audio", "others"],
+        "distillation_warmup_steps": 2,
+        "lr_scheduler_type": "cosine",
+        "student": HEADS,
+        **HEAD_WEIGHTS,
+    }
+    uninterrupted = tiny_trainer(tmp_path, "whole", **settings)
+    uninterrupted.train()
+    tiny_trainer(tmp_path, "killed", callbacks=[StopAfter(stop)], **settings).train()
+    set_seed(12345)
+    # Another teacher statistic would come out of these rows first; a resume must take the saved one.
+    resumed = tiny_trainer(tmp_path, "killed", **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 7
+    names = (
+        "cosine_loss",
+        "mse_loss",
+        "character_ctc_loss",
+        "subword_ctc_loss",
+        "text_state_loss",
+        "cosine",
+        "grad_norm",
+    )
+    assert step_logs(resumed, *names) == step_logs(uninterrupted, *names)
+    assert_same_weights(trained_weights(resumed), trained_weights(uninterrupted))
+    history = (tmp_path / "killed" / HISTORY_FILE_NAME).read_text().splitlines()
+    steps = [entry["step"] for entry in map(json.loads, history) if "loss" in entry]
+    assert steps == list(range(1, 8))
+
+
+def test_teacher_and_heads_stay_out_of_the_student(tmp_path):
+    trainer = tiny_trainer(tmp_path, save_strategy="steps", save_steps=2, max_steps=2)
+    trainer.train()
+    trainer.save_model(tmp_path / "released")
+    checkpoint = tmp_path / "run" / "checkpoint-2"
+    assert (checkpoint / HEADS_FILE_NAME).is_file()
+    released = {path.name for path in (tmp_path / "released").iterdir()}
+    assert HEADS_FILE_NAME not in released
+    assert not {name for name in released if name.endswith((".bin", ".pt", ".pth", ".pkl"))}  # no pickle
+    assert {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= released
+    for folder in (checkpoint, tmp_path / "released"):
+        keys = load_file(folder / "model.safetensors")
+        assert all(".lora_" in key or "embed_audio" in key for key in keys)
+    assert json.loads((tmp_path / "released" / "config.json").read_text())["use_cache"] is True
+    in_optimizer = sum(p.numel() for group in trainer.optimizer.param_groups for p in group["params"])
+    student = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    assert in_optimizer == student + sum(p.numel() for p in trainer.heads.parameters())
+    # The student is what it was: saved by itself it has no heads either.
+    assert not any("heads" in name for name in trainer.model.state_dict())
+    reloaded = AuraForSpeechQA.from_pretrained(tmp_path / "released")
+    weights = {name: p for name, p in reloaded.named_parameters() if ".lora_" in name or "embed_audio" in name}
+    assert_same_weights(weights, {name: p for name, p in trainer.model.named_parameters() if name in weights})
+
+
+def test_the_ctc_heads_are_the_students_in_all_that_is_saved(tmp_path, caplog):
+    settings = {"max_steps": 2, "heads_learning_rate": 0.01, **HEAD_WEIGHTS}
+    trainer = tiny_trainer(tmp_path, "first", HEADS, save_strategy="steps", save_steps=2, **settings)
+    trainer.train()
+    trainer.save_model()
+    own = {name for name in trainer.model.state_dict() if "_ctc_head." in name}
+    assert {name.split(".")[1] for name in own} == {"character_ctc_head", "subword_ctc_head"}
+    student = AuraForSpeechQA.from_pretrained(tmp_path / "first")
+    for folder in (tmp_path / "first", tmp_path / "first" / "checkpoint-2"):
+        saved = load_file(folder / "model.safetensors")
+        for name in own:
+            assert torch.equal(saved[name], trainer.model.state_dict()[name]), name
+            assert torch.equal(saved[name], student.state_dict()[name]), name
+
+    further = tiny_trainer(tmp_path, "second", student, **settings)
+    before = trained_weights(further)
+    further.train()
+    assert all(
+        not torch.equal(weight, before[name]) for name, weight in trained_weights(further).items() if name in own
+    )
+
+    logging.getLogger("transformers").propagate = True
+    with caplog.at_level(logging.WARNING):
+        rests = tiny_trainer(tmp_path, "third", student, max_steps=1, character_ctc_weight=0.5)
+    (warning,) = [
+        record.getMessage() for record in caplog.records if "No objective of this run" in record.getMessage()
+    ]
+    assert "subword_ctc_head" in warning
+    assert "character_ctc_head" not in warning
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items() if name in own}
+    rests.train()
+    rests.save_model()
+    saved = load_file(tmp_path / "third" / "model.safetensors")
+    for name, tensor in before.items():
+        assert torch.equal(saved[name], tensor) == ("subword" in name), name
+
+
+def test_heads_can_be_loaded_again(tmp_path):
+    trainer = tiny_trainer(tmp_path, save_strategy="steps", save_steps=1, max_steps=1)
+    trainer.train()
+    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
+    assert heads.pairs == trainer.heads.pairs
+    assert torch.equal(heads.target_std, trainer.heads.target_std)
+
+
+def test_an_incomplete_checkpoint_is_an_error(tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    tiny_trainer(tmp_path, **settings).train()
+    checkpoint = tmp_path / "run" / "checkpoint-1"
+    heads = (checkpoint / HEADS_FILE_NAME).read_bytes()
+    (checkpoint / HEADS_FILE_NAME).unlink()
+    with pytest.raises(FileNotFoundError, match=HEADS_FILE_NAME):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / HEADS_FILE_NAME).write_bytes(heads)
+    (checkpoint / "optimizer.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"optimizer\.pt.*interrupted"):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
+    with pytest.raises(ValueError, match="no complete checkpoint"):
+        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=True)
+
+
+def test_a_checkpoint_whose_writing_was_interrupted_is_passed_over(tmp_path):
+    for step, state in ((9, "{}"), (10, '{"glo')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+            (folder / name).touch()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-11").mkdir()
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
+    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_half_precision_student_is_trained_in_float32_and_released_in_its_own_dtype(tmp_path):
+    settings = {
+        "student": {"dtype": torch.bfloat16, **HEADS},
+        **HEAD_WEIGHTS,
+        "max_steps": 3,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "bf16": True,
+    }
+    trainer = tiny_trainer(tmp_path, "whole", **settings)
+    trainer.train()
+    dtypes = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+    assert dtypes == {torch.float32}
+    assert {p.dtype for p in trainer.model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    trainer.save_model(tmp_path / "released")
+    released = load_file(tmp_path / "released" / "model.safetensors")
+    checkpoint = load_file(tmp_path / "whole" / "checkpoint-2" / "model.safetensors")
+    assert released.keys() == checkpoint.keys()
+    assert {tensor.dtype for tensor in released.values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in checkpoint.values()} == {torch.float32}
+    resumed = tiny_trainer(tmp_path, "whole", **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    assert_same_weights(trained_weights(resumed), trained_weights(trainer))
+    AuraForSpeechQA.from_pretrained(tmp_path / "released")
+
+
+def test_the_best_model_is_loaded_with_its_heads(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path,
+        max_steps=2,
+        eval_dataset=tiny_rows(3),
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="lm_loss",
+        greater_is_better=True,  # so that the first is the best
+        learning_rate=0.01,
+        student=HEADS,
+        **HEAD_WEIGHTS,
+    )
+    trainer.train()
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-1")
+    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
+    assert torch.equal(heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
+    saved = load_file(tmp_path / "run" / "checkpoint-1" / "model.safetensors")
+    for name, tensor in saved.items():
+        assert torch.equal(trainer.model.state_dict()[name], tensor), name
+
+
+def test_a_later_stage_takes_over_the_distillation_heads(tmp_path):
+    first = tiny_trainer(tmp_path, "first", max_steps=2, save_strategy="steps", save_steps=2)
+    first.train()
+    second = tiny_trainer(tmp_path, "second")
+    second.load_heads(tmp_path / "first" / "checkpoint-2")
+    own, others = first.heads.state_dict(), second.heads.state_dict()
+    assert all(torch.equal(own[name], others[name]) for name in own)
+    assert not second.heads.needs_statistics
+    with pytest.raises(FileNotFoundError):
+        second.load_heads(tmp_path)

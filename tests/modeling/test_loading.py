@@ -1,0 +1,254 @@
+"""A student and its base LLM: composed, saved, loaded, mismatched."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from gguf import GGMLQuantizationType
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from tests.support.fake_hub import FakeHub
+from tests.support.tiny_gguf import write_gguf
+from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
+from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
+from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel
+
+
+pytestmark = pytest.mark.numerical
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A base LLM's folder and the compact folder of a student on it."""
+    base = save_tiny_language_model(tmp_path / "base")
+    tiny_student(base).save_pretrained(tmp_path / "student")
+    return base, tmp_path / "student"
+
+
+def inputs(student, tokens=6):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, 60, (2, 14), generator=generator)
+    ids[0, 3 : 3 + tokens] = student.config.audio_token_id
+    return {"input_ids": ids, "input_features": torch.randn(1, tokens * 8, 80, generator=generator)}
+
+
+@torch.no_grad()
+def logits(student):
+    return student(**inputs(student)).logits
+
+
+def edit_weights(folder, edit):
+    weights = load_file(folder / "model.safetensors")
+    save_file(edit(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_the_saved_repo_is_small_and_loads_back_exactly(saved):
+    base, folder = saved
+    student = tiny_student(base)
+    weights = load_file(folder / "model.safetensors")
+    assert weights.keys() == {n for n, p in student.named_parameters() if p.requires_grad}
+    assert not list(folder.glob("adapter_config.json"))  # it would hijack AutoModel
+    loaded = AuraForSpeechQA.from_pretrained(folder)
+    assert torch.equal(logits(loaded), logits(student))
+    loaded.save_pretrained(folder.parent / "again")
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(folder.parent / "again")), logits(student))
+    headless = AuraModel.from_pretrained(folder)
+    with torch.no_grad():
+        states = headless(**inputs(student)).last_hidden_state
+    assert torch.equal(student.lm_head(states), logits(student))
+    assert loaded.generation_config.to_dict() == student.generation_config.to_dict()
+
+
+def test_dtype_and_loading_info(saved):
+    _, folder = saved
+    loaded, info = AuraForSpeechQA.from_pretrained(folder, dtype=torch.bfloat16, output_loading_info=True)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert not info["missing_keys"]
+
+
+def test_new_student_starts_with_the_llms_own_scale_and_answers_text_as_it_does(tmp_path):
+    base_folder = save_tiny_language_model(tmp_path, "llama")
+    student = AuraForSpeechQA.from_language_model_pretrained(base_folder, lora_rank=4)
+    embeddings = student.get_input_embeddings().weight
+    audio = student.get_audio_features(torch.randn(1, 80, 80)).pooler_output
+    assert audio.square().mean().sqrt().item() == pytest.approx(embeddings.square().mean().sqrt().item(), rel=0.1)
+    assert student.config.lora_num_layers == 2
+    assert student.config.base_model == str(base_folder)
+    assert not student.training
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda w: {k: v for k, v in w.items() if "embed_audio.norm" not in k}, "missing: embed_audio.norm.weight"),
+        (lambda w: w | {"model.embed_audio.extra": torch.zeros(1)}, "unexpected: embed_audio.extra"),
+        (
+            lambda w: {k: v.repeat(2, 1) if k.endswith("0.mlp.up_proj.lora_A.default.weight") else v for k, v in w.items()},
+            r"up_proj.lora_A.default.weight has shape \(8, 32\), the model's is \(4, 32\)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tensor_too_few_too_many_or_of_another_shape(saved, edit, message):
+    edit_weights(saved[1], edit)
+    with pytest.raises(AdapterMismatchError, match=message):
+        AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_a_cut_off_file(saved):
+    file = saved[1] / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(AdapterMismatchError, match="cut off"):
+        AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_another_base_is_an_error(saved, tmp_path):
+    base, folder = saved
+    other = save_tiny_language_model(tmp_path / "other", seed=1)
+    with pytest.raises(AdapterMismatchError, match="not the one that this adapter was trained on"):
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=other)
+    elsewhere = shutil.copytree(base, tmp_path / "elsewhere")
+    assert torch.equal(
+        logits(AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=elsewhere)), logits(tiny_student(base))
+    )
+    shutil.rmtree(base)
+    with pytest.raises(FileNotFoundError, match="base_model_name_or_path="):
+        AuraForSpeechQA.from_pretrained(folder)
+
+
+def test_a_fine_tune_of_the_base_is_another_base(saved, tmp_path):
+    """Every weight moved by about a per cent, as fine-tuning does."""
+    base, folder = saved
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 0.02 * torch.randn_like(parameter))
+    shutil.copytree(base, tmp_path / "tuned")
+    model.save_pretrained(tmp_path / "tuned")
+    with pytest.raises(AdapterMismatchError, match="their weights differ"):
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=tmp_path / "tuned")
+
+
+def test_the_base_in_another_dtype_is_the_same_base(saved, tmp_path):
+    base, folder = saved
+    for dtype in (torch.bfloat16, torch.float16):
+        copy = shutil.copytree(base, tmp_path / str(dtype))
+        AutoModelForCausalLM.from_pretrained(base).to(dtype).save_pretrained(copy)
+        AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=copy)
+
+
+def test_a_base_of_another_shape_is_an_error(saved, tmp_path):
+    wide = save_tiny_language_model(tmp_path / "wide", hidden_size=64)
+    with pytest.raises(AdapterMismatchError, match=r"other shapes .* width 32"):
+        AuraForSpeechQA.from_pretrained(saved[1], base_model_name_or_path=wide)
+
+
+def test_unsupported_base_is_an_error_before_anything_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ValueError, match="Supported: qwen2"):
+        AuraForSpeechQA.from_language_model_pretrained(tmp_path)
+
+
+def test_misspelt_setting_of_a_new_student_is_an_error(tmp_path):
+    base = save_tiny_language_model(tmp_path)
+    with pytest.raises(TypeError, match="lora_ranks"):
+        AuraForSpeechQA.from_language_model_pretrained(base, lora_ranks=4)
+    with pytest.raises(ValueError, match="not both ways"):
+        AuraForSpeechQA.from_language_model_pretrained(base, audio_config={}, tokens_per_block=1)
+
+
+def test_meta_device_counts_parameters_without_memory(saved):
+    config = AuraConfig.from_pretrained(saved[1])
+    with torch.device("meta"):
+        student = AuraForSpeechQA(config)
+    expected = tiny_student(saved[0])
+    assert {n: p.shape for n, p in student.named_parameters()} == {n: p.shape for n, p in expected.named_parameters()}
+    assert all(parameter.is_meta for parameter in student.parameters())
+
+
+def test_a_layer_with_lora_that_would_be_offloaded_is_an_error(saved, tmp_path):
+    layers = {f"model.language_model.layers.{i}": "cpu" for i in range(3)}
+    device_map = {
+        "model.language_model.embed_tokens": "cpu", "model.language_model.norm": "cpu",
+        "model.language_model.rotary_emb": "cpu", "model.embed_audio": "cpu", "lm_head": "cpu",
+    }  # fmt: skip
+    device_map |= layers | {"model.language_model.layers.1": "disk"}
+    with pytest.raises(AdapterMismatchError, match="first 2 decoder layers on a device"):
+        AuraForSpeechQA.from_pretrained(saved[1], device_map=device_map, offload_folder=tmp_path / "offload")
+
+
+def test_the_placeholder_is_never_said(tmp_path):
+    """A base with spare rows in its embedding: the placeholder's id falls into them, and the head could name it."""
+    base = save_tiny_language_model(tmp_path / "base", vocab_size=512)
+    student = tiny_student(base)
+    assert student.config.audio_token_id < 512
+    with torch.no_grad():
+        student.lm_head.weight[student.config.audio_token_id] = student.lm_head.weight.abs().max() * 100
+    student.save_pretrained(tmp_path / "student")
+    tokens = student.generate(**inputs(student), max_new_tokens=10, do_sample=False)[:, 14:]
+    assert student.config.audio_token_id not in tokens
+    loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student")
+    assert loaded.generation_config.suppress_tokens == [student.config.audio_token_id]
+
+
+def test_base_llm_from_a_gguf_file(tmp_path):
+    """The same tiny llama as a folder and as a GGUF file: two students with the same weights."""
+    folder = save_tiny_language_model(tmp_path / "folder", "llama", tie_word_embeddings=False)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    file = write_gguf(base, tmp_path / "base.gguf")
+    student = AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=4, dtype=torch.float32)
+    randomise_adapter(student)
+    ids = torch.randint(5, 60, (1, 12))
+    with torch.no_grad():
+        found, expected = student(input_ids=ids).logits, base(input_ids=ids).logits
+    assert_equal_but_for_rounding(found, expected, num_terms(base, positions=12))
+    student.save_pretrained(tmp_path / "student")
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(tmp_path / "student")), logits(student))
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """A tiny llama: the original, a GGUF file of it in 4 bits, that file dequantised into a folder, a student of the folder."""
+    original = save_tiny_language_model(
+        tmp_path / "original", "llama", tie_word_embeddings=False, vocab_size=64, intermediate_size=64
+    )
+    (tmp_path / "gguf").mkdir()
+    model = AutoModelForCausalLM.from_pretrained(original)
+    file = write_gguf(model, tmp_path / "gguf" / "base.Q4_1.gguf", GGMLQuantizationType.Q4_1)
+    dequantised = AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=1, dtype=torch.float32)
+    weights = dequantised.model.language_model.state_dict()
+    model.model.load_state_dict({name: weights[name.replace("proj.weight", "proj.base_layer.weight")]
+                                 if name.replace("proj.weight", "proj.base_layer.weight") in weights else weights[name]
+                                 for name in model.model.state_dict()})  # fmt: skip
+    model.lm_head.load_state_dict(dequantised.lm_head.state_dict())
+    folder = shutil.copytree(original, tmp_path / "dequantised")
+    model.save_pretrained(folder)
+    student = tiny_student(folder)
+    student.save_pretrained(tmp_path / "student")
+    return original, file, folder, student
+
+
+def test_a_gguf_file_and_its_dequantised_copy_are_the_same_base(quantised, tmp_path, fake_hub: FakeHub):
+    """A student trained on a converted copy names the GGUF file on the Hub, and takes it from wherever it is."""
+    original, file, folder, student = quantised
+    commit = fake_hub.add_folder("org/tiny-gguf", file.parent)
+    config = AuraConfig.from_pretrained(tmp_path / "student")
+    config.base_model, config.base_revision, config.base_gguf_file = "org/tiny-gguf", commit, file.name
+    config.save_pretrained(tmp_path / "student")
+    for elsewhere in (None, folder, file, file.parent, "org/tiny-gguf"):
+        loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=elsewhere)
+        assert_equal_but_for_rounding(logits(loaded), logits(student), num_terms(student, positions=14))
+        assert (loaded.config.base_model, loaded.config.base_gguf_file) == ("org/tiny-gguf", file.name)
+    with pytest.raises(
+        AdapterMismatchError, match=r"org/tiny-gguf base.Q4_1.gguf .* a quantised LLM .* is another base"
+    ):
+        AuraForSpeechQA.from_pretrained(tmp_path / "student", base_model_name_or_path=original)
+
+
+def test_a_base_that_the_hub_does_not_give_says_what_to_pass(saved):
+    config = AuraConfig.from_pretrained(saved[1])
+    config.base_model = "org/nobody"
+    config.save_pretrained(saved[1])
+    with pytest.raises(FileNotFoundError, match=r"from org/nobody: .* `base_model_name_or_path=`, or --base-model"):
+        AuraForSpeechQA.from_pretrained(saved[1])
