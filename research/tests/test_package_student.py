@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from aura_research import package_student as package_student_module
 from aura_research.package_student import main, package_student
 from aura_research.places import RECIPES
 from tests.support.fake_hub import FakeHub
@@ -15,6 +16,7 @@ from tests.support.packaged import BASE, NAME, problems_of
 from tests.support.published import publish_base, save_student
 from tools.real_models import MANIFEST
 from transformers_aura import AuraConfig, packaged_students
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from transformers_aura.distillation.recipe import load_recipe
 from transformers_aura.hub import HubError, TrainingSummary
@@ -24,7 +26,8 @@ STUDENTS = packaged_students()
 
 
 @pytest.fixture
-def trained(fake_hub: FakeHub, tmp_path: Path) -> Path:
+def trained(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(package_student_module, "counted_texts", lambda: ["Who spoke?"])
     publish_base(fake_hub, tmp_path / "base")
     return save_trained_student(tmp_path / "trained", tmp_path / "rows.jsonl")
 
@@ -45,6 +48,7 @@ def test_a_packaged_student_is_small_and_names_nothing_local(trained: Path, tmp_
         assert said in card
     assert "None were recorded" not in card
     assert not (packaged / "training_summary.json").exists()
+    assert (packaged / TEXT_STATISTICS_FILE_NAME).exists()
 
 
 def test_the_base_is_what_a_converted_folder_is_a_copy_of(trained: Path, tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def test_the_counts_of_the_packaged_student_are_those_of_the_corpus(
 
 def save_trained_student(folder: Path, data: Path) -> Path:
     """A tiny student of `BASE_ID`, with the summary that a training run on `data` leaves."""
-    save_student(folder)
+    save_student(folder, character_ctc_alphabet=LATIN_ALPHABET, subword_ctc_layer=2)
     recipe = f"name: tiny\ndata:\n  train:\n    - source: {data}\n"
     TrainingSummary(teacher="[org/whisper](https://huggingface.co/org/whisper)", recipe=recipe).save(folder)
     config = json.loads((folder / "config.json").read_text())
