@@ -217,7 +217,8 @@ def test_times_lie_in_the_clip_and_increase(transcribe):
         ).split()
 
 
-def test_a_long_recording_is_the_sum_of_its_chunks(folder, processor):
+def test_a_long_recording_is_the_sum_of_its_chunks(folder, processor, monkeypatch):
+    monkeypatch.setattr(transcription_aura, "contains_speech", lambda *arguments: True)  # a short chunk may hold too little
     sound = babble(6.0, 5)
     batch = inputs(processor, sound)
     config = {"chunk_seconds": 1.2, "beam_size": 6}
