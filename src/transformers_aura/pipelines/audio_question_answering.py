@@ -297,7 +297,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         ]
         batch = dict(self._collate_tensors(written).to(self.device))
         if len(transcripts) == 1 and len(written) == 1:
-            batch |= cached_prefix(batch["input_ids"], transcripts[0].text_cache)
+            batch |= cached_prefix(batch["input_ids"], transcripts[0].text_cache, self._given(generate_kwargs))
         if max_time is not None:
             generate_kwargs = {**generate_kwargs, "max_time": max(max_time - (time.monotonic() - started), 1e-3)}
         texts = ["\n".join(transcript.text for transcript in of_row) if of_row else None for of_row in of_rows]
@@ -372,6 +372,14 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             batch["input_features_mask"] = _pad_rows([item["input_features_mask"] for item in with_audio], False)
         return BatchFeature(batch)
 
+    def _given(self, generate_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What holds for a call of `generate`: its arguments, before its generation config, before the model's."""
+        given = dict(self.model.generation_config.to_diff_dict())
+        generation_config = generate_kwargs.get("generation_config")
+        if generation_config is not None:
+            given.update(generation_config.to_diff_dict())
+        return {**given, **generate_kwargs}
+
     def _with_defaults(self, generate_kwargs: dict[str, Any], num_audio: int) -> dict[str, Any]:
         """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings.
 
@@ -379,10 +387,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             num_audio: most audio tokens of an input.
         """
         generation_config = generate_kwargs.get("generation_config")
-        given = dict(self.model.generation_config.to_diff_dict())
-        if generation_config is not None:
-            given.update(generation_config.to_diff_dict())
-        given.update(generate_kwargs)
+        given = self._given(generate_kwargs)
         added: dict[str, Any] = {}
         if given.get("max_new_tokens") is None and given.get("max_length") is None:
             added["max_new_tokens"] = max(DEFAULT_MAX_NEW_TOKENS, num_audio)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,21 +34,33 @@ def with_transcripts(conversation: Conversation, transcripts: Sequence[str]) -> 
     return written
 
 
-def cached_prefix(input_ids: torch.Tensor, text_cache: TextCache | None) -> dict[str, Any]:
+BRINGS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
+"""Settings with which `generate` starts with an empty cache of its own."""
+
+
+def cached_prefix(
+    input_ids: torch.Tensor, text_cache: TextCache | None, generation: Mapping[str, Any]
+) -> dict[str, Any]:
     """
     Arguments of `generate` with which it goes on from the keys and values of a prompt's first tokens.
 
     Args:
         input_ids (`(1, seq)`): of the prompt.
         text_cache: of a text that the prompt may start with.
+        generation: settings of the call, by name.
 
     Returns:
-        nothing where there is nothing to go on from.
+        nothing where there is nothing to go on from, or where the settings do not allow it.
     """
-    if text_cache is None:
+    needs_its_own = any(generation.get(name) is not None for name in BRINGS_ITS_OWN_CACHE)
+    if text_cache is None or needs_its_own or generation.get("use_cache") is False:
         return {}
     cached = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
     same = int((input_ids[0, : len(cached)] == cached).cumprod(0).sum())
     if not same:
         return {}
-    return {CACHE_ARGUMENT: text_cache.first(same)}
+    cache = text_cache.first(same)
+    rows = max(generation.get("num_beams") or 1, generation.get("num_return_sequences") or 1)
+    if rows > 1:
+        cache.batch_repeat_interleave(rows)
+    return {CACHE_ARGUMENT: cache}
