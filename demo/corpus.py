@@ -60,7 +60,7 @@ def plan_corpus(
     """The clips of a corpus: `num_train` of split "train", then `num_held_out` of split "held_out".
 
     No training clip says a held-out text or one of `reserved_texts` (those of real recordings). Half of the held-out clips are in the voice that
-    training never hears, when `voices` has it and another one.
+    training never has, when `voices` has it and another one.
     """
     grammar = OrderGrammar()
     training_voices = [voice for voice in voices if str(voice) != HELD_OUT_VOICE] or list(voices)

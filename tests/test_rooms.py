@@ -34,10 +34,6 @@ MAY_KNOW = {
     "": {"registration"},  # the package's own `__init__.py`
 }
 
-# Modules that are about to go, with the circle that they are in: not walked.
-EXEMPT: set[str] = {"modeling.pieces", "modeling.token_tree"}
-
-
 def module_name(file: Path, source: Path = SOURCE) -> str:
     """Name of a module inside the package: `"hub.push"`, `"hub"` for its `__init__.py`, `""` for the package's own."""
     parts = file.relative_to(source).with_suffix("").parts
@@ -47,8 +43,7 @@ def module_name(file: Path, source: Path = SOURCE) -> str:
 def imports_of(source: Path = SOURCE) -> dict[str, set[str]]:
     """Modules of the package, each with the modules of the package that it imports anywhere in its text."""
     files = {module_name(file, source): file for file in sorted(source.rglob("*.py"))}
-    files = {name: file for name, file in files.items() if name not in EXEMPT}
-    return {name: set(_imported(name, file, files)) - EXEMPT for name, file in files.items()}
+    return {name: set(_imported(name, file, files)) for name, file in files.items()}
 
 
 def _imported(name: str, file: Path, files: dict[str, Path]) -> Iterator[str]:
@@ -113,10 +108,6 @@ def test_no_circle_of_imports() -> None:
 
 def test_no_room_knows_one_that_it_may_not_know() -> None:
     assert trespasses_of(imports_of()) == []
-
-
-def test_what_is_exempt_is_there() -> None:
-    assert EXEMPT <= {module_name(file) for file in SOURCE.rglob("*.py")}, "take the modules that went out of EXEMPT"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from huggingface_hub.repocard import metadata_load
 from tests.support.fake_hub import FakeHub
 from tests.support.published import BASE_ID, STUDENT_ID, publish_student
 from tests.support.tiny_models import tiny_language_model
+from transformers_aura.decoding.alphabet import CharacterAlphabet
+from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
 from transformers_aura.hub import Result, TrainingSummary, add_results, save_model_card
 from transformers_aura.hub.repo_folder import human_bytes
 
@@ -74,25 +76,41 @@ def test_text_says_what_was_trained_and_how_large_it_is(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heads", "said", "transcripts"),
+    ("heads", "said", "transcripts", "questions"),
     [
-        ({}, "an audio patch embedding and LoRA.", None),
-        ({"character_ctc_alphabet": " ab"}, "LoRA and a character CTC head.", None),
-        ({"subword_ctc_layer": 2}, "LoRA and a subword CTC head.", "written token by token"),
+        ({}, "an audio patch embedding and LoRA.", None, None),
+        ({"character_ctc_alphabet": " ab"}, "LoRA and a character CTC head.", None, None),
+        ({"subword_ctc_layer": 2}, "LoRA and a subword CTC head.", 'first 2 layers (`method="greedy"`)', "audio"),
         (
-            {"character_ctc_alphabet": " ab", "subword_ctc_layer": 2},
+            {"character_ctc_alphabet": " ab", "subword_ctc_layer": 1, "answer_from": "transcript"},
             "LoRA, a character CTC head and a subword CTC head.",
-            "searched for with the character CTC head",
+            "behind the first 1 layers emit; the base LLM scores the best texts",
+            "transcript",
         ),
     ],
 )
-def test_card_names_the_ctc_heads(folder: Path, heads: dict[str, Any], said: str, transcripts: str | None) -> None:
+def test_card_names_the_ctc_heads(
+    folder: Path, heads: dict[str, Any], said: str, transcripts: str | None, questions: str | None
+) -> None:
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | heads))
     text = save_model_card(folder).read_text(encoding="utf-8")
     assert said in text
     assert ("| transcripts |" in text) == (transcripts is not None)
     assert transcripts is None or transcripts in text
+    assert ("| questions |" in text) == (questions is not None)
+    assert questions is None or f"| questions | answered from the {questions} by default" in text
+
+
+def test_card_tells_counted_text_from_weights(folder: Path) -> None:
+    config = folder / "config.json"
+    heads = {"character_ctc_alphabet": " eht", "subword_ctc_layer": 2}
+    config.write_text(json.dumps(json.loads(config.read_text()) | heads))
+    without = save_model_card(folder).read_text(encoding="utf-8")
+    statistics = TextStatistics.count(["the"], [[5]], CharacterAlphabet(" eht"), 300, 7)
+    statistics.save(folder / TEXT_STATISTICS_FILE_NAME)
+    with_text = save_model_card(folder).read_text(encoding="utf-8")
+    assert with_text.replace(" emit, and counted text; the", " emit; the") == without != with_text
 
 
 def test_nothing_is_claimed_that_is_not_known(folder: Path) -> None:

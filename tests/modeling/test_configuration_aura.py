@@ -18,6 +18,10 @@ def test_config_survives_saving(tmp_path):
         base_model="org/base",
         lora_rank=16,
         lora_scope="audio",
+        character_ctc_alphabet=" aäb",
+        subword_ctc_layer=3,
+        answer_from="transcript",
+        decoding_config={"beam_size": 7, "language_model_weight": 0.0},
     )
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
@@ -59,10 +63,11 @@ def test_bad_audio_settings(settings, message):
         ({"lora_rank": -1}, "lora_rank"),
         ({"lora_scope": "everywhere"}, "lora_scope"),
         ({"subword_ctc_layer": 7}, "between 0 and the LLM's 6 layers, got 7"),
-        ({"transcript_ctc_weight": 1.5}, "between 0 and 1, got 1.5"),
-        ({"question_lm_weight": -0.5}, "must be 0 .off. or more, got -0.5"),
-        ({"answers_from_transcript": True}, "needs a token head"),
-        ({"questions_by_ear": [[5], []]}, "every question begins so"),
+        ({"character_ctc_alphabet": "abc"}, "begins with a space"),
+        ({"answer_from": "text"}, "answer_from"),
+        ({"answer_from": "transcript"}, "needs a subword CTC head"),
+        ({"decoding_config": {"beams": 3}}, "no setting 'beams'"),
+        ({"decoding_config": {"beam_size": 0}}, "`beam_size` must be 1 or more, got 0"),
     ],
 )
 def test_bad_student_settings(settings, message):

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, set_seed
 
-from transformers_aura import AuraForSpeechQA
+from transformers_aura import AuraForSpeechQA, AuraProcessor
+from transformers_aura.decoding.alphabet import BLANK, GAP, LATIN_ALPHABET
 from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
 
-from .tiny import tiny_tokenizer
+from .tiny import tiny_tokenizer, tone
 
 
 FAMILIES = tuple(SUPPORTED_LANGUAGE_MODELS)
@@ -71,3 +73,47 @@ def randomise_adapter(student: AuraForSpeechQA, seed: int = 0) -> None:
         for name, parameter in student.named_parameters():
             if ".lora_B." in name:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+
+
+def tiny_transcriber(
+    folder: Path,
+    family: str = "qwen2",
+    seed: int = 0,
+    decoding_config: dict[str, object] | None = None,
+    **settings: object,
+) -> AuraForSpeechQA:
+    """A [`tiny_student`] with both CTC heads, saved in `folder / "student"` with its processor: sure of characters in any sound but silence."""
+    settings = {"character_ctc_alphabet": LATIN_ALPHABET, "subword_ctc_layer": 2, **settings}
+    student = tiny_student(folder / "base", family, seed, **settings)
+    student.config.decoding_config = decoding_config
+    processor = AuraProcessor.from_language_model_pretrained(folder / "base")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head = student.model.subword_ctc_head
+        head.projection.weight.copy_(torch.randn(head.projection.weight.shape, generator=generator))
+        head.blank.bias.fill_(4.0)
+        head = student.model.character_ctc_head
+        silence = processor.feature_extractor(np.zeros(16_000, np.float32), sampling_rate=16_000, return_tensors="pt")
+        embeddings = student.get_audio_features(**silence).pooler_output
+        directions, _ = torch.linalg.qr(embeddings[[0, len(embeddings) // 2, -1]].T)
+        weight = 2.0 * torch.randn(head.projection.weight.shape, generator=generator)
+        head.projection.weight.copy_(weight - weight @ directions @ directions.T)
+        bias = head.projection.bias.zero_().view(-1, head.num_symbols)
+        bias[:, BLANK], bias[:, GAP] = 22.0, 6.0
+    student.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    student.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    student.save_pretrained(folder / "student")
+    processor.save_pretrained(folder / "student")
+    return student
+
+
+def babble(seconds: float, seed: int = 0) -> dict[str, object]:
+    """A sound that changes all the time, at 16 kHz."""
+    generator = np.random.default_rng(seed)
+    parts = [tone(0.1, hertz, amplitude=0.5) for hertz in generator.uniform(100, 4000, round(10 * seconds))]
+    return {"array": np.concatenate(parts), "sampling_rate": 16_000}
+
+
+def quiet(seconds: float) -> dict[str, object]:
+    """No sound at all, at 16 kHz."""
+    return {"array": np.zeros(round(16_000 * seconds), np.float32), "sampling_rate": 16_000}

@@ -1,4 +1,4 @@
-"""The search for the texts that fit character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
+"""The search for the texts that explain character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
 
 Prefix beam search of Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs" (arXiv 1408.2873): a
 hypothesis is a sequence of characters, with the probabilities that it ends on a blank and on its last character. Words are scored when they end, as the tokens
@@ -168,7 +168,7 @@ class BeamSearch:
     def _best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         size = min(self._config.beam_size, len(scores))
         kept = np.argpartition(-scores, size - 1)[:size]
-        return np.sort(kept[scores[kept] > scores.max() - self._config.beam_threshold])
+        return np.sort(kept[scores[kept] >= scores.max() - self._config.beam_threshold])
 
     @staticmethod
     def _merge(

@@ -12,6 +12,10 @@ from .ctc import Emissions, Prefix, PrefixForward
 from .ngram import TokenTrigram
 
 
+LEAST_SCORE = -1000.0
+"""Score of tokens that cannot be told apart from what cannot be, such as more tokens than frames: finite, so that what else speaks for a text still counts."""
+
+
 class TokenScorer(Protocol):
     """Scores hypotheses token by token; what it must remember of one is a state of its own choice."""
 
@@ -74,8 +78,13 @@ class SubwordCTCScorer:
     def extend(self, states: Sequence[Prefix], tokens: NDArray[np.int64]) -> tuple[NDArray[np.floating], list[Prefix]]:
         """See [`TokenScorer`]."""
         extended = self._forward.extend(states, tokens + 1)
-        return np.array([new.score - old.score for new, old in zip(extended, states, strict=True)]), extended
+        return self._scores(extended) - self._scores(states), extended
 
     def finish(self, states: Sequence[Prefix]) -> NDArray[np.floating]:
         """See [`TokenScorer`]. Now the whole recording is to be explained."""
-        return np.array([self._forward.score_whole(state) - state.score for state in states])
+        whole = np.array([self._forward.score_whole(state) for state in states])
+        return np.maximum(whole, LEAST_SCORE) - self._scores(states)
+
+    @staticmethod
+    def _scores(states: Sequence[Prefix]) -> NDArray[np.float64]:
+        return np.maximum([state.score for state in states], LEAST_SCORE)

@@ -172,6 +172,7 @@ def save_model_card(
         num_base_parameters=num_language_model_parameters(repo.config),
         num_parameters=repo.num_parameters,
         num_bytes=repo.num_bytes,
+        has_text_statistics=repo.has_text_statistics,
         size=human_bytes(repo.num_bytes),
         summary=summary,
         limits=[*summary.limits, *GENERAL_LIMITS],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..modeling.configuration_aura import AuraConfig
 from .errors import HubError
 
@@ -21,14 +22,16 @@ class RepoFolder:
     Attributes:
         path (`Path`): the folder.
         config (`AuraConfig`): its `config.json`.
-        tensor_shapes (`dict[str, tuple[int, ...]]`): name and shape of every tensor in its safetensors files.
-        num_bytes (`int`): size of the safetensors files together.
+        tensor_shapes (`dict[str, tuple[int, ...]]`): name and shape of every tensor in its weight files.
+        num_bytes (`int`): size of the weight files together.
+        has_text_statistics (`bool`): whether there is counted text, which `transcribe` uses.
     """
 
     path: Path
     config: AuraConfig
     tensor_shapes: dict[str, tuple[int, ...]]
     num_bytes: int
+    has_text_statistics: bool
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> RepoFolder:
@@ -50,7 +53,7 @@ class RepoFolder:
             raise HubError(
                 f"{folder} holds a model of type '{config_dict.get('model_type')}', not an AuRA student (model type 'aura')."
             )
-        files = sorted(folder.glob("*.safetensors"))
+        files = sorted(file for file in folder.glob("*.safetensors") if file.name != TEXT_STATISTICS_FILE_NAME)
         if not files:
             raise HubError(f"{folder} holds no model.safetensors; was saving interrupted? Save the student again.")
         shapes: dict[str, tuple[int, ...]] = {}
@@ -67,11 +70,12 @@ class RepoFolder:
             config=AuraConfig.from_dict(config_dict),
             tensor_shapes=shapes,
             num_bytes=sum(file.stat().st_size for file in files),
+            has_text_statistics=(folder / TEXT_STATISTICS_FILE_NAME).is_file(),
         )
 
     @property
     def num_parameters(self) -> int:
-        """Parameters in the safetensors files."""
+        """Parameters in the weight files."""
         return sum(prod(shape) for shape in self.tensor_shapes.values())
 
 

@@ -2,7 +2,7 @@
 
 audio patch embeddings -> character emissions -> chunks, cut at pauses
 chunks -> one pass of the first layers -> subword emissions -> beam search (decoding/) -> the best texts
-the best texts -> one pass of the base LLM that reads them as a prefix tree -> the transcript
+the best texts -> one pass of the base LLM over them as a prefix tree -> the transcript
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Transcript:
         heard: whether anybody speaks in the recording.
         is_complete: `False` where a limit of the call ended it early.
         alternatives: further texts, the better first, as many as the call asked for; of a recording that was cut into chunks there are none.
-        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has read them.
+        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has computed them.
     """
 
     text: str
@@ -145,7 +145,7 @@ class TranscriptionMixin:
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips, padded on the right.
             input_features_mask (`(num_audios, num_frames)`): `True` = a real frame; all when not given.
             input_ids, attention_mask (`(batch, seq)`, *optional*): the chats that the clips stand in, as the processor returns them. The text before the first
-                clip of a row is the context in which its clips are heard, and their texts read. Without it there is no context.
+                clip of a row is the context of its clips and of their texts. Without it there is no context.
             tokenizer: of the LLM.
             audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, if they are at hand: `last_hidden_state` of
                 [`get_audio_features`]. They take the place of `input_features`.
@@ -228,7 +228,7 @@ class TranscriptionMixin:
             raise ValueError(f'`method` must be "beam_search" or "greedy", got {method!r}.')
         if self.model.subword_ctc_head is None:
             raise ValueError(
-                "This student has no subword CTC head (`config.subword_ctc_layer` is None), so `transcribe` has nothing to read. Ask it in words: "
+                "This student has no subword CTC head (`config.subword_ctc_layer` is None), which `transcribe` needs. Ask it in words: "
                 'generate an answer to "Transcribe the audio."'
             )
         if method == "beam_search" and self.model.character_ctc_head is None:
@@ -364,7 +364,8 @@ class TranscriptionMixin:
         several = [
             index
             for index, of_chunk in enumerate(texts)
-            if any(text.token_ids for text in of_chunk) and (chunks[index][0].recording.context or start is not None)
+            if of_chunk[0].token_ids  # else nothing is said there, whatever would read better
+            and (chunks[index][0].recording.context or start is not None)
         ]
         if not several:
             return list(texts)
@@ -573,18 +574,18 @@ def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
 
 def _texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
     """Text of each token id behind another text, with its space; `None` where it is none."""
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     before = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False).input_ids)
     start = tokenizer.convert_tokens_to_string(before)
-    special = set(tokenizer.all_special_tokens) | {token.content for token in tokenizer.added_tokens_decoder.values()}
+    special = set(tokenizer.all_special_tokens) | {added.content for added in tokenizer.added_tokens_decoder.values()}
 
-    def text(piece: str | None) -> str | None:
-        if piece is None or piece in special:
+    def text(token: str | None) -> str | None:
+        if token is None or token in special:
             return None
-        whole = tokenizer.convert_tokens_to_string([*before, piece])
+        whole = tokenizer.convert_tokens_to_string([*before, token])
         return whole[len(start) :] if whole.startswith(start) and "�" not in whole else None
 
-    return [text(piece) for piece in pieces]
+    return [text(token) for token in tokens]
 
 
 __all__ = ["Method", "TimedWord", "Transcript", "TranscriptionMixin"]

@@ -1,4 +1,4 @@
-"""Answers from transcripts: what was written down takes the place of the audio in a chat, and the base LLM goes on from what it has read."""
+"""Answers from transcripts: what was written down takes the place of the audio in a chat, and the base LLM goes on from the keys and values that it has."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def with_transcripts(conversation: Conversation, transcripts: Sequence[str]) -> 
     return written
 
 
-def read_before(input_ids: torch.Tensor, text_cache: TextCache | None) -> dict[str, Any]:
+def cached_prefix(input_ids: torch.Tensor, text_cache: TextCache | None) -> dict[str, Any]:
     """
-    Arguments of `generate` with which it goes on from what the base LLM has read of a prompt.
+    Arguments of `generate` with which it goes on from the keys and values of a prompt's first tokens.
 
     Args:
         input_ids (`(1, seq)`): of the prompt.
-        text_cache: of a text that the prompt may begin with.
+        text_cache: of a text that the prompt may start with.
 
     Returns:
         nothing where there is nothing to go on from.
     """
     if text_cache is None:
         return {}
-    read = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
-    same = int((input_ids[0, : len(read)] == read).cumprod(0).sum())
+    cached = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
+    same = int((input_ids[0, : len(cached)] == cached).cumprod(0).sum())
     if not same:
         return {}
-    return {CACHE_ARGUMENT: text_cache.beginning(same)}
+    return {CACHE_ARGUMENT: text_cache.first(same)}

@@ -1,4 +1,4 @@
-"""The student that ships with the package, on its real base: it hears people whose recordings no training had, and reads as its base does."""
+"""The student that ships with the package, on its real base: asked about recordings that no training had, and in text, where it answers as its base does."""
 
 import json
 from pathlib import Path
@@ -83,9 +83,9 @@ def test_no_sentence_of_a_long_recording_is_lost(answerer, streams):
 def test_any_other_written_question_is_answered_as_the_llm_answers_it_about_the_transcript(answerer):
     recording, question = str(SPEECH / ROWS[0]["audio"]), "What did the caller order?"
     transcript = answerer({"audio": recording, "question": TRANSCRIPTION_INSTRUCTION}, max_new_tokens=40)[0]["answer"]
-    heard = answerer({"audio": recording, "question": question}, max_new_tokens=20)[0]["answer"]
-    read = answerer({"question": f"{transcript}\n{question}"}, max_new_tokens=20)[0]["answer"]
-    assert heard == read != transcript
+    from_audio = answerer({"audio": recording, "question": question}, max_new_tokens=20)[0]["answer"]
+    from_text = answerer({"question": f"{transcript}\n{question}"}, max_new_tokens=20)[0]["answer"]
+    assert from_audio == from_text != transcript
 
 
 @torch.no_grad()
