@@ -304,16 +304,21 @@ class TranscriptionMixin:
                 )
             search = BeamSearch(forms, scorers, _closing_tokens(emissions, self._punctuation(tokenizer)), config)
             hypotheses = search.search(characters)[: max(config.num_rescored, num_hypotheses)]
-            offset = first / self.config.audio_config.tokens_per_second
-            found.append(
-                [
-                    _chunk_text(hypothesis, characters, offset, self.character_frames_per_second, tokenizer)
-                    for hypothesis in hypotheses
-                ]
-            )
+            found.append(_chunk_texts(hypotheses, tokenizer))
         if config.language_model_weight and can_score_texts(self.model.language_model):
             found = self._rescore(chunks, found, config)
-        return found
+        return [
+            [self._with_words(text, draft.recording, first, end) for text in texts[:num_hypotheses]]
+            for (draft, first, end), texts in zip(chunks, found, strict=True)
+        ]
+
+    def _with_words(self, text: _ChunkText, recording: _Recording, first: int, end: int) -> _ChunkText:
+        """A text of the chunk between two audio tokens, with the times of its words."""
+        assert text.hypothesis is not None
+        assert recording.characters is not None
+        characters = recording.characters[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
+        offset = first / self.config.audio_config.tokens_per_second
+        return replace(text, words=_timed_words(text.hypothesis, characters, offset, self.character_frames_per_second))
 
     def _subword_emissions(self, embeddings: Sequence[torch.Tensor], contexts: Sequence[list[int]]) -> list[Emissions]:
         """Emissions of the subword CTC head for each chunk, all in one pass."""
@@ -424,14 +429,15 @@ class TranscriptionMixin:
 
 @dataclass(frozen=True)
 class _ChunkText:
-    """A text of one chunk; fields as in [`Transcript`]."""
+    """A text of one chunk; fields as in [`Transcript`], and the hypothesis that it comes from."""
 
     text: str
     token_ids: list[int]
     log_probability: float
     score: float
-    words: list[TimedWord]
+    words: list[TimedWord] = field(default_factory=list)
     text_cache: TextCache | None = None
+    hypothesis: Hypothesis | None = None
 
 
 class _Draft:
@@ -514,15 +520,20 @@ class _Draft:
         return replace(transcript, text=text, token_ids=token_ids, words=words, is_complete=False, text_cache=None)
 
 
-def _chunk_text(
-    hypothesis: Hypothesis,
-    characters: Emissions,
-    offset_seconds: float,
-    frames_per_second: float,
-    tokenizer: PreTrainedTokenizerBase,
-) -> _ChunkText:
-    """A hypothesis as text, in its canonical tokens, with the times of its words."""
-    text = tokenizer.decode(list(hypothesis.tokens)).strip()
+def _chunk_texts(hypotheses: Sequence[Hypothesis], tokenizer: PreTrainedTokenizerBase) -> list[_ChunkText]:
+    """Hypotheses as texts, in their canonical tokens."""
+    texts = [tokenizer.decode(list(hypothesis.tokens)).strip() for hypothesis in hypotheses]
+    token_ids = tokenizer(texts, add_special_tokens=False).input_ids
+    return [
+        _ChunkText(text, of_text, hypothesis.ctc_log_probability, hypothesis.score, hypothesis=hypothesis)
+        for text, of_text, hypothesis in zip(texts, token_ids, hypotheses, strict=True)
+    ]
+
+
+def _timed_words(
+    hypothesis: Hypothesis, characters: Emissions, offset_seconds: float, frames_per_second: float
+) -> list[TimedWord]:
+    """The words of a hypothesis, with their times by the character emissions of its chunk."""
     words, first = [], 0
     spans = align(characters, hypothesis.labelling)
     for form, symbols in zip(hypothesis.words, _words_of(hypothesis.labelling), strict=True):
@@ -536,13 +547,7 @@ def _chunk_text(
             )
         )
         first = last + 2  # behind the gap
-    return _ChunkText(
-        text,
-        tokenizer(text, add_special_tokens=False).input_ids,
-        hypothesis.ctc_log_probability,
-        hypothesis.score,
-        words,
-    )
+    return words
 
 
 def _words_of(labelling: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -556,7 +561,7 @@ def _greedy_text(emissions: Emissions, tokenizer: PreTrainedTokenizerBase) -> _C
     tokens = [symbol - 1 for symbol in greedy_labelling(emissions)]
     log_probability = float(emissions.max(axis=1).sum())
     text = tokenizer.decode(tokens).strip()
-    return _ChunkText(text, tokens, log_probability, log_probability, [])
+    return _ChunkText(text, tokens, log_probability, log_probability)
 
 
 def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
