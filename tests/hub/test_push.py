@@ -11,8 +11,10 @@ from transformers import AutoModel, AutoProcessor
 from tests.support.fake_hub import FakeHub
 from tests.support.published import BASE_ID, PublishedStudent, logits_of, publish_student
 from transformers_aura import AuraForSpeechQA
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
+from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
 from transformers_aura.hub import HubError, push_to_hub, save_model_card
-from transformers_aura.hub.repo_folder import is_hub_id
+from transformers_aura.hub.repo_folder import RepoFolder, is_hub_id
 
 
 @pytest.fixture
@@ -38,6 +40,45 @@ def test_push_and_load_back_exactly(student: PublishedStudent, fake_hub: FakeHub
     model = AutoModel.from_pretrained("org/new", revision=pushed.commit)
     processor = AutoProcessor.from_pretrained("org/new", revision=pushed.commit)
     assert torch.equal(logits_of(model, processor), logits_of(student.model, student.processor))
+
+
+def test_counted_text_is_saved_pushed_and_loaded(
+    student: PublishedStudent, fake_hub: FakeHub, may_write: None
+) -> None:
+    model, tokenizer = student.model, student.processor.tokenizer
+    texts = ["the cat", "the cat", "a cat"]
+    model.text_statistics = TextStatistics.count(
+        texts,
+        tokenizer(texts).input_ids,
+        CharacterAlphabet(LATIN_ALPHABET),
+        model.config.text_config.vocab_size,
+        tokenizer.eos_token_id,
+    )
+    num_bytes = RepoFolder.read(student.folder).num_bytes
+    model.save_pretrained(student.folder)
+    assert RepoFolder.read(student.folder).num_bytes == num_bytes  # that of the weights
+    pushed = push_to_hub(student.folder, "org/new")
+    assert TEXT_STATISTICS_FILE_NAME in pushed.files
+    model.push_to_hub("org/another")
+    for repo in ("org/new", "org/another"):
+        assert (
+            fake_hub.files(repo)[TEXT_STATISTICS_FILE_NAME]
+            == (student.folder / TEXT_STATISTICS_FILE_NAME).read_bytes()
+        )
+        loaded = AuraForSpeechQA.from_pretrained(repo)
+        assert loaded.text_statistics is not None
+        assert loaded.text_statistics.lexicon.words == model.text_statistics.lexicon.words
+        assert loaded.text_statistics.end == tokenizer.eos_token_id
+    (student.folder / TEXT_STATISTICS_FILE_NAME).unlink()
+    assert AuraForSpeechQA.from_pretrained(student.folder).text_statistics is None
+
+
+def test_counts_of_another_llm_are_refused(student: PublishedStudent) -> None:
+    TextStatistics.count(["the"], [[5]], CharacterAlphabet(LATIN_ALPHABET), 300, 7).save(
+        student.folder / TEXT_STATISTICS_FILE_NAME
+    )
+    with pytest.raises(ValueError, match="an LLM with 300 tokens"):
+        AuraForSpeechQA.from_pretrained(student.folder)
 
 
 def test_the_base_is_never_uploaded_again(student: PublishedStudent, fake_hub: FakeHub, may_write: None) -> None:

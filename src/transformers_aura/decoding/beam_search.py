@@ -149,8 +149,9 @@ class BeamSearch:
         children = self._lexicon.children(beam.trie[nodes], characters)
         words = beam.word_scores[beam.words_of[nodes]]
         unknown = config.unknown_word_penalty + config.unknown_character_penalty * (1 + beam.length[nodes])
-        ngram = config.ngram_weight * self._lexicon.lookahead[children]
-        text = words[:, None] + np.where(children == self._lexicon.nowhere, -unknown[:, None], ngram)
+        is_unknown = children == self._lexicon.nowhere
+        ngram = config.ngram_weight * np.where(is_unknown, 0.0, self._lexicon.lookahead[children])
+        text = words[:, None] + np.where(is_unknown, -unknown[:, None], ngram)
         if characters[0] == GAP:
             text[:, 0] = beam.text_score[nodes]  # until the word is scored
         stay = config.character_weight * np.logaddexp(on_blank, on_symbol) + beam.text_score[nodes]
@@ -258,7 +259,11 @@ class BeamSearch:
         ended = dict(zip(ending, self._end_words(beam, ending), strict=True))
         words = [ended.get(node) or beam.words[beam.words_of[node]] for node in nodes]
         closings: list[tuple[int, ...]] = [(), *((token,) for token in self._closing_tokens)]
-        jobs = [(place, closing) for place in range(len(nodes)) for closing in closings]
+        jobs = [
+            (place, closing)
+            for place, of_one in enumerate(words)
+            for closing in (closings if of_one.tokens else closings[:1])
+        ]
         states, added = self._extend([words[place].states for place, _ in jobs], [closing for _, closing in jobs])
         for number, (scorer, weight) in enumerate(self._scorers):
             added += weight * scorer.finish([of_one[number] for of_one in states])
@@ -266,7 +271,7 @@ class BeamSearch:
         found: dict[tuple[int, ...], tuple[float, int]] = {}
         for (place, closing), score in zip(jobs, added.tolist(), strict=True):
             of_one = words[place]
-            tokens = (*of_one.tokens, *closing) if of_one.tokens else ()
+            tokens = (*of_one.tokens, *closing)
             total = self._config.character_weight * likelihoods[place] + of_one.score + score
             if tokens not in found or total > found[tokens][0]:
                 found[tokens] = total, place

@@ -78,6 +78,8 @@ class LexiconTrie:
         Returns:
             `(n, m)`.
         """
+        if not len(self._keys):
+            return np.full((len(nodes), len(symbols)), self.nowhere)
         wanted = nodes[:, None] * self._num_symbols + symbols[None]
         places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
         found = (self._keys[places] == wanted) & (symbols < self._num_symbols)[None] & (nodes < self.nowhere)[:, None]

@@ -34,9 +34,11 @@ class TokenTrigram:
         self._unigrams = arrays["unigrams"].astype(np.float32)
         self._unigram_backoffs = arrays["unigram_backoffs"].astype(np.float32)
         self._bigrams, self._trigrams = arrays["bigrams"], arrays["trigrams"]
-        self._bigram_log_probabilities = arrays["bigram_log_probabilities"].astype(np.float32)
-        self._bigram_backoffs = arrays["bigram_backoffs"].astype(np.float32)
-        self._trigram_log_probabilities = arrays["trigram_log_probabilities"].astype(np.float32)
+        # The last value is that of what is absent: it has the place -1.
+        self._bigram_log_probabilities, self._bigram_backoffs, self._trigram_log_probabilities = (
+            np.append(arrays[name].astype(np.float32), np.float32(0))
+            for name in ("bigram_log_probabilities", "bigram_backoffs", "trigram_log_probabilities")
+        )
 
     @classmethod
     def count(
@@ -52,18 +54,16 @@ class TokenTrigram:
             min_trigram_count: trigrams that were seen less often are left out, which keeps the file small.
         """
         flat: list[int] = []
+        heads: list[int] = []
         for text in texts:
+            heads.append(len(flat))
             flat += [end, end, *text, end]
         ids = np.array(flat, dtype=np.int64)
         size = vocabulary_size
-        is_start = np.zeros(len(ids), dtype=bool)
-        is_start[:-1] = (ids[:-1] == end) & (
-            ids[1:] == end
-        )  # the first of the two before a text: predicted by nothing
-        second = np.zeros(len(ids), dtype=bool)
-        second[1:] = is_start[:-1]
-        predicted = ~(is_start | second)
-        place = np.flatnonzero(predicted)
+        is_predicted = np.ones(len(ids), dtype=bool)
+        for offset in (0, 1):  # nothing predicts the two before a text
+            is_predicted[np.array(heads, dtype=np.int64) + offset] = False
+        place = np.flatnonzero(is_predicted)
         trigrams, counts3 = np.unique((ids[place - 2] * size + ids[place - 1]) * size + ids[place], return_counts=True)
         # Below the highest order, counts are of different contexts (Kneser-Ney).
         bigrams, counts2 = np.unique(trigrams % (size * size), return_counts=True)
@@ -78,21 +78,22 @@ class TokenTrigram:
         probability2 = (counts2 - DISCOUNT) / totals1[contexts1] + backoff1[contexts1] * np.exp(
             unigrams[bigrams % size]
         )
+        start = end * size + end  # what stands before a text has a back-off weight too
+        where = int(np.searchsorted(bigrams, start))
+        if not (bigrams[where : where + 1] == start).any():
+            bigrams = np.insert(bigrams, where, start)
+            probability2 = np.insert(probability2, where, backoff1[end] * np.exp(unigrams[end]))
 
-        contexts2, where, kinds2 = np.unique(trigrams // size, return_inverse=True, return_counts=True)
-        totals2 = np.bincount(where, weights=counts3)
+        contexts2, where2 = np.unique(trigrams // size, return_inverse=True)
+        totals2 = np.bincount(where2, weights=counts3)
         kept = counts3 >= min_trigram_count
         # What is left out of a context goes to its back-off weight.
-        mass = np.bincount(where, weights=np.where(kept, counts3 - DISCOUNT, 0.0))
+        mass = np.bincount(where2, weights=np.where(kept, counts3 - DISCOUNT, 0.0))
         backoff2 = 1.0 - mass / totals2
-        del kinds2
         lower = probability2[np.searchsorted(bigrams, trigrams % (size * size))]
-        probability3 = (counts3 - DISCOUNT) / totals2[where] + backoff2[where] * lower
+        probability3 = (counts3 - DISCOUNT) / totals2[where2] + backoff2[where2] * lower
         bigram_backoffs = np.zeros(len(bigrams))
-        found = np.searchsorted(bigrams, contexts2)
-        found = np.minimum(found, len(bigrams) - 1)
-        is_bigram = bigrams[found] == contexts2
-        bigram_backoffs[found[is_bigram]] = np.log(backoff2[is_bigram])
+        bigram_backoffs[np.searchsorted(bigrams, contexts2)] = np.log(backoff2)
         return cls(
             vocabulary_size,
             {
@@ -125,7 +126,7 @@ class TokenTrigram:
         )
         context = before * size + last
         of_context = self._lookup(self._bigrams, context)
-        result = result + np.where(of_context >= 0, self._bigram_backoffs[of_context], 0.0)
+        result = result + self._bigram_backoffs[of_context]
         of_trigram = self._lookup(self._trigrams, context * size + tokens)
         return np.where(of_trigram >= 0, self._trigram_log_probabilities[of_trigram], result).astype(np.float32)
 

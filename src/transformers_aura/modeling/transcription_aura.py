@@ -229,7 +229,7 @@ class TranscriptionMixin:
         if self.model.subword_ctc_head is None:
             raise ValueError(
                 "This student has no subword CTC head (`config.subword_ctc_layer` is None), which `transcribe` needs. Ask it in words: "
-                'generate an answer to "Transcribe the audio."'
+                'generate an answer to "Transcribe the audio."; a pipeline answers directly with `answer_from="audio"`.'
             )
         if method == "beam_search" and self.model.character_ctc_head is None:
             raise ValueError(

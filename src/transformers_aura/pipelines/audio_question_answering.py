@@ -284,7 +284,12 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     ) -> tuple[torch.Tensor, list[str | None]]:
         """Answers of the base LLM to chats in which transcripts stand in the place of the audio, and these."""
         max_time = generate_kwargs.get("max_time")
-        transcripts = self.model.transcribe(**inputs, tokenizer=self.processor.tokenizer, max_seconds=max_time)
+        transcripts = self.model.transcribe(
+            **inputs,
+            tokenizer=self.processor.tokenizer,
+            method="greedy" if self.model.config.character_ctc_alphabet is None else "beam_search",
+            max_seconds=max_time,
+        )
         rows = self._rows_of_clips(inputs).tolist()
         of_rows: list[list[Transcript]] = [[] for _ in chats]
         for row, transcript in zip(rows, transcripts, strict=True):
