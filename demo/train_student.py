@@ -23,25 +23,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks import first_token
+from benchmarks.recordings import ORDERS, Recording
+from benchmarks.systems import Systems
 from demo.corpus import build_corpus, read_rows
 from demo.figure import draw, read_history
 from demo.orders import OrderGrammar
-from demo.report import console, first_words, run, share_right, show_latency, write_into_card
+from demo.report import console, first_words, run, share_right, show_times, write_into_card
 from demo.voices import install_engines
 from tools.packages import PackageError, cache_folder
 from tools.real_models import make_real_model
+from transformers_aura import load_audio
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPE = Path(__file__).with_name("recipe.yaml")
-REAL_PEOPLE = REPOSITORY / "tests" / "fixtures" / "speech"
 
 
 def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
     """What the student is asked: `path`, `transcript`, `answer` (the true one) and `speaker` of every clip that training never saw."""
     grammar = OrderGrammar()
     clips = []
-    for manifest in (REAL_PEOPLE / "manifest.jsonl", corpus / "held_out.jsonl"):
+    for manifest in (ORDERS / "manifest.jsonl", corpus / "held_out.jsonl"):
         for row in read_rows(manifest):
             if not grammar.covers(row["slots"]):
                 continue
@@ -191,7 +194,7 @@ def main() -> int:
         console.print(f"[red]error: {error}")
         return 1
     corpus = cache_folder() / "demo-corpus"
-    real_texts = [row["transcript"] for row in read_rows(REAL_PEOPLE / "manifest.jsonl")]
+    real_texts = [row["transcript"] for row in read_rows(ORDERS / "manifest.jsonl")]
     build_corpus(corpus, arguments.clips, arguments.held_out, reserved_texts=real_texts, workers=processes)
     clips = held_out_clips(corpus)
     console.print(
@@ -232,10 +235,9 @@ def main() -> int:
     write_into_card(student, by_speaker, "make demo-train")
 
     console.rule("6. Time to the first token, and one picture")
-    real_clips = out / "real_clips.json"
-    real_clips.write_text(json.dumps([clip["path"] for clip in clips if clip["speaker"] == "real people"]))
-    run(REPOSITORY / "demo" / "latency.py", student, whisper, llm, real_clips, out / "latency.json")
-    show_latency(json.loads((out / "latency.json").read_text()))
+    real_people = [clip for clip in clips if clip["speaker"] == "real people"]
+    recordings = [Recording(clip["path"], load_audio(clip["path"])) for clip in real_people]
+    show_times(first_token.measure(Systems(str(student), llm, whisper), recordings, rounds=1), "orders of real people")
     mapped = out / "mapped_clips.json"
     mapped.write_text(json.dumps([clip["path"] for clip in clips]))
     maps = {}

@@ -44,6 +44,7 @@ def test_orders_are_those_that_training_lacks_and_absent_ones_are_said(tmp_path,
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
     soundfile.write(tmp_path / name, np.full(8_000, 0.1), 16_000)
     (order,) = read_orders(tmp_path)
+    assert len(read_orders(FIXTURES)) == 27
     assert (order.name, len(order.waveform), json.loads(order.slots)) == (name, 8_000, {"size": "small"})
 
 

@@ -15,7 +15,7 @@ def demo(
         typer.Option("--train", help="Distil a small student on spoken orders first, and ask that one (20 minutes)."),
     ] = False,
 ) -> None:
-    """Ask the student that comes with the package recordings of real people. Needs a checkout of the repository."""
+    """Ask the student that comes with the package spoken questions and orders, and time it. Needs a checkout of the repository."""
     checkout = Path(__file__).parents[3]
     script = checkout / "demo" / ("train_student.py" if train else "ask_student.py")
     if not script.is_file():
