@@ -1,4 +1,4 @@
-"""What the base LLM thinks of several texts behind one prompt: all of them in one pass, as a prefix tree.
+"""What the base LLM thinks of several texts behind a prompt: all of them in one pass, as a prefix tree, and of all rows with that prompt as one tree.
 
 Tree attention of Miao et al., "SpecInfer: Accelerating Large Language Model Serving with Tree-based Speculative Inference and Verification" (ASPLOS 2024): tokens
 that several texts start with are computed once, and each token attends to the prompt, to the tokens before it in its own text, and to itself.
@@ -71,15 +71,15 @@ def can_score_texts(language_model: PreTrainedModel) -> bool:
 class _Tree:
     """One row of the pass: the prompt's tokens, then each token that some texts have in common once."""
 
-    def __init__(self, candidates: Candidates) -> None:
-        self.tokens = list(candidates.prompt)
+    def __init__(self, prompt: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        self.tokens = list(prompt)
         self.columns_seen = [list(range(column + 1)) for column in range(len(self.tokens))]
         self.positions = list(range(len(self.tokens)))
         start = len(self.tokens) - 1
         children: dict[tuple[int, int], int] = {}
         self.paths: list[list[int]] = []
         """Columns of each text, behind the prompt's last one."""
-        for text in candidates.texts:
+        for text in texts:
             column, path = start, []
             for token in text:
                 child = children.get((column, token))
@@ -107,7 +107,7 @@ def score_texts(
     end: int | None,
 ) -> list[Scores]:
     """
-    Scores the texts of every row in one pass of the LLM.
+    Scores the texts of every row in one pass of the LLM. Rows with the same prompt, such as the chunks of a recording, cost it once and no padding.
 
     Args:
         language_model: headless, called as it is: LoRA does not act.
@@ -115,17 +115,23 @@ def score_texts(
         rows: prompts and texts.
         end: id of the token that ends a text; `None` = the end of a text is not scored.
     """
-    trees = [_Tree(row) for row in rows]
+    of_prompts: dict[tuple[int, ...], list[list[int]]] = {}
+    places = []  # of each row: its tree, and its texts there
+    for row in rows:
+        texts = of_prompts.setdefault(tuple(row.prompt), [])
+        places.append((list(of_prompts).index(tuple(row.prompt)), range(len(texts), len(texts) + len(row.texts))))
+        texts += row.texts
+    trees = [_Tree(prompt, texts) for prompt, texts in of_prompts.items()]
     longest = max(len(tree.tokens) for tree in trees)
     input_ids = torch.zeros(len(trees), longest, dtype=torch.long)
     positions = torch.zeros_like(input_ids)
     visible = torch.eye(longest, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself, and nothing sees it
-    for row, tree in enumerate(trees):
+    for number, tree in enumerate(trees):
         count = len(tree.tokens)
-        input_ids[row, :count] = torch.tensor(tree.tokens)
-        positions[row, :count] = torch.tensor(tree.positions)
+        input_ids[number, :count] = torch.tensor(tree.tokens)
+        positions[number, :count] = torch.tensor(tree.positions)
         for column, seen in enumerate(tree.columns_seen):
-            visible[row, column, seen] = True
+            visible[number, column, seen] = True
     device = language_model.get_input_embeddings().weight.device
     input_ids, positions, visible = input_ids.to(device), positions.to(device), visible.to(device)
     cache = DynamicCache(config=language_model.config)
@@ -140,27 +146,30 @@ def score_texts(
     states = language_model(
         input_ids=input_ids, attention_mask=masks, position_ids=positions, use_cache=True, **{CACHE_ARGUMENT: cache}
     ).last_hidden_state
-    return [_scores(states[row], tree, compute_logits, end, cache, row) for row, tree in enumerate(trees)]
+    return [_scores(states[tree], trees[tree], texts, compute_logits, end, cache, tree) for tree, texts in places]
 
 
 def _scores(
     states: torch.Tensor,
     tree: _Tree,
+    texts: Sequence[int],
     compute_logits: Callable[[torch.Tensor], torch.Tensor],
     end: int | None,
     cache: DynamicCache,
     row: int,
 ) -> Scores:
-    first = tree.prompt_length - 1
-    log_probabilities = compute_logits(states[first : len(tree.tokens)]).float().log_softmax(-1).cpu()
+    """Of some texts of a tree, which is a row of the pass."""
+    columns = sorted({column for text in texts for column in tree.followers(text)})
+    place = {column: number for number, column in enumerate(columns)}
+    log_probabilities = compute_logits(states[columns]).float().log_softmax(-1).cpu()
     found = []
-    for text, path in enumerate(tree.paths):
-        expected = [tree.tokens[column] for column in path] + ([] if end is None else [end])
-        before = [column - first for column in tree.followers(text)][: len(expected)]
+    for text in texts:
+        expected = [tree.tokens[column] for column in tree.paths[text]] + ([] if end is None else [end])
+        before = [place[column] for column in tree.followers(text)][: len(expected)]
         found.append(float(log_probabilities[before, expected].sum()))
 
     def text_cache(text: int) -> TextCache:
-        columns = [*range(tree.prompt_length), *tree.paths[text]]
+        columns = [*range(tree.prompt_length), *tree.paths[texts[text]]]
         kept = _of_columns(cache, slice(row, row + 1), torch.tensor(columns, device=states.device))
         return TextCache([tree.tokens[column] for column in columns], kept)
 
