@@ -30,7 +30,7 @@ ORDER_QUESTION = "What was ordered? Answer in JSON."
 VALIDATION_ORDERS = Path(__file__).with_name("validation_orders.txt")
 """Recordings that no training had."""
 MEASURED_FROM_SECONDS = 40
-"""Training hears what comes before this second of the kitchen."""
+"""Training has what comes before this second of the kitchen."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Clips in which nobody speaks: what a student must hear nothing in."""
+"""Clips in which nobody speaks: of which a student must say that nothing was heard."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def clips_without_speech(
 
     Args:
         seed: of everything that is drawn.
-        kitchen: noise of a kitchen, mono at 16 kHz; a piece of it is cut out for each level.
+        kitchen: noise of a kitchen, mono at 16 kHz; an excerpt of it is taken for each level.
         seconds: length of a clip.
         levels_db: RMS of the clips in decibels, 0 = full scale.
 

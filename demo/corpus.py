@@ -60,19 +60,19 @@ def plan_corpus(
     """The clips of a corpus: `num_train` of split "train", then `num_held_out` of split "held_out".
 
     No training clip says a held-out text or one of `reserved_texts` (those of real recordings). Half of the held-out clips are in the voice that
-    training never hears, when `voices` has it and another one.
+    training never has, when `voices` has it and another one.
     """
     grammar = OrderGrammar()
     training_voices = [voice for voice in voices if str(voice) != HELD_OUT_VOICE] or list(voices)
-    unheard_voices = [voice for voice in voices if voice not in training_voices]
+    held_out_voices = [voice for voice in voices if voice not in training_voices]
 
     def plan(split: str, index: int, forbidden: set[str]) -> Clip:
         generator = random.Random(f"{seed} {split} {index}")
         order = grammar.sample(generator)
         while order.text in forbidden:
             order = grammar.sample(generator)
-        unheard = split == "held_out" and unheard_voices and index % 2 == 1
-        voice = generator.choice(unheard_voices if unheard else training_voices)
+        is_held_out = split == "held_out" and held_out_voices and index % 2 == 1
+        voice = generator.choice(held_out_voices if is_held_out else training_voices)
         tract = round(generator.uniform(*voice.tract), 3)
         rate = round(generator.uniform(0.9, 1.2), 3)
         name = f"{split}_{index:05d}.flac"
@@ -94,7 +94,7 @@ def make_clip(clip: Clip) -> np.ndarray:
 
 
 def place(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """`speech` (16 kHz) as some microphone would hear it somewhere: pauses around it, room, tone colour, loudness, background noise."""
+    """`speech` (16 kHz) as some microphone would record it somewhere: pauses around it, room, tone colour, loudness, background noise."""
     before, after = generator.uniform(0.05, 0.5, size=2)
     samples = np.pad(speech, (int(before * SAMPLING_RATE), int(after * SAMPLING_RATE)))
     num_samples, num_fft = len(samples), 1 << (len(samples) + SAMPLING_RATE // 2).bit_length()

@@ -35,7 +35,9 @@ def draw(path: Path, history: list[dict[str, Any]], before: list[list[float]], a
     highest = max(max(row) for row in before + after)
     for axes, values, title in ((map_before, before, "untrained"), (map_after, after, "trained")):
         image = axes.imshow(values, origin="lower", aspect="auto", vmin=0, vmax=highest)
-        axes.set(title=f"Teacher states read off the {title} student", xlabel="teacher layer", ylabel="student layer")
+        axes.set(
+            title=f"Teacher states predicted from the {title} student", xlabel="teacher layer", ylabel="student layer"
+        )
         axes.set_xticks(range(len(values[0])))
     figure.colorbar(image, ax=map_after, label="cosine on other clips (ridge regression)")
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""How much of each teacher layer can be read off each student layer.
+"""How much of each teacher layer can be predicted from each student layer.
 
     python demo/layer_map.py STUDENT WHISPER CLIPS.json OUT.json
 

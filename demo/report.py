@@ -1,4 +1,4 @@
-"""What both demos print and write down: shares with their intervals, beginnings of answers, times to the first token."""
+"""What both demos print and write down: shares with their intervals, first words of answers, times to the first token."""
 
 import os
 import statistics
@@ -24,7 +24,7 @@ def share_right(right: int, total: int) -> str:
 
 
 def first_words(answer: str, length: int = 40) -> str:
-    """The beginning of an answer, on one line."""
+    """The first words of an answer, on one line."""
     words = " ".join(answer.split())
     return words if len(words) <= length else f"{words[: length - 3]}..."
 

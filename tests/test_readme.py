@@ -9,11 +9,12 @@ import pytest
 import soundfile
 
 from tests.support.fake_hub import FakeHub
-from tests.support.published import publish_student, save_tiny_whisper
+from tests.support.published import publish_student, save_student, save_tiny_whisper
 from tests.support.tiny import tone
 from tests.support.tiny_models import save_tiny_language_model
 from transformers_aura import package_data
 from transformers_aura.cli.main import main
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +25,10 @@ BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", README, flags=re.DOTALL)
 @pytest.fixture
 def newcomer(fake_hub: FakeHub, may_write: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a few recordings, and a Hub that has everything the README names, small."""
-    student = publish_student(fake_hub, tmp_path / "published")
-    monkeypatch.setattr(package_data, "packaged_students", lambda: {"aura-smollm2-135m": student.folder})
+    publish_student(fake_hub, tmp_path / "published")
+    packaged = tmp_path / "packaged"
+    save_student(packaged, character_ctc_alphabet=LATIN_ALPHABET, subword_ctc_layer=2)
+    monkeypatch.setattr(package_data, "packaged_students", lambda: {"aura-smollm2-135m": packaged})
     monkeypatch.setenv("AURA_CACHE", str(tmp_path / "no-cache"))
     # As deep and as wide as the recipes take them for.
     smollm2 = save_tiny_language_model(tmp_path / "smollm2", "llama", num_hidden_layers=30)

@@ -34,6 +34,7 @@ MAY_KNOW = {
     "": {"registration"},  # the package's own `__init__.py`
 }
 
+
 def module_name(file: Path, source: Path = SOURCE) -> str:
     """Name of a module inside the package: `"hub.push"`, `"hub"` for its `__init__.py`, `""` for the package's own."""
     parts = file.relative_to(source).with_suffix("").parts

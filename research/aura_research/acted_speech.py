@@ -1,6 +1,6 @@
 """Speech of actors: what is said in three adventure games of the nineties that Debian distributes in its main section.
 
-    python -m aura_research.acted_speech      # fetches them, cuts out the clips and writes down what Whisper hears; 11,000 clips in minutes
+    python -m aura_research.acted_speech      # fetches them, cuts out the clips and keeps Whisper's transcripts; 11,000 clips in minutes
 
 | game | copyright | clips |
 |---|---|---|
@@ -187,7 +187,7 @@ def is_plausible(text: str, seconds: float) -> bool:
 
 
 def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)) -> dict[str, str]:
-    """What Whisper hears in the clips of `folder`, by folder and file name; clips of which it is not sure are left out.
+    """Whisper's transcripts of the clips of `folder`, by folder and file name; clips of which it is not sure are left out.
 
     Args:
         part: (i, n) = only every n-th batch, from the i-th on.
@@ -234,7 +234,7 @@ def transcribe_clips(folder: Path, whisper: Path, part: tuple[int, int] = (0, 1)
 
 
 def transcribe_all(folder: Path, whisper: Path, workers: int) -> None:
-    """Writes what Whisper hears in the clips of `folder`, in `workers` processes of one thread, into a file there."""
+    """Writes Whisper's transcripts of the clips of `folder`, in `workers` processes of one thread, into a file there."""
     parts = [(number, workers) for number in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
         found = pool.map(transcribe_clips, [folder] * workers, [whisper] * workers, parts)

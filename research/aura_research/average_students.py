@@ -2,7 +2,7 @@
 
     python -m aura_research.average_students hub_cards/before outputs/aura-smollm2-135m hub_cards/aura-smollm2-135m --share 0.6
 
-Where the second was trained on from the first, the mean forgets less of what the first heard and keeps most of what the second learned
+Where the second was trained on from the first, the mean forgets less of what the first learned and keeps most of what the second learned
 (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). All else is the second's.
 """
 

@@ -168,7 +168,7 @@ def _plan_spoken(part: str, engine: str, generator: random.Random, number: int, 
     if part == "orders":
         grammar = order_grammar()
         order = grammar.sample(generator)
-        # One text in 16 is heard in validation only.
+        # One text in 16 is in validation only.
         while _is_validation_text(order.text) != validation:
             order = grammar.sample(generator)
         transcript, question, answer = order.text, ORDER_QUESTION, grammar.json_answer(order.slots)

@@ -9,7 +9,7 @@ from aura_research.recordings import SAMPLING_RATE, read_speech
 
 
 TRAINING_SECONDS = 40
-"""Training hears what comes before this second of the recording, measurements what comes after."""
+"""Training has what comes before this second of the recording, measurements what comes after."""
 
 
 def read_noise(recording: Path, training: bool) -> np.ndarray:

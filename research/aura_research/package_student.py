@@ -2,7 +2,8 @@
 
     python -m aura_research.package_student outputs/student hub_cards/aura-smollm2-135m --license apache-2.0 [--results-text results.md]
 
-Adapter and patch embedding are stored in bfloat16. A student that was trained on a folder of `tools/real_models.py` names, as its base, the
+Adapter and patch embedding are stored in bfloat16; beside them lie the counts of the corpus' texts (`text_statistics.safetensors`) that its transcripts are
+searched with. `--text-statistics FOLDER` writes them alone, into a student's folder. A student that was trained on a folder of `tools/real_models.py` names, as its base, the
 file on the Hub that has the same weights; no path of this machine is left in what is written. The card is filled from the training's own
 summary (its evaluations included); --results-text adds a section of Markdown below the table of results.
 """
@@ -15,12 +16,29 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from aura_research.texts.common_words import COMMON_WORDS
+from aura_research.texts.named_questions import NAMED_QUESTIONS
+from aura_research.texts.names import NAMES
+from aura_research.texts.questions import QUESTIONS
+from aura_research.texts.sentences import EVERYDAY, LAW, SENTENCES
 from tools.real_models import MANIFEST
 from transformers_aura.hub import HubError, TrainingSummary, save_model_card
 from transformers_aura.hub.export import new_folder
 from transformers_aura.hub.model_card import model_reference
 from transformers_aura.hub.push import PUSHED_FILES
 from transformers_aura.hub.repo_folder import RepoFolder, human_bytes, is_hub_id
+from transformers_aura.hub.text_statistics import add_text_statistics
+
+
+COUNTED_TEXTS = (COMMON_WORDS, EVERYDAY, LAW, NAMED_QUESTIONS, NAMES, SENTENCES)
+"""Files of the corpus' texts, one a line, that are counted; the questions of `questions.jsonl` are counted behind them."""
+
+
+def counted_texts() -> list[str]:
+    """The corpus' texts, of which words and token trigrams are counted. Orders are not among them: they are no transcripts."""
+    lines = [line for file in COUNTED_TEXTS for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = QUESTIONS.read_text(encoding="utf-8").splitlines()
+    return lines + [json.loads(row)["question"] for row in rows]
 
 
 def package_student(
@@ -67,6 +85,8 @@ def package_student(
         content = json.loads((folder / "config.json").read_text(encoding="utf-8")) | base
         content["text_config"]["_name_or_path"] = base["base_model"]
         (folder / "config.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if config.character_ctc_alphabet is not None:
+            add_text_statistics(folder, counted_texts())
         summary = _without_local_paths(TrainingSummary.load(student))
         summary = replace(summary, results_text=results_text)
         save_model_card(folder, summary, repo_id=out.name, license=license, packaged=True)
@@ -99,8 +119,10 @@ def _without_local_paths(summary: TrainingSummary) -> TrainingSummary:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("student", type=Path, help="what `aura distill` wrote")
-    parser.add_argument("out", type=Path, help="folder to make, with the student's name: hub_cards/aura-smollm2-135m")
+    parser.add_argument("student", type=Path, nargs="?", help="what `aura distill` wrote")
+    parser.add_argument(
+        "out", type=Path, nargs="?", help="folder to make, with the student's name: hub_cards/aura-smollm2-135m"
+    )
     parser.add_argument(
         "--base-model", help="hub id to name as the base; default: what the student's base is a copy of"
     )
@@ -108,9 +130,18 @@ def main() -> int:
     parser.add_argument("--base-gguf-file")
     parser.add_argument("--license", help="the Hub's name of a licence: apache-2.0")
     parser.add_argument("--results-text", type=Path, help="file of Markdown for the card's results")
+    parser.add_argument(
+        "--text-statistics", type=Path, metavar="FOLDER", help="only count the corpus' texts again, for this student"
+    )
     arguments = parser.parse_args()
+    if (arguments.text_statistics is None) == (arguments.out is None):
+        parser.error("give the student and the folder to make, or --text-statistics FOLDER")
     names = ("base_model", "base_revision", "base_gguf_file")
     try:
+        if arguments.text_statistics is not None:
+            written = add_text_statistics(arguments.text_statistics, counted_texts())
+            print(f"{written}: {human_bytes(written.stat().st_size)}")
+            return 0
         package_student(
             arguments.student,
             arguments.out,

@@ -75,7 +75,7 @@ def order_transcripts() -> dict[str, str]:
 def write_order_transcripts(folder: Path, whisper: Path) -> None:
     """Writes down what is said in the recorded orders of `folder`, whose slots are known but not their words.
 
-    Of all sentences of the grammar that mean the true slots, the one whose characters are nearest to what Whisper hears (Levenshtein).
+    Of all sentences of the grammar that mean the true slots, the one whose characters are nearest to Whisper's transcript (Levenshtein).
 
     Args:
         folder: of the recordings, see [`order_recordings`].
@@ -100,12 +100,12 @@ def write_order_transcripts(folder: Path, whisper: Path) -> None:
         with torch.no_grad():
             tokens = model.generate(inputs.input_features, max_new_tokens=60)
         for recording, text in zip(batch, processor.batch_decode(tokens, skip_special_tokens=True), strict=True):
-            heard = re.sub(r"[^a-z' ]+", "", text.lower()).strip() or " "
+            transcript = re.sub(r"[^a-z' ]+", "", text.lower()).strip() or " "
             assert recording.slots is not None
             transcripts[recording.path.name] = min(
                 grammar.sentences(recording.slots),
-                key=lambda sentence, heard=heard: (
-                    jiwer.process_characters(sentence.lower(), heard).cer * len(sentence)
+                key=lambda sentence, transcript=transcript: (
+                    jiwer.process_characters(sentence.lower(), transcript).cer * len(sentence)
                 ),
             )
     ORDER_TRANSCRIPTS.write_text(json.dumps(transcripts, indent=0, sort_keys=True) + "\n")

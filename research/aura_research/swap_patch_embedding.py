@@ -3,8 +3,8 @@
     python -m aura_research.swap_patch_embedding RECIPE STUDENT OUT [--set data.train.0.source=... ...]
 
 The new one (`KernelConvBlock`s) learns three things at once from the clips of RECIPE: what Whisper's layers hear, 50 states a second; the
-characters of the transcript (CTC); and to say to the LLM what the old one said of the clean clip, so that the LoRA goes on where it stands.
-OUT is the student with its LoRA and heads as they were; name it `checkpoint-0` for a recipe's `model.student`. Started by
+characters of the transcript (CTC); and to say to the LLM what the old one said of the clean clip, so that LoRA and CTC heads go on where they stand.
+OUT is the student with its LoRA, its CTC heads and its distillation heads as they were; name it `checkpoint-0` for a recipe's `model.student`. Started by
 `python -m torch.distributed.run --nproc_per_node 2 -m ...` it uses two processes; a run that was killed goes on from its last save.
 """
 
@@ -26,10 +26,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from transformers_aura import AuraAudioConfig
-from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.attention_kernels import mean_attention_by_distance
-from transformers_aura.distillation.heads import TeacherStatistics
-from transformers_aura.distillation.losses import CTCLoss
+from transformers_aura.distillation.ctc import ctc_loss
+from transformers_aura.distillation.heads import HEADS_FILE_NAME, TeacherStatistics
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 from transformers_aura.distillation.recipe_run import KERNEL_CLIPS, build_trainer
 from transformers_aura.distillation.teacher import AuraTeacher
@@ -39,7 +38,6 @@ from transformers_aura.hub.push import PUSHED_FILES
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
 
 
-HEADS = ("distillation_heads.safetensors", "transcript_heads.safetensors", "subword_ctc_head.safetensors")
 PREFIX = "embed_audio."
 KERNEL_RATE, PROJECTION_RATE = 2.5, 5.0
 """Learning rates of what is new, as multiples of the rate of what comes from Whisper."""
@@ -54,6 +52,7 @@ class SwapLosses(nn.Module):
 
     Args:
         new, old: patch embeddings; the old one stays as it is.
+        alphabet: the characters of the student's character CTC head, see [`~transformers_aura.decoding.alphabet.CharacterAlphabet`].
         mean, std (`(teacher_layers, width)`): of the teacher's states, by which they are standardised.
     """
 
@@ -61,13 +60,12 @@ class SwapLosses(nn.Module):
     std: torch.Tensor
 
     def __init__(
-        self, new: AuraAudioEmbedding, old: AuraAudioEmbedding, mean: torch.Tensor, std: torch.Tensor
+        self, new: AuraAudioEmbedding, old: AuraAudioEmbedding, alphabet: str, mean: torch.Tensor, std: torch.Tensor
     ) -> None:
         super().__init__()
         self.new = new
         self.old = old.requires_grad_(False)
-        self.characters = nn.Linear(mean.shape[-1], 1 + len(LATIN_ALPHABET))
-        self.ctc_loss = CTCLoss()
+        self.characters = nn.Linear(mean.shape[-1], 1 + len(alphabet))
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
@@ -86,7 +84,7 @@ class SwapLosses(nn.Module):
             heard, clean: log-mel frames and their mask, of the augmented clips and of the clean ones.
             teacher_states: `(clips, states, width)` of each layer, of the clean clips.
             lengths (`(clips,)`): real states of each clip.
-            symbols, symbol_lengths: of the transcripts, see `TranscriptHeads`.
+            symbols, symbol_lengths: of the transcripts, see [`TranscriptSymbols`].
 
         Returns:
             `states` (smooth L1 to the standardised states), `characters` (nats a character), `embedding` (squared error in units of the
@@ -114,7 +112,7 @@ class SwapLosses(nn.Module):
             ]
         ).mean()
         logits = self.characters(steps[-1][:, :num_states].float())
-        characters = self.ctc_loss(logits, lengths.clamp(max=num_states), symbols, symbol_lengths).sum()
+        characters = ctc_loss(logits, lengths.clamp(max=num_states), symbols, symbol_lengths).sum()
         embedding = (embeddings[mask].float() - wanted).square().mean() / wanted.square().mean()
         return {
             "states": states,
@@ -199,7 +197,7 @@ def _start(trainer: AuraTrainer, teacher: AuraTeacher, new: AuraAudioEmbedding, 
     statistics = TeacherStatistics(teacher.num_layers, teacher.width)
     for clip in clips[:STANDARDIZING_CLIPS]:
         statistics.update(torch.cat(teacher([clip]).hidden_states))
-    return SwapLosses(new, old, *statistics.mean_and_std())
+    return SwapLosses(new, old, trainer.model.config.character_ctc_alphabet, *statistics.mean_and_std())
 
 
 def _groups(losses: SwapLosses, rate: float) -> list[dict[str, Any]]:
@@ -245,7 +243,9 @@ def _write(student: Path, new: AuraAudioEmbedding, audio_config: dict[str, Any],
     kept = {name: tensor for name, tensor in weights.items() if not name.startswith(prefix)}
     with new_folder(out) as folder:
         for path in sorted(student.iterdir()):
-            if path.name in HEADS or (path.name != "README.md" and any(path.match(kind) for kind in PUSHED_FILES)):
+            if path.name == HEADS_FILE_NAME or (
+                path.name != "README.md" and any(path.match(kind) for kind in PUSHED_FILES)
+            ):
                 shutil.copy(path, folder / path.name)
         own = {prefix + name: tensor.to(weights[first].dtype) for name, tensor in new.state_dict().items()}
         save_file(kept | _contiguous(own), folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""Clips of the games' data files, made here in their formats; what Whisper hears in a real recording."""
+"""Clips of the games' data files, made here in their formats; Whisper's transcript of a real recording."""
 
 import io
 import json

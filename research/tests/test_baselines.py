@@ -9,6 +9,7 @@ import pytest
 from aura_research import train
 from aura_research.baselines import training
 from aura_research.baselines.training import BASELINES, baseline_folder, command_of, log_of, train_baselines
+from transformers_aura.distillation.objectives import default_objectives
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
 from transformers_aura.evaluation.baselines.bridge import write_bridge_file
 
@@ -29,11 +30,11 @@ def test_both_learn_from_the_same_rows_without_a_teacher(name, tmp_path):
     assert command[command.index("--bridge") + 1] == str(tmp_path / "models" / "whisper-tiny.en")
     recipe = load_recipe(str(training.RECIPE), settings_of(command))
     arguments = training_arguments(recipe)
-    assert not arguments.uses_distillation
+    assert not any(objective.needs_teacher for objective in default_objectives(arguments).values())
     assert Path(arguments.output_dir) == baseline_folder(tmp_path, name)
     assert {Path(source.source).parent for source in recipe.data.train} == {tmp_path / "corpus"}
     assert (arguments.lm_weight > 0) == (name == "bridge")
-    assert (arguments.answer_kl_weight > 0) == (arguments.text_state_layers == [0]) == (name == "diva")
+    assert (arguments.answer_kl_weight > 0) == (recipe.model.subword_ctc_layer == 0) == (name == "diva")
     assert "--resume" not in command
 
 

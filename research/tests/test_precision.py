@@ -1,20 +1,16 @@
 """Students are trained in the format that the processor multiplies fastest."""
 
 import pytest
-import torch
 
+from aura_research import precision
 from aura_research.places import RECIPES
-from aura_research.precision import FLOAT32, multiplies_bfloat16, precision_settings
+from aura_research.precision import FLOAT32, precision_settings
 from transformers_aura.distillation.recipe import load_recipe
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "fast"),
-    [({"avx512_bf16": True, "amx_bf16": False}, True), ({"amx_bf16": True}, True), ({"avx512_bf16": False}, False)],
-)
-def test_bfloat16_is_left_where_the_processor_multiplies_it(monkeypatch, capabilities, fast):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert multiplies_bfloat16() == fast
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_left_where_the_processor_multiplies_it(monkeypatch, fast):
+    monkeypatch.setattr(precision, "cpu_multiplies", lambda _: fast)
     training = load_recipe(RECIPES / "smollm2-135m-cpu.yaml").training
     assert precision_settings(training) == ([] if fast else list(FLOAT32))
     recipe = load_recipe(RECIPES / "smollm2-135m-cpu.yaml", precision_settings(training))
@@ -23,6 +19,6 @@ def test_bfloat16_is_left_where_the_processor_multiplies_it(monkeypatch, capabil
 
 
 def test_recipes_for_a_gpu_and_in_float32_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(precision, "cpu_multiplies", lambda _: False)
     assert precision_settings(load_recipe(RECIPES / "smollm2-135m-gpu-stage6.yaml").training) == []
     assert precision_settings({"use_cpu": True}) == []

@@ -1,4 +1,4 @@
-"""A student of another shape hears as the first one did, and is ready to learn more."""
+"""A student of another shape computes what the first one did, and is ready to learn more."""
 
 from pathlib import Path
 

@@ -63,7 +63,7 @@ def test_all_stages_run_one_after_the_other_and_make_a_student_of_the_packaged_s
 
 
 def config_of(student: Path) -> dict:
-    """What `config.json` says of a student, but for the format of its numbers and for settings of which the default is as good."""
+    """What `config.json` says of a student, but for the format of its numbers."""
     config = json.loads((student / "config.json").read_text())
     config["text_config"].pop("dtype")
-    return {key: value for key, value in config.items() if key not in ("dtype", "transcript_piece_seconds")}
+    return {key: value for key, value in config.items() if key != "dtype"}

@@ -1,4 +1,4 @@
-"""AuRA for transformers: give any Hugging Face LLM ears, as an adapter.
+"""AuRA for transformers: any Hugging Face LLM understands speech, by an adapter.
 
 Importing this package registers AuRA with transformers: its Auto classes and `pipeline("audio-question-answering")`.
 """

@@ -1,4 +1,4 @@
-"""A recipe is read strictly: what nobody reads, or cannot be, is an error that names the key."""
+"""A recipe is strict: a key that nothing uses, or a value that cannot be, is an error that names the key."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_overrides_reach_every_level_and_the_card(recipe_file: Path) -> None:
         ("model.lora_rank=four", r"'model.lora_rank' must be a whole number, but is 'four'"),
         ("model.lora_rank=true", r"'model.lora_rank' must be a whole number, but is True"),
         ("model.lora_scope=row", r"'model.lora_scope' must be one of rows, audio, always"),
-        ("model.answer_from=ears", r"'model.answer_from' must be one of audio, transcript"),
+        ("model.answer_from=sound", r"'model.answer_from' must be one of audio, transcript"),
         ("model.lora_target_modules=q_proj", r"'model.lora_target_modules' must be a list"),
         ("model.base_model=null", r"'model.base_model' is missing"),
         ("data.train=rows.jsonl", r"'data.train' must be a list"),

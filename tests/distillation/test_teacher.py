@@ -100,10 +100,10 @@ def test_long_clips_are_windows_with_context_on_both_sides():
         assert window.start + 100 - window.keep_to >= 17
         assert following.keep_from - following.start >= 17
     assert all(window.samples == 32000 for window in windows)
-    # Each kept piece is what the encoder says of that window alone, at its real place in time.
+    # Each kept window is what the encoder says of that window alone, at its real place in time.
     for window in windows:
-        piece = clip[window.start * SAMPLES_PER_STATE :][:32000]
-        alone = teacher([piece]).hidden_states[1][0]
+        window_clip = clip[window.start * SAMPLES_PER_STATE :][:32000]
+        alone = teacher([window_clip]).hidden_states[1][0]
         kept = slice(window.keep_from - window.start, window.keep_to - window.start)
         terms = num_terms(teacher.encoder, positions=100)
         assert_equal_but_for_rounding(states[window.keep_from : window.keep_to], alone[kept], terms)

@@ -58,12 +58,12 @@ def right_on(numbers: Any, name: str, **settings: Any) -> KnownSystem:
 
 
 class FakeTranscriber:
-    """Hears what is written down for a recording's length."""
+    """Transcribes a recording by its length, as it was told to."""
 
     identity = {"weights": "fake"}
 
-    def __init__(self, heard: dict[int, str]):
-        self.heard = heard
+    def __init__(self, texts: dict[int, str]):
+        self.texts = texts
 
     def transcribe(self, waveforms: Any) -> list[str]:
-        return [self.heard[len(waveform)] for waveform in waveforms]
+        return [self.texts[len(waveform)] for waveform in waveforms]

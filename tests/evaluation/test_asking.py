@@ -13,7 +13,7 @@ from transformers_aura.evaluation.systems import Answer
 
 
 class EchoSystem:
-    """Answers with the length of what it hears and what it is asked, and keeps count."""
+    """Answers with the length of the recording and what it is asked, and keeps count."""
 
     name = "echo"
     tasks = frozenset(["answer", "transcript"])

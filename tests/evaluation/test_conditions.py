@@ -38,10 +38,10 @@ def test_noise_without_a_recording_is_an_error():
 
 def test_noise_has_the_ratio_that_was_asked_for():
     speech = np.concatenate([np.zeros(8000, np.float32), tone(1.0, 300.0), np.zeros(8000, np.float32)])
-    heard = Condition.parse("noise:6", NOISE).apply(speech, "a")
-    scale = np.abs(heard).max() / np.abs(speech).max()  # the whole may have been made quieter
-    noise = heard[:6000]
-    ratio = active_power(heard[8000:24000] - heard[8000:24000].mean()) / np.mean(np.square(noise))
+    changed = Condition.parse("noise:6", NOISE).apply(speech, "a")
+    scale = np.abs(changed).max() / np.abs(speech).max()  # the whole may have been made quieter
+    noise = changed[:6000]
+    ratio = active_power(changed[8000:24000] - changed[8000:24000].mean()) / np.mean(np.square(noise))
     assert scale > 0.5
     assert 10 * np.log10(ratio - 1) == pytest.approx(6.0, abs=0.7)
 
@@ -76,11 +76,11 @@ def test_context_moves_the_audio_and_keeps_the_items_own():
 
 def test_shuffled_gives_every_item_another_recording():
     names = [str(number) for number in range(20)]
-    heard = Condition.parse("shuffled").heard_instead(names)
-    assert sorted(heard.values()) == sorted(names)
-    assert all(name != other for name, other in heard.items())
-    assert Condition.parse("clean").heard_instead(names) == {name: name for name in names}
-    assert Condition.parse("shuffled").heard_instead(["a"]) == {"a": "a"}
+    changed = Condition.parse("shuffled").recording_of(names)
+    assert sorted(changed.values()) == sorted(names)
+    assert all(name != other for name, other in changed.items())
+    assert Condition.parse("clean").recording_of(names) == {name: name for name in names}
+    assert Condition.parse("shuffled").recording_of(["a"]) == {"a": "a"}
 
 
 def test_every_condition_is_described():

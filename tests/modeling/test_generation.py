@@ -102,12 +102,18 @@ OBEYED = {
     "encoder_repetition_penalty": lambda greedy: {"encoder_repetition_penalty": 9.0},
     "length_penalty": lambda greedy: {"length_penalty": -9.0, "num_beams": 4, "eos_token_id": first(greedy, 2)},
     "no_repeat_ngram_size": lambda greedy: {"no_repeat_ngram_size": 1, "sequence_bias": [[[33], 50.0]]},
-    "encoder_no_repeat_ngram_size": lambda greedy: {"encoder_no_repeat_ngram_size": 1, "sequence_bias": [[[first(text(PROMPT_LENGTH, 3))], 50.0]]},
+    "encoder_no_repeat_ngram_size": lambda greedy: {
+        "encoder_no_repeat_ngram_size": 1,
+        "sequence_bias": [[[first(text(PROMPT_LENGTH, 3))], 50.0]],
+    },
     "bad_words_ids": lambda greedy: {"bad_words_ids": [[first(greedy)], greedy[3:5].tolist()]},
     "renormalize_logits": lambda greedy: {**SAMPLE, "top_k": 2, "renormalize_logits": True},
     "forced_eos_token_id": lambda greedy: {"forced_eos_token_id": 11},
     "remove_invalid_values": lambda greedy: {"remove_invalid_values": True},
-    "exponential_decay_length_penalty": lambda greedy: {"exponential_decay_length_penalty": (1, 9.0), "eos_token_id": 30},
+    "exponential_decay_length_penalty": lambda greedy: {
+        "exponential_decay_length_penalty": (1, 9.0),
+        "eos_token_id": 30,
+    },
     "suppress_tokens": lambda greedy: {"suppress_tokens": [first(greedy)]},
     "begin_suppress_tokens": lambda greedy: {"begin_suppress_tokens": [first(greedy)]},
     "sequence_bias": lambda greedy: {"sequence_bias": [[[first(greedy)], -50.0], [[33], 50.0]]},
@@ -123,8 +129,14 @@ OBEYED = {
     "prompt_lookup_num_tokens": lambda greedy: {"prompt_lookup_num_tokens": 3},
     "max_matching_ngram_size": lambda greedy: {"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 1},
     "num_assistant_tokens": lambda greedy: {"assistant_model": tiny_assistant(), "num_assistant_tokens": 3},
-    "num_assistant_tokens_schedule": lambda greedy: {"assistant_model": tiny_assistant(), "num_assistant_tokens_schedule": "constant"},
-    "assistant_confidence_threshold": lambda greedy: {"assistant_model": tiny_assistant(), "assistant_confidence_threshold": 0.1},
+    "num_assistant_tokens_schedule": lambda greedy: {
+        "assistant_model": tiny_assistant(),
+        "num_assistant_tokens_schedule": "constant",
+    },
+    "assistant_confidence_threshold": lambda greedy: {
+        "assistant_model": tiny_assistant(),
+        "assistant_confidence_threshold": 0.1,
+    },
     "prefill_chunk_size": lambda greedy: {"prefill_chunk_size": 4},
 }
 
@@ -258,7 +270,9 @@ def test_text_is_answered_as_the_base_llm_does(student, base, field):
 @pytest.mark.parametrize("form", ["features", "embeddings"])
 @pytest.mark.parametrize("field", [field for field in OBEYED_HERE if field not in READS_THE_PROMPT])
 def test_audio_is_answered_as_the_base_llm_answers_its_embeddings(untaught, base, field, form):
-    inputs = batch([prompt(untaught, text(4, 1), clip(9, 1), text(6, 2)), prompt(untaught, clip(3, 2), text(2, 4), clip(6, 3))])
+    inputs = batch(
+        [prompt(untaught, text(4, 1), clip(9, 1), text(6, 2)), prompt(untaught, clip(3, 2), text(2, 4), clip(6, 3))]
+    )
     with torch.no_grad():
         embedded = untaught.model(**inputs, num_hidden_layers=0).last_hidden_state
     if form == "embeddings":
@@ -271,7 +285,15 @@ def test_audio_is_answered_as_the_base_llm_answers_its_embeddings(untaught, base
     assert torch.equal(new_tokens(found, inputs["input_ids"].shape[1]), new_tokens(expected, 0))
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"num_beams": 4, "num_return_sequences": 3}, {"do_sample": True, "num_return_sequences": 3}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_beams": 3},
+        {"num_beams": 4, "num_return_sequences": 3},
+        {"do_sample": True, "num_return_sequences": 3},
+    ],
+)
 @torch.no_grad()
 def test_embeddings_take_the_place_of_features(student, settings):
     inputs = batch(mixed_rows(student))

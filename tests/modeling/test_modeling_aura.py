@@ -273,7 +273,7 @@ def test_audio_of_any_length_at_any_position(student, seconds, start):
     assert int((inputs["input_ids"] == student.config.audio_token_id).sum()) == -(-seconds * 100 // FRAMES_PER_TOKEN)
     logits = student(**inputs, logits_to_keep=1).logits
     assert logits.isfinite().all()
-    inputs["input_features"][:, -FRAMES_PER_TOKEN:] += 3.0  # the end of the clip is heard too, not cut off
+    inputs["input_features"][:, -FRAMES_PER_TOKEN:] += 3.0  # the end of the clip counts too, it is not cut off
     assert not torch.equal(student(**inputs, logits_to_keep=1).logits, logits)
 
 
@@ -303,7 +303,7 @@ def test_no_two_clips_share_a_block():
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
 @torch.no_grad()
 def test_audio_in_a_later_turn_uses_the_cache(student, name):
-    """A second clip that arrives when the first turn is already cached is heard as in one whole pass."""
+    """A second clip that arrives when the first turn is already cached gives what one whole pass gives."""
     first, second = [text(5, 1), clip(6, 1), text(4, 2)], [text(3, 3), clip(5, 2), text(2, 4)]
     whole = student(**batch([prompt(student, *first, *second)])).logits
     cached = student(**batch([prompt(student, *first)]), use_cache=True)

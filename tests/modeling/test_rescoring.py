@@ -59,7 +59,7 @@ def test_generation_goes_on_from_what_was_read(family):
             prompt = torch.tensor([[*text_cache.input_ids, 80, 81]])
             expected = llm.generate(prompt, max_new_tokens=6, do_sample=False)
             for num_tokens in (len(text_cache.input_ids), len(row.prompt), 1):
-                cache = text_cache.beginning(num_tokens)
+                cache = text_cache.first(num_tokens)
                 assert cache.get_seq_length() == num_tokens
                 tokens = llm.generate(prompt, max_new_tokens=6, do_sample=False, **{CACHE_ARGUMENT: cache})
                 assert torch.equal(tokens, expected), (row.prompt, text, num_tokens)

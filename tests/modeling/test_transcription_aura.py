@@ -53,7 +53,9 @@ def transcribe(student, processor):
 def inputs(processor, *requests):
     """Requests are sounds, sounds with a question, or chats."""
     chats = [
-        request if isinstance(request, list) else build_conversation(*request)
+        request
+        if isinstance(request, list)
+        else build_conversation(*request)
         if isinstance(request, tuple)
         else build_conversation(request)
         for request in requests
@@ -76,7 +78,13 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("settings", [{"num_hypotheses": 3}, SEARCH_ALONE, {"method": "greedy"}])
 def test_a_batch_equals_single_calls(transcribe, settings):
-    requests = [babble(1.0, 1), (babble(2.0, 2), "What?"), (None, "No sound?"), quiet(0.5), (babble(0.6, 3), "What is said there?")]
+    requests = [
+        babble(1.0, 1),
+        (babble(2.0, 2), "What?"),
+        (None, "No sound?"),
+        quiet(0.5),
+        (babble(0.6, 3), "What is said there?"),
+    ]
     together = transcribe(*requests, **settings)
     alone = [transcribe(request, **settings)[0] for request in requests if request != (None, "No sound?")]
     assert len(together) == len(alone) == 4
@@ -140,7 +148,9 @@ def test_the_base_llm_adds_its_opinion_of_each_text(folder, transcribe, student,
     batch = inputs(processor, babble(1.0, 1))
     row = batch["input_ids"][0]
     context = row[: int((row == student.config.audio_token_id).nonzero()[0])].tolist()
-    by_search, rescored = (transcribe(babble(1.0, 1), num_hypotheses=6, language_model_weight=weight)[0] for weight in (0, 2.5))
+    by_search, rescored = (
+        transcribe(babble(1.0, 1), num_hypotheses=6, language_model_weight=weight)[0] for weight in (0, 2.5)
+    )
     before = {text.text: text.score for text in [by_search, *by_search.alternatives]}
     after = [rescored, *rescored.alternatives]
     assert before.keys() == {text.text for text in after}
@@ -150,7 +160,9 @@ def test_the_base_llm_adds_its_opinion_of_each_text(folder, transcribe, student,
         logits = llm(ids).logits[0, len(context) - 1 : -1].log_softmax(-1)
         opinion = float(logits[range(len(text.token_ids) + 1), [*text.token_ids, end]].sum())
         expected = before[text.text] + 2.5 * opinion
-        assert_equal_but_for_rounding(text.score, expected, num_terms(llm, ids.numel()), 2.5 * abs(opinion), what=text.text)
+        assert_equal_but_for_rounding(
+            text.score, expected, num_terms(llm, ids.numel()), 2.5 * abs(opinion), what=text.text
+        )
     scores = [text.score for text in after]
     assert scores == sorted(scores, reverse=True)
     assert rescored.text_cache.input_ids == [*context, *rescored.token_ids]
@@ -218,7 +230,9 @@ def test_times_lie_in_the_clip_and_increase(transcribe):
 
 
 def test_a_long_recording_is_the_sum_of_its_chunks(folder, processor, monkeypatch):
-    monkeypatch.setattr(transcription_aura, "contains_speech", lambda *arguments: True)  # a short chunk may hold too little
+    monkeypatch.setattr(
+        transcription_aura, "contains_speech", lambda *arguments: True
+    )  # a short chunk may hold too little
     sound = babble(6.0, 5)
     batch = inputs(processor, sound)
     config = {"chunk_seconds": 1.2, "beam_size": 6}
@@ -246,9 +260,7 @@ def test_a_long_recording_is_the_sum_of_its_chunks(folder, processor, monkeypatc
     assert found.token_ids == processor.tokenizer(found.text).input_ids
     assert found.score == pytest.approx(sum(chunk.score for chunk in chunks), rel=1e-4)
     starts = [
-        first / 12.5 + word.start_seconds
-        for first, chunk in zip(edges, chunks, strict=False)
-        for word in chunk.words
+        first / 12.5 + word.start_seconds for first, chunk in zip(edges, chunks, strict=False) for word in chunk.words
     ]
     assert [word.start_seconds for word in found.words] == pytest.approx(starts, abs=2e-3)
     assert found.alternatives == []
@@ -305,7 +317,12 @@ def test_silence_is_an_empty_text(transcribe):
 def test_a_quiet_chunk_stays_empty_however_well_another_text_reads(student, processor):
     """The base LLM judges words, not whether anybody spoke."""
     sound = {"array": np.concatenate([babble(2.0, 2)["array"], quiet(6.0)["array"]]), "sampling_rate": 16_000}
-    student.config.decoding_config = {"chunk_seconds": 2.0, "beam_size": 6, "symbol_threshold": 30.0, "beam_threshold": 60.0}
+    student.config.decoding_config = {
+        "chunk_seconds": 2.0,
+        "beam_size": 6,
+        "symbol_threshold": 30.0,
+        "beam_threshold": 60.0,
+    }
     (found,) = student.transcribe(**inputs(processor, sound), tokenizer=processor.tokenizer, language_model_weight=5.0)
     assert found.words
     assert found.words[-1].end_seconds < 2.5
@@ -347,7 +364,15 @@ def test_settings_out_of_range(transcribe, settings, message):
 def test_arguments_that_do_not_belong_together(student, processor):
     batch = dict(inputs(processor, babble(0.5)))
     with pytest.raises(ValueError, match=r"hold 6 audio positions, but the 1 clips make 7 audio tokens"):
-        student.transcribe(**batch | {"input_ids": batch["input_ids"].clone().index_fill_(1, torch.tensor([list(batch["input_ids"][0]).index(student.config.audio_token_id)]), 5)}, tokenizer=processor.tokenizer)
+        student.transcribe(
+            **batch
+            | {
+                "input_ids": batch["input_ids"]
+                .clone()
+                .index_fill_(1, torch.tensor([list(batch["input_ids"][0]).index(student.config.audio_token_id)]), 5)
+            },
+            tokenizer=processor.tokenizer,
+        )
     with pytest.raises(ValueError, match="There is no audio"):
         student.transcribe(input_ids=batch["input_ids"], tokenizer=processor.tokenizer)
     with pytest.raises(ValueError, match="two forms of the same clips"):

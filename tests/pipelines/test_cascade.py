@@ -9,7 +9,7 @@ from tests.support.tiny_models import babble, quiet, tiny_student, tiny_transcri
 from transformers_aura import AuraForSpeechQA, AuraProcessor, build_conversation
 from transformers_aura.pipelines import audio_question_answering
 from transformers_aura.pipelines.audio_question_answering import NOTHING_HEARD
-from transformers_aura.pipelines.cascade import read_before, with_transcripts
+from transformers_aura.pipelines.cascade import cached_prefix, with_transcripts
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::transformers_aura.processing.audio_loading.SilentAudioWarning")
@@ -77,7 +77,9 @@ def test_the_base_llm_answers_what_was_written_down(pipe, base, chat, settings):
     transcripts = written(pipe, chat)
     assert all(transcripts)
     texts = with_transcripts(chat, transcripts)
-    assert "audio" not in {part["type"] for message in texts if isinstance(message["content"], list) for part in message["content"]}
+    assert "audio" not in {
+        part["type"] for message in texts if isinstance(message["content"], list) for part in message["content"]
+    }
     answers = pipe(chat, answer_from="transcript", **settings)
     assert [answer["answer"] for answer in answers] == read_by(base, pipe.processor, texts, **settings)
     assert all(answer["heard"] is True for answer in answers)
@@ -112,7 +114,7 @@ def test_what_was_read_is_not_read_again(pipe, monkeypatch):
     try:
         answer = pipe(FIRST, answer_from="transcript")
         short = lengths[-6:]
-        monkeypatch.setattr(audio_question_answering, "read_before", lambda *arguments: {})
+        monkeypatch.setattr(audio_question_answering, "cached_prefix", lambda *arguments: {})
         assert pipe(FIRST, answer_from="transcript") == answer
     finally:
         hook.remove()
@@ -126,14 +128,14 @@ def test_keys_and_values_serve_as_far_as_the_texts_agree(pipe):
     )
     (transcript,) = pipe.model.transcribe(**inputs, tokenizer=pipe.processor.tokenizer)
     read = torch.tensor([transcript.text_cache.input_ids])
-    (cache,) = read_before(torch.cat([read, read], dim=-1), transcript.text_cache, {}).values()
+    (cache,) = cached_prefix(torch.cat([read, read], dim=-1), transcript.text_cache, {}).values()
     assert cache.get_seq_length() == read.shape[1]
-    (cache,) = read_before(read, transcript.text_cache, {}).values()
+    (cache,) = cached_prefix(read, transcript.text_cache, {}).values()
     assert cache.get_seq_length() == read.shape[1] - 1  # a token is left to go on from
-    (cache,) = read_before(torch.cat([read[:, :3], read[:, :1]], dim=-1), transcript.text_cache, {}).values()
+    (cache,) = cached_prefix(torch.cat([read[:, :3], read[:, :1]], dim=-1), transcript.text_cache, {}).values()
     assert cache.get_seq_length() == 3
-    assert read_before(read + 1, transcript.text_cache, {}) == {}
-    assert read_before(read, None, {}) == {}
+    assert cached_prefix(read + 1, transcript.text_cache, {}) == {}
+    assert cached_prefix(read, None, {}) == {}
 
 
 @pytest.mark.parametrize("answer_from", ["audio", "transcript"])
@@ -174,7 +176,9 @@ def test_both_ways_differ_and_the_config_chooses(pipe, folder, monkeypatch):
     monkeypatch.setattr(pipe.model.config, "answer_from", "transcript")
     assert pipe(FIRST) == by_text
     assert pipe(FIRST, answer_from="audio") == by_ear
-    always = pipeline("audio-question-answering", model=str(folder / "student"), max_new_tokens=6, answer_from="transcript")
+    always = pipeline(
+        "audio-question-answering", model=str(folder / "student"), max_new_tokens=6, answer_from="transcript"
+    )
     assert always(FIRST) == by_text
 
 

@@ -209,7 +209,7 @@ def test_cutting_happens_only_when_asked():
     ("audio", "sampling_rate", "message"),
     [
         (SPEECH, None, "Pass `sampling_rate=`"),
-        (SPEECH, 8_000, r"hears 16000 Hz, but `sampling_rate=8000`.*load_audio\(samples, sampling_rate=8000\)"),
+        (SPEECH, 8_000, r"takes 16000 Hz, but `sampling_rate=8000`.*load_audio\(samples, sampling_rate=8000\)"),
         (np.stack([SPEECH, SPEECH]), 16_000, r"shape \(n_samples,\), got \(2, 37520\)"),
         ("clip.wav", 16_000, "takes samples, not 'clip.wav'"),
         ([], 16_000, "the list of clips is empty"),

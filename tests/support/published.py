@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -49,9 +50,9 @@ def publish_base(hub: FakeHub, folder: Path, seed: int = 0) -> str:
     return hub.add_folder(BASE_ID, folder)
 
 
-def save_student(folder: Path) -> tuple[AuraForSpeechQA, AuraProcessor]:
-    """A student of `BASE_ID`, saved in `folder` with processor and card."""
-    model = AuraForSpeechQA.from_language_model_pretrained(BASE_ID, **STUDENT_SETTINGS)
+def save_student(folder: Path, **settings: Any) -> tuple[AuraForSpeechQA, AuraProcessor]:
+    """A student of `BASE_ID`, saved in `folder` with processor and card; `settings` are further ones of its config."""
+    model = AuraForSpeechQA.from_language_model_pretrained(BASE_ID, **STUDENT_SETTINGS, **settings)
     randomise_adapter(model)
     processor = AuraProcessor.from_language_model_pretrained(BASE_ID)
     model.save_pretrained(folder)

@@ -15,7 +15,7 @@ from transformers import (
 
 
 def save_writing_whisper(folder: Path) -> Path:
-    """Hears windows of one second; English only."""
+    """Takes windows of one second; English only."""
     folder.mkdir(parents=True, exist_ok=True)
     words = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", *"abcdefghijklmnop"]
     (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))

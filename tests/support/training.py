@@ -17,7 +17,7 @@ DRINKS = ("latte", "mocha", "espresso")
 
 
 def write_corpus(folder: Path, num_train: int = 12, num_validation: int = 4) -> Path:
-    """Tones as spoken orders, in the columns that `aura distill` reads."""
+    """Tones as spoken orders, in the columns that `aura distill` takes."""
     for split, count in (("train", num_train), ("validation", num_validation)):
         rows = []
         for index in range(count):

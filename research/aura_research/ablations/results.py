@@ -19,7 +19,7 @@ RUNS = "runs.jsonl"
 
 CROSS_ENTROPY = "eval_lm_loss"
 ANSWER_KL = "eval_answer_kl_loss"
-CTC = "eval_ctc_loss"
+CTC = "eval_character_ctc_loss"
 COSINE = "eval_cosine"
 
 
@@ -51,7 +51,7 @@ class LoggedFigure:
 LOGGED_FIGURES = (
     LoggedFigure(CROSS_ENTROPY, "cross-entropy", by_ratio=True, higher_is_better=False),
     LoggedFigure(ANSWER_KL, "answer KL", by_ratio=True, higher_is_better=False),
-    LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False, depends_on=("losses.character_ctc_layers",)),
+    LoggedFigure(CTC, "CTC loss", by_ratio=True, higher_is_better=False),
     LoggedFigure(
         COSINE,
         "cosine to the teacher",
@@ -72,7 +72,7 @@ class RunResult:
         log: the trainer's logs, each with `step`, `train_seconds` and `train_cpu_seconds`.
         checks: where the student was scored: `step` and `train_seconds`; empty where it was not.
         marks: kind of clip -> name -> at every check, right or not.
-        common_settings: what all arms changed in the recipe.
+        common_settings: what all arms changed in the recipe; of older runs also a setting that the trainer no longer has.
     """
 
     name: str

@@ -20,9 +20,8 @@ BASELINES: dict[str, tuple[str, ...]] = {
         "losses.lm_weight=0",
         "losses.answer_kl_weight=1",
         "losses.subword_ctc_weight=0.3",
-        "losses.subword_ctc_layer=0",
         "losses.text_state_weight=1",
-        "losses.text_state_layers=[0]",
+        "model.subword_ctc_layer=0",
     ),
 }
 """What tells one baseline from the other."""

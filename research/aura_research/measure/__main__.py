@@ -3,7 +3,7 @@
     python -m aura_research.measure hub_cards/aura-smollm2-135m
 
 The systems are the student; `cascade`: Whisper tiny.en, then the same LLM; `parser`: Whisper tiny.en, then the strict grammar of orders; `gold`: the
-same LLM reading the true text; `bridge` and `diva`, where `python -m aura_research.baselines` has trained them. Every generation is kept in `--out`, and a
+same LLM on the gold transcript; `bridge` and `diva`, where `python -m aura_research.baselines` has trained them. Every generation is kept in `--out`, and a
 run that was killed goes on. `results.json` and `results.md` hold figures, intervals, tests and what they depend on.
 """
 
@@ -73,7 +73,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--barista", type=Path, default=BARISTA, help="folder of recorded orders")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0, help="of the pieces of noise and the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the excerpts of noise and the bootstrap")
     parsed = parser.parse_args(arguments)
     if "aura" in parsed.systems and parsed.student is None:
         parser.error("the system aura needs the student's folder (or leave it out: --systems cascade parser gold)")

@@ -1,6 +1,6 @@
 """What the student is measured on.
 
-| set | heard | asked | truth |
+| set | recordings | asked | truth |
 |---|---|---|---|
 | orders | recordings of real people, kept out of training by `research/aura_research/validation_clips.txt` | for the order as JSON | slots |
 | questions | spoken questions, see `spoken_questions.py` | nothing: the recording is the question | accepted answers |
@@ -8,7 +8,7 @@
 | written | the same | in writing, to answer the question | accepted answers |
 | reading | read English by speakers of no corpus of ours, open vocabulary | for a transcript | transcript |
 
-Orders are also heard with kitchen noise, from seconds that training never hears.
+Orders are also asked with kitchen noise, from seconds that training never has.
 """
 
 import json
@@ -69,7 +69,7 @@ def orders(barista: Path = BARISTA, limit: int | None = None) -> LoadedBenchmark
 
 
 def order_conditions(barista: Path = BARISTA, seed: int = 0) -> list[Condition]:
-    """Clean, and every SNR of [`SNR_DB`] with the part of the noise that measurements hear; clean alone, said aloud, where it is absent."""
+    """Clean, and every SNR of [`SNR_DB`] with the part of the noise that measurements have; clean alone, said aloud, where it is absent."""
     recording = barista / NOISE_FILE
     if not recording.is_file():
         print(f"No noisy orders: {recording} is absent, so they are left out.", flush=True)

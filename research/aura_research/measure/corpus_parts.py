@@ -1,12 +1,12 @@
-"""What a student heard and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
+"""What a student understands and what it knows by heart: word errors on clips that it was trained on, beside those on the corpus' validation clips.
 
     python -m aura_research.measure.corpus_parts hub_cards/aura-smollm2-135m outputs/corpus --limit 40
 
-Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only reads what it hears makes as many errors on the one as
-on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and no
-test text is in a corpus. `--tokens-per-block 8 clip` measures the same weights with other blocks of audio beside the student's own, `--ctc-weight 0.35` with other
-weights of what the token head heard, `--piece-seconds 15` with recordings cut into other pieces. `--joined-seconds 30` puts clips of one engine one behind the other, half a second
-of silence between, until a recording is that long.
+Both are clean and spoken by the same kinds of voices, as many clips of each engine (of its first shard). A student that only writes what was said makes as
+many errors on the one as on the other; the more texts it has learned by heart, the further they lie apart. For choosing how to train and to decode: no test voice and
+no test text is in a corpus. Beside the student as it is, `--tokens-per-block 8 clip` measures the same weights with other blocks of audio, and
+`--decoding subword_weight=0.35 chunk_seconds=15` with other settings of the search, one at a time (see `DecodingConfig`). `--joined-seconds 30` puts clips of one engine
+one behind the other, half a second of silence between, until a recording is that long.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import transformers
 
 from aura_research.corpus import NUM_CLIPS
 from tools.real_models import real_model_folder
+from transformers_aura.decoding.config import DecodingConfig
 from transformers_aura.evaluation.benchmarks import Benchmark, LoadedBenchmark, read_own
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.evaluation import Evaluation
@@ -131,15 +132,32 @@ def other_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         str(tokens): {"audio_config": {"tokens_per_block": None if tokens == "clip" else tokens}}
         for tokens in arguments.tokens_per_block
     }
-    ctc = {f"ctc-{weight:g}": {"transcript_ctc_weight": weight} for weight in arguments.ctc_weight}
-    pieces = {f"pieces-{seconds:g}": {"transcript_piece_seconds": seconds} for seconds in arguments.piece_seconds}
-    return blocks | ctc | pieces
+    decoding = {
+        f"{name}-{value:g}": {"decoding_config": _own_decoding(arguments.student) | {name: value}}
+        for name, value in arguments.decoding
+    }
+    return blocks | decoding
+
+
+def _own_decoding(student: Path) -> dict[str, Any]:
+    """Settings of the search that the student's own config changes."""
+    return json.loads((student / "config.json").read_text(encoding="utf-8")).get("decoding_config") or {}
 
 
 def _tokens_per_block(text: str) -> int | str:
     if text != "clip" and not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"a number of audio tokens above 0, or clip; got {text!r}")
     return text if text == "clip" else int(text)
+
+
+def _decoding_setting(text: str) -> tuple[str, int | float]:
+    name, _, written = text.partition("=")
+    try:
+        value = int(written) if written.isdecimal() else float(written)
+        DecodingConfig.from_dict({name: value})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"NAME=NUMBER of a setting of the search; got {text!r}: {error}") from error
+    return name, value
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -161,20 +179,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="measure the student with these blocks of audio too",
     )
     parser.add_argument(
-        "--ctc-weight",
+        "--decoding",
         nargs="+",
-        type=float,
+        type=_decoding_setting,
         default=[],
-        metavar="W",
-        help="measure the student with these weights of what the token head heard too",
-    )
-    parser.add_argument(
-        "--piece-seconds",
-        nargs="+",
-        type=float,
-        default=[],
-        metavar="S",
-        help="measure the student with long recordings cut into pieces of so many seconds too",
+        metavar="NAME=NUMBER",
+        help="measure the student with each of these settings of the search too",
     )
     parser.add_argument(
         "--joined-seconds", type=float, metavar="S", help="join clips to recordings of so many seconds"

@@ -18,7 +18,7 @@ What could be run on two CPU cores, every system on the same clips and the same 
 | system | what it is |
 |---|---|
 | `aura` | the packaged student; it writes down what is said, then the LLM answers; orders become JSON directly |
-| `gold` | the LLM reads what is really said: the ceiling |
+| `gold` | the LLM on the gold transcript: the ceiling |
 | `cascade` | Whisper tiny.en, then the LLM |
 | `bridge` | Whisper tiny.en's encoder, frozen, an adapter, the frozen LLM; taught to write answers and transcripts (BLSP's kind) |
 | `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |

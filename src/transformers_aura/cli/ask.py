@@ -19,7 +19,7 @@ def ask(
         str | None,
         typer.Option(
             "--from",
-            help="audio: answer what is heard, at once. transcript: write it down first, then answer the text. As the student's config says without it.",
+            help="audio: answer the recording directly. transcript: write it down first, then answer the text. As the student's config says without it.",
         ),
     ] = None,
     context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,

@@ -21,34 +21,14 @@ def count_text(
     The student's folder gets a small file, text_statistics.safetensors, which `transcribe` uses in its first pass. Any language will do: what the
     student is to understand, or what its base LLM writes.
     """
-    from ..decoding.alphabet import CharacterAlphabet
-    from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
-    from ..modeling.configuration_aura import AuraConfig
-    from ..processing.processing_aura import AuraProcessor
+    from ..hub.repo_folder import human_bytes
+    from ..hub.text_statistics import add_text_statistics
     from ..registration import register
 
     register()
-    config = AuraConfig.from_pretrained(student)
-    if config.character_ctc_alphabet is None:
-        raise typer.BadParameter(
-            f"The student in {student} has no character CTC head, so nothing would read the counts."
-        )
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise typer.BadParameter(f"There is no file {', '.join(missing)}.")
-    texts = [line.strip() for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not texts:
-        raise typer.BadParameter(f"{', '.join(map(str, files))} hold no text.")
-    tokenizer = AuraProcessor.from_pretrained(student).tokenizer
-    statistics = TextStatistics.count(
-        texts,
-        tokenizer(texts, add_special_tokens=False).input_ids,
-        CharacterAlphabet(config.character_ctc_alphabet),
-        config.text_config.vocab_size,
-        tokenizer.eos_token_id,
-    )
-    file = student / TEXT_STATISTICS_FILE_NAME
-    statistics.save(file)
-    print_status(
-        f"{len(texts)} lines: {len(statistics.lexicon.words)} words, {file.stat().st_size / 1e6:.1f} MB in {file}"
-    )
+    texts = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    written = add_text_statistics(student, texts)
+    print_status(f"{human_bytes(written.stat().st_size)} in {written}")

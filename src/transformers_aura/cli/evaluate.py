@@ -72,7 +72,7 @@ def evaluate(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of pieces of noise, shuffling and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of excerpts of noise, shuffling and bootstrap.")] = 0,
     card: Annotated[
         bool, typer.Option("--card", help="Write the first student's figures into the model card in its folder.")
     ] = False,
@@ -109,21 +109,21 @@ def evaluate(
     commits = earlier_commits(out)  # a run that goes on stays with the rows that it began with
     benchmarks = [load_benchmark(written, limit, revision or commits.get(written)) for written in benchmark]
     settings = {"dtype": dtype, "device": device or _best_device()}
-    asked, heard, reader = _systems(students or [], system or [], base_model, whisper, settings)
+    asked, of_students, reader = _systems(students or [], system or [], base_model, whisper, settings)
     evaluation = Evaluation(
         asked, benchmarks, conditions, out, scorers, batch_size, seed, facts={"limit": limit or "all rows"}
     )
-    text_ability = _text_ability(heard, reader)
+    text_ability = _text_ability(of_students, reader)
     results = _run(evaluation, text_ability)
-    if card and heard:
-        _write_card(results, heard[0], out)
+    if card and of_students:
+        _write_card(results, of_students[0], out)
     _print_report(out)
 
 
 def _systems(
     students: list[str], others: list[str], base_model: str | None, whisper: str, settings: dict[str, Any]
 ) -> tuple[list[System], list[AuraSystem], TextLanguageModel | None]:
-    """All systems, the students among them, and the LLM that reads."""
+    """All systems, the students among them, and the LLM that gets text."""
     from ..evaluation.baselines.bridge import is_bridge
     from ..evaluation.systems import (
         AuraSystem,
@@ -135,27 +135,27 @@ def _systems(
         Transcriber,
     )
 
-    heard: list[AuraSystem] = []
+    of_students: list[AuraSystem] = []
     for written in students:
         name, _, model = written.rpartition("=")
         kind = BridgeSystem if is_bridge(model) else AuraSystem
-        heard.append(kind(model, name or Path(model).name, base_model, **settings))
-    reader = TextLanguageModel(base_model, **settings) if base_model else _reader_of(heard, others, settings)
-    asked: list[System] = [*heard]
+        of_students.append(kind(model, name or Path(model).name, base_model, **settings))
+    reader = TextLanguageModel(base_model, **settings) if base_model else _reader_of(of_students, others, settings)
+    asked: list[System] = [*of_students]
     for written in others:
         name, _, model = written.rpartition("=")
         if model in ("gold", "cascade"):
             if reader is None:
                 raise ValueError(f"'{model}' needs an LLM: name a student, or --base-model.")
-            reads = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
-            reads.name = name or model
-            asked.append(reads)
+            on_text = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
+            on_text.name = name or model
+            asked.append(on_text)
         else:
             asked.append(NativeAudioSystem(model, name, **settings))
-    return asked, heard, reader
+    return asked, of_students, reader
 
 
-def _reader_of(heard: list[AuraSystem], others: list[str], settings: dict[str, Any]) -> TextLanguageModel | None:
+def _reader_of(of_students: list[AuraSystem], others: list[str], settings: dict[str, Any]) -> TextLanguageModel | None:
     """The students' base LLM, reading: a local copy, or what their configs name; `None` where there is none, or not one.
 
     Raises:
@@ -166,13 +166,15 @@ def _reader_of(heard: list[AuraSystem], others: list[str], settings: dict[str, A
     from ..modeling.configuration_aura import AuraConfig
     from ..package_data import resolve_student
 
-    configs = [AuraConfig.from_pretrained(resolve_student(system.model)) for system in heard]
+    configs = [AuraConfig.from_pretrained(resolve_student(system.model)) for system in of_students]
     bases = {
         (config.base_model, config.base_revision, config.base_gguf_file) for config in configs if config.is_compact
     }
     if len(bases) > 1 and any(written.rpartition("=")[2] in ("gold", "cascade") for written in others):
         named = ", ".join(sorted(str(base[0]) for base in bases))
-        raise ValueError(f"The students have different LLMs ({named}): name the one that reads, --base-model.")
+        raise ValueError(
+            f"The students have different LLMs ({named}): name the one that gets the true text, --base-model."
+        )
     if len(bases) != 1:
         return None
     copy = copy_of_base_model(next(config for config in configs if config.is_compact))
@@ -189,11 +191,11 @@ def _best_device() -> str:
     return "cpu" if accelerator is None else str(accelerator)
 
 
-def _text_ability(heard: list[AuraSystem], reader: TextLanguageModel | None) -> dict[str, dict[str, Any]]:
-    """Of every compact student; the LLM that reads is the base of all of them."""
+def _text_ability(of_students: list[AuraSystem], reader: TextLanguageModel | None) -> dict[str, dict[str, Any]]:
+    """Of every compact student; the LLM that gets text is the base of all of them."""
     from ..evaluation.text_ability import compare_text_logits
 
-    compact = [system for system in heard if system.student.config.is_compact]
+    compact = [system for system in of_students if system.student.config.is_compact]
     return {} if reader is None else {system.name: compare_text_logits(system, reader) for system in compact}
 
 

@@ -25,7 +25,7 @@ from .transcribe import transcribe
 
 app = typer.Typer(
     name="aura",
-    help="Give a language model ears: distil, ask, transcribe, evaluate, merge and share AuRA students.",
+    help="Language models that understand speech: distil, ask, transcribe, evaluate, merge and share AuRA students.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

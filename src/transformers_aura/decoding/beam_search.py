@@ -1,4 +1,4 @@
-"""The search for the texts that fit character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
+"""The search for the texts that explain character emissions best: a CTC prefix beam search over words, with token scorers at every word's end.
 
 Prefix beam search of Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs" (arXiv 1408.2873): a
 hypothesis is a sequence of characters, with the probabilities that it ends on a blank and on its last character. Words are scored when they end, as the tokens
@@ -119,7 +119,7 @@ class BeamSearch:
 
     def search(self, emissions: Emissions) -> list[Hypothesis]:
         """
-        The best hypotheses, the best first.
+        The best hypotheses, at most `beam_size`, the best first.
 
         Args:
             emissions: natural log of the probability of the blank and of every character at each frame, `(frames, 1 + characters)`.
@@ -268,15 +268,18 @@ class BeamSearch:
         for number, (scorer, weight) in enumerate(self._scorers):
             added += weight * scorer.finish([of_one[number] for of_one in states])
         likelihoods = np.logaddexp(beam.on_blank, beam.on_symbol).tolist()
-        found: dict[tuple[int, ...], Hypothesis] = {}
+        found: dict[tuple[int, ...], tuple[float, int]] = {}
         for (place, closing), score in zip(jobs, added.tolist(), strict=True):
             of_one = words[place]
             tokens = (*of_one.tokens, *closing)
             total = self._config.character_weight * likelihoods[place] + of_one.score + score
-            if tokens not in found or total > found[tokens].score:
-                labelling = beam.labelling(nodes[place])
-                found[tokens] = Hypothesis(tokens, of_one.forms, labelling, likelihoods[place], total)
-        return sorted(found.values(), key=lambda hypothesis: -hypothesis.score)
+            if tokens not in found or total > found[tokens][0]:
+                found[tokens] = total, place
+        best = sorted(found.items(), key=lambda item: -item[1][0])[: self._config.beam_size]
+        return [
+            Hypothesis(tokens, words[place].forms, beam.labelling(nodes[place]), likelihoods[place], total)
+            for tokens, (total, place) in best
+        ]
 
 
 class _Beam:

@@ -28,17 +28,17 @@ class DecodingConfig:
         chunks_at_once: chunks that share one pass.
     """
 
-    beam_size: int = 48
-    beam_threshold: float = 15.0
+    beam_size: int = 96
+    beam_threshold: float = 20.0
     symbol_threshold: float = 9.0
     character_weight: float = 1.0
     subword_weight: float = 0.5
-    ngram_weight: float = 0.5
+    ngram_weight: float = 0.35
     word_bonus: float = 0.3
     unknown_word_penalty: float = 9.0
     unknown_character_penalty: float = 2.0
     num_rescored: int = 12
-    language_model_weight: float = 0.3
+    language_model_weight: float = 0.7
     chunk_seconds: float = 6.0
     chunks_at_once: int = 4
 

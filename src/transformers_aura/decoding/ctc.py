@@ -71,7 +71,7 @@ class Prefix:
     Attributes:
         on_symbol, on_blank: natural log of the probability that it ends at each frame, on its last symbol or on a blank behind it, `(frames,)`.
         last: its last symbol; -1 where it is empty.
-        score: natural log of how likely it is, up to the frame where it fits best, against the likeliest path up to there (0 = as likely).
+        score: natural log of how likely it is, up to the frame where it is likeliest, against the likeliest path up to there (0 = as likely).
     """
 
     on_symbol: NDArray[np.float64]
@@ -84,7 +84,7 @@ class PrefixForward:
     """
     Forward probabilities of labellings that grow symbol by symbol, many at once.
 
-    Labellings that explain more and less of a recording can be compared: each is compared with the likeliest path up to the frame where it fits best.
+    Labellings that explain more and less of a recording can be compared: each is compared with the likeliest path up to the frame where it is likeliest.
 
     Args:
         emissions: `(frames, 1 + symbols)`.

@@ -13,7 +13,7 @@ def contains_speech(
     frames_per_second: float = 50.0,
     min_characters: int = 3,
     min_probability: float = 0.9,
-    within_seconds: float = 0.3,
+    within_seconds: float = 0.25,
 ) -> bool:
     """Whether somebody speaks in a clip: a few characters in quick succession are sure.
 

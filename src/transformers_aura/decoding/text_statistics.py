@@ -1,4 +1,4 @@
-"""What a search knows of text before it hears anything: a lexicon and a token n-gram, counted on text, in one small file."""
+"""What a search knows of text before any audio: a lexicon and a token n-gram, counted on text, in one small file."""
 
 from __future__ import annotations
 

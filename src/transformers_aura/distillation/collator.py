@@ -47,7 +47,7 @@ class AuraDataCollator:
             default, `False`, they are left out, with one warning.
         labels_required: whether a row without an answer is an error (`True`), or speech for distillation alone.
         columns: makers of further columns, such as those that the objectives need ([`Objective.columns`]); none makes a column of another.
-        max_length: longest allowed row in tokens, answer included: what the LLM can read. Longer rows are an error, never cut.
+        max_length: longest allowed row in tokens, answer included: the LLM's longest context. Longer rows are an error, never cut.
         random_gain_db: the student gets each clip louder or softer by up to this many decibels, but no louder than full
             scale, drawn anew each time. Its features are not normalised to the clip's loudness, so it has to learn every
             level. The teacher gets the clip as it is.
@@ -65,7 +65,7 @@ class AuraDataCollator:
         - what `columns` make.
 
     Raises:
-        ValueError: for a row that fits none of the forms above or is longer than `max_length`.
+        ValueError: for a row that has none of the forms above or is longer than `max_length`.
         AudioLoadingError: for audio that cannot be read.
     """
 
@@ -209,7 +209,7 @@ class AuraDataCollator:
         if example.waveform is not None:
             seconds = len(example.waveform) / self.processor.feature_extractor.sampling_rate
         raise ValueError(
-            f"A row has {length} tokens, the LLM reads {self.max_length} at most (audio of {seconds:.1f} s, answer "
+            f"A row has {length} tokens, the LLM takes {self.max_length} at most (audio of {seconds:.1f} s, answer "
             f"{_shorten(example.answer)}). Rows are never cut: leave the row out, or split its recording."
         )
 

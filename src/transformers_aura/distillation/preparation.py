@@ -42,7 +42,7 @@ def distillation_heads(
         )
     if config.audio_config.frames_per_second != 100 or config.audio_config.sampling_rate != 16000:
         raise ValueError(
-            f"A Whisper teacher reads 100 frames a second at 16000 Hz, the student {config.audio_config.frames_per_second:g} at "
+            f"A Whisper teacher takes 100 frames a second at 16000 Hz, the student {config.audio_config.frames_per_second:g} at "
             f"{config.audio_config.sampling_rate} Hz: their clocks do not align."
         )
     pairs = map_layers(

@@ -99,7 +99,7 @@ class AuraTeacher:
             )
         if feature_extractor.sampling_rate != SAMPLING_RATE or feature_extractor.hop_length != 160:
             raise ValueError(
-                f"A teacher must read 16000 Hz at a hop of 160 samples (50 states a second); the feature extractor of "
+                f"A teacher must take 16000 Hz at a hop of 160 samples (50 states a second); the feature extractor of "
                 f"{name_or_path!r} has {feature_extractor.sampling_rate} Hz and a hop of {feature_extractor.hop_length}."
             )
         self.encoder = encoder.eval().requires_grad_(False)

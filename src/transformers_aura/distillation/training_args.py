@@ -37,17 +37,17 @@ class AuraTrainingArguments(TrainingArguments):
         lm_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the next-token cross-entropy.
         answer_kl_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of the KL divergence from the base LLM that reads the gold transcript, on rows with audio, transcript and
+            Weight of the KL divergence from the base LLM given the gold transcript, on rows with audio, transcript and
             answer. 0 = off; costs one forward of the base LLM.
         character_ctc_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of CTC on the characters of the transcript, read off the patch embedding by the student's character CTC head: the student's config
+            Weight of CTC on the characters of the transcript, told from the patch embedding by the student's character CTC head: the student's config
             must have a `character_ctc_alphabet`. 0 = off.
         subword_ctc_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of CTC on the transcript's tokens, those of the LLM itself, read off the student's first layers by its subword CTC head: the student's
+            Weight of CTC on the transcript's tokens, those of the LLM itself, told from the student's first layers by its subword CTC head: the student's
             config must have a `subword_ctc_layer`. 0 = off.
         text_state_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the student's state where a token of the transcript is spoken (an alignment by the subword CTC head tells where,
-            hence `subword_ctc_weight` must be above 0) and the base LLM's own state where it reads that token, at the depth of that head. 0 = off; costs
+            hence `subword_ctc_weight` must be above 0) and the base LLM's own state at that token, at the depth of that head. 0 = off; costs
             one forward of the base LLM on the transcript.
 
         > Parameters that control the distillation
@@ -107,7 +107,7 @@ class AuraTrainingArguments(TrainingArguments):
     )
     lm_weight: float = field(default=1.0, metadata={"help": "Weight of the next-token cross-entropy."})
     answer_kl_weight: float = field(
-        default=0.0, metadata={"help": "Weight of the KL from the base LLM that reads the gold transcript."}
+        default=0.0, metadata={"help": "Weight of the KL from the base LLM given the gold transcript."}
     )
     character_ctc_weight: float = field(
         default=0.0, metadata={"help": "Weight of the CTC loss on the transcript's characters."}

@@ -23,7 +23,7 @@ class EvaluationError(RuntimeError):
 
 
 def can_be_asked(system: System, items: Sequence[Item]) -> bool:
-    """Whether the system takes such items: one that reads needs to know what is said."""
+    """Whether the system takes such items: one that works on text needs the gold transcript."""
     return all(item.task in system.tasks and not (system.needs_text and item.text is None) for item in items)
 
 
@@ -42,7 +42,7 @@ def ask(
     Args:
         system: whom to ask.
         items: of one benchmark.
-        condition: what is changed before the system hears it.
+        condition: how the recordings are changed before the system gets them.
         path: the JSONL file of its generations.
         batch_size: requests at once.
         on_answer: called once an item.
@@ -52,23 +52,23 @@ def ask(
     """
     file = GenerationFile(path)
     by_name = {item.name: item for item in items}
-    hears = condition.heard_instead(list(by_name))
+    recording_of = condition.recording_of(list(by_name))
     found: dict[str, Generation] = {}
     num_asked = 0
     last_error: str | None = None
     for start in range(0, len(items), BATCHES_IN_MEMORY * batch_size):
         todo: list[tuple[Item, Request, str]] = []
         for item in items[start : start + BATCHES_IN_MEMORY * batch_size]:
-            heard = by_name[hears[item.name]]
+            source = by_name[recording_of[item.name]]
             try:
-                waveform = condition.apply(load_audio(heard.audio), item.name)
+                waveform = condition.apply(load_audio(source.audio), item.name)
             except (AudioLoadingError, OSError) as error:
                 found[item.name] = Generation(item.name, "", "", error=f"the recording cannot be read: {error}")
                 file.append(found[item.name])
                 on_answer()
                 continue
             context = condition.context(item.context)
-            text = heard.text if system.needs_text else None
+            text = source.text if system.needs_text else None
             input_ = input_hash(waveform, item.task, item.asked, context, text)
             known = file.find(item.name, input_)
             if known is not None:

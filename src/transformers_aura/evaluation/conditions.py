@@ -1,4 +1,4 @@
-"""What is changed between a benchmark's recording and what a system hears: noise, speed, gain, where the audio stands, and controls.
+"""What is changed between a benchmark's recording and what a system gets: noise, speed, gain, where the audio stands, and controls.
 
 A condition is written as its name and a number: `clean`, `noise:12`, `speed:1.2`, `gain:-20`, `context:256`, `shuffled`.
 """
@@ -25,7 +25,7 @@ CONDITIONS = {
     "speed": "played this many times as fast, pitch and all",
     "gain": "louder by this many dB",
     "context": "so many words of text before the audio, so that it starts later",
-    "shuffled": "each item hears another item's recording: what is right by chance",
+    "shuffled": "each item gets another item's recording: what is right by chance",
 }
 """What each condition does."""
 
@@ -40,8 +40,8 @@ class Condition:
     Attributes:
         name: of [`CONDITIONS`].
         amount: its number; 0 where there is none.
-        noise (float32 `(n_samples,)`, 16 kHz): pieces of it are mixed in; needed by `noise` alone.
-        seed: of the pieces and of the shuffling.
+        noise (float32 `(n_samples,)`, 16 kHz): excerpts of it are mixed in; needed by `noise` alone.
+        seed: of the excerpts and of the shuffling.
     """
 
     name: str = "clean"
@@ -87,7 +87,7 @@ class Condition:
         return f"{self.name}:{self.amount:g}" if self.name in _LIMITS else self.name
 
     def without_sound(self) -> Condition:
-        """What is left of it for who reads and does not hear."""
+        """What is left of it for a system that works on text."""
         return Condition(seed=self.seed) if self.name in ("noise", "speed", "gain") else self
 
     @property
@@ -99,15 +99,15 @@ class Condition:
         return found
 
     def apply(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """What a system hears for the item `name` whose recording is `waveform` (float32 `(n_samples,)`, 16 kHz).
+        """What a system gets for the item `name` whose recording is `waveform` (float32 `(n_samples,)`, 16 kHz).
 
-        Where the result would clip, all of it is made quieter. The piece of noise depends on seed, item and ratio alone.
+        Where the result would clip, all of it is made quieter. The excerpt of noise depends on seed, item and ratio alone.
         """
         if self.name == "noise":
             assert self.noise is not None
             start = int(self._generator(name).integers(len(self.noise)))
-            piece = np.resize(np.roll(self.noise, -start), len(waveform))
-            waveform = mix(waveform, piece, self.amount)
+            excerpt = np.resize(np.roll(self.noise, -start), len(waveform))
+            waveform = mix(waveform, excerpt, self.amount)
         elif self.name == "speed":
             waveform = np.asarray(soxr.resample(waveform, SAMPLING_RATE * self.amount, SAMPLING_RATE), np.float32)
         elif self.name == "gain":
@@ -125,8 +125,8 @@ class Condition:
         text = " ".join((words * (count // len(words) + 1))[:count])
         return text if own is None else f"{text}\n{own}"
 
-    def heard_instead(self, names: Sequence[str]) -> dict[str, str]:
-        """Whose recording each item hears: its own, or, `shuffled`, that of another (no item keeps its own if there are two or more)."""
+    def recording_of(self, names: Sequence[str]) -> dict[str, str]:
+        """Whose recording each item gets: its own, or, `shuffled`, that of another (no item keeps its own if there are two or more)."""
         if self.name != "shuffled" or len(names) < 2:
             return {name: name for name in names}
         order = [names[index] for index in np.random.default_rng(self.seed).permutation(len(names))]

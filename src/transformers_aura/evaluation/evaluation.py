@@ -30,12 +30,12 @@ class Evaluation:
     """Systems on benchmarks under conditions.
 
     The first condition is the one that groups and the main table show; a control, `shuffled`, is scored like any other. Where a system
-    reads what is said (`gold`), each item is also counted in the group of those that it gets right: hearing cannot add knowledge.
+    reads what is said (`gold`), each item is also counted in the group of those that it gets right: listening adds no knowledge.
 
     Args:
         systems: with names of their own.
         benchmarks: what they are asked.
-        conditions: what is changed before they hear it.
+        conditions: how the recordings are changed before they are given to the systems.
         folder: gets `generations/`, `scores.jsonl`, `results.json`, `results.md` and pictures. Answers that lie there are not asked for again.
         scorers: used in place of the benchmarks' own.
         batch_size: requests at once.
@@ -129,10 +129,10 @@ class Evaluation:
             if not can_be_asked(system, loaded.items):
                 continue
             what = f"{system.name}: {name}, {condition}"
-            heard = condition.without_sound() if system.needs_text else condition
-            file = f"{str(heard).replace(':', '_')}.jsonl"
+            asked = condition.without_sound() if system.needs_text else condition
+            file = f"{str(asked).replace(':', '_')}.jsonl"
             path = self.folder / GENERATIONS / f"{system.name}-{identity_hash(system.identity)}" / name / file
-            answers[system.name] = ask(system, loaded.items, heard, path, self.batch_size, partial(on_answer, what))
+            answers[system.name] = ask(system, loaded.items, asked, path, self.batch_size, partial(on_answer, what))
             results.failures += [
                 {
                     "system": system.name,
@@ -147,12 +147,12 @@ class Evaluation:
         return answers
 
     def _with_gold_groups(self, runs: Sequence[ScoredRun]) -> list[ScoredRun]:
-        """The runs, each item also in the group of those that the system that reads gets right, or of those that it gets wrong."""
-        reads = next((system.name for system in self.systems if system.needs_text), None)
-        gold = next((run for run in runs if run.system == reads), None)
-        if reads is None or gold is None:
+        """The runs, each item also in the group of those that the system that gets the true text answers right, or wrong."""
+        on_text = next((system.name for system in self.systems if system.needs_text), None)
+        gold = next((run for run in runs if run.system == on_text), None)
+        if on_text is None or gold is None:
             return list(runs)
-        marks = [f"{reads}={'right' if right else 'wrong'}" for right in gold.is_right()]
+        marks = [f"{on_text}={'right' if right else 'wrong'}" for right in gold.is_right()]
         return [
             replace(
                 run,

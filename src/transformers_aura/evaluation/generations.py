@@ -18,7 +18,7 @@ class Generation:
         name: of the item.
         input: hash of what went in, see [`input_hash`].
         answer: the text, empty where it failed.
-        seconds: length of what was heard.
+        seconds: length of the recording.
         confidence: see [`~transformers_aura.evaluation.systems.Answer`].
         error: why there is no answer, in words; `None` where there is one.
     """

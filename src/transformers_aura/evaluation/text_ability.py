@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from .systems.reading import TextLanguageModel
 from .systems.student import AuraSystem
+from .systems.text import TextLanguageModel
 
 
 PROMPTS = (

@@ -69,7 +69,7 @@ class KernelConvBlock(nn.Module):
         self.reduce = nn.Linear(4 * width, width)
 
     def forward(self, states: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
-        """`(num_audios, steps, width)` in and out; steps outside `step_mask`, `(num_audios, steps)`, are heard by no other."""
+        """`(num_audios, steps, width)` in and out; steps outside `step_mask`, `(num_audios, steps)`, are seen by no other."""
         values = self.value(self.mix_norm(states)) * step_mask.unsqueeze(-1).to(states.dtype)
         states = states + self.output(self._mix(values))
         return states + self.reduce(nn.functional.gelu(self.expand(self.norm(states))))
@@ -99,8 +99,8 @@ class KernelConvBlock(nn.Module):
         block = self.steps_per_block or steps
         num_blocks = -(-steps // block)
         padded = nn.functional.pad(values.transpose(1, 2), (self.past_steps, num_blocks * block - steps))
-        pieces = padded.unfold(2, block + self.past_steps, block).transpose(1, 2).flatten(0, 1)
-        mixed = self.kernel(nn.functional.pad(pieces, (0, self.future_steps)))
+        blocks = padded.unfold(2, block + self.past_steps, block).transpose(1, 2).flatten(0, 1)
+        mixed = self.kernel(nn.functional.pad(blocks, (0, self.future_steps)))
         return mixed.unflatten(0, (num_audios, num_blocks)).transpose(2, 3).flatten(1, 2)[:, :steps]
 
 

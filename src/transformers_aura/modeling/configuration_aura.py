@@ -120,7 +120,7 @@ class AuraConfig(PreTrainedConfig):
         character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
             `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. `transcribe` searches with both heads.
         answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): what a pipeline answers from where a call does not say: `"audio"`: the student answers
-            what it hears, directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a subword CTC head.
+            the recording directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a subword CTC head.
         decoding_config (`dict`, *optional*): settings of [`~transformers_aura.decoding.config.DecodingConfig`] that differ from its defaults.
     """
 

@@ -1,4 +1,4 @@
-"""The two CTC heads: transcripts read off the student at the audio positions, in characters and in the LLM's own tokens."""
+"""The two CTC heads: transcripts told from the student's states at the audio positions, in characters and in the LLM's own tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The AuRA student: a stock `transformers` LLM that hears, through audio embeddings and LoRA in its first layers."""
+"""The AuRA student: a stock `transformers` LLM that understands speech, through audio patch embeddings and LoRA in its first layers."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
-                (a training step that needs no more). 0: what the first layer would read.
+                (a training step that needs no more). 0: the first layer's input.
 
         Raises:
             ValueError: audio positions and audio embeddings differ in number, or one is there without the other; or the

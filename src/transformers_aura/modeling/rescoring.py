@@ -1,7 +1,7 @@
 """What the base LLM thinks of several texts behind one prompt: all of them in one pass, as a prefix tree.
 
 Tree attention of Miao et al., "SpecInfer: Accelerating Large Language Model Serving with Tree-based Speculative Inference and Verification" (ASPLOS 2024): tokens
-that texts begin with alike are read once, and each token attends to the prompt, to the tokens before it in its own text, and to itself.
+that several texts start with are computed once, and each token attends to the prompt, to the tokens before it in its own text, and to itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Candidates:
 @dataclass(frozen=True)
 class TextCache:
     """
-    Keys and values of a text that the base LLM has read: `generate` goes on from them.
+    Keys and values of a text that the base LLM has processed: `generate` goes on from them.
 
     Attributes:
         input_ids: the text's token ids.
@@ -43,7 +43,7 @@ class TextCache:
     input_ids: list[int]
     cache: DynamicCache
 
-    def beginning(self, num_tokens: int) -> DynamicCache:
+    def first(self, num_tokens: int) -> DynamicCache:
         """Keys and values of the first so many tokens; they are shared, not copied."""
         return _of_columns(self.cache, slice(None), slice(num_tokens))
 

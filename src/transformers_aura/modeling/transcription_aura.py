@@ -2,7 +2,7 @@
 
 audio patch embeddings -> character emissions -> chunks, cut at pauses
 chunks -> one pass of the first layers -> subword emissions -> beam search (decoding/) -> the best texts
-the best texts -> one pass of the base LLM that reads them as a prefix tree -> the transcript
+the best texts -> one pass of the base LLM over them as a prefix tree -> the transcript
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Transcript:
         heard: whether anybody speaks in the recording.
         is_complete: `False` where a limit of the call ended it early.
         alternatives: further texts, the better first, as many as the call asked for; of a recording that was cut into chunks there are none.
-        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has read them.
+        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has computed them.
     """
 
     text: str
@@ -145,7 +145,7 @@ class TranscriptionMixin:
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames of the clips, padded on the right.
             input_features_mask (`(num_audios, num_frames)`): `True` = a real frame; all when not given.
             input_ids, attention_mask (`(batch, seq)`, *optional*): the chats that the clips stand in, as the processor returns them. The text before the first
-                clip of a row is the context in which its clips are heard, and their texts read. Without it there is no context.
+                clip of a row is the context of its clips and of their texts. Without it there is no context.
             tokenizer: of the LLM.
             audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, if they are at hand: `last_hidden_state` of
                 [`get_audio_features`]. They take the place of `input_features`.
@@ -228,7 +228,7 @@ class TranscriptionMixin:
             raise ValueError(f'`method` must be "beam_search" or "greedy", got {method!r}.')
         if self.model.subword_ctc_head is None:
             raise ValueError(
-                "This student has no subword CTC head (`config.subword_ctc_layer` is None), so `transcribe` has nothing to read. Ask it in words: "
+                "This student has no subword CTC head (`config.subword_ctc_layer` is None), which `transcribe` needs. Ask it in words: "
                 'generate an answer to "Transcribe the audio."; a pipeline answers directly with `answer_from="audio"`.'
             )
         if method == "beam_search" and self.model.character_ctc_head is None:
@@ -304,16 +304,21 @@ class TranscriptionMixin:
                 )
             search = BeamSearch(forms, scorers, _closing_tokens(emissions, self._punctuation(tokenizer)), config)
             hypotheses = search.search(characters)[: max(config.num_rescored, num_hypotheses)]
-            offset = first / self.config.audio_config.tokens_per_second
-            found.append(
-                [
-                    _chunk_text(hypothesis, characters, offset, self.character_frames_per_second, tokenizer)
-                    for hypothesis in hypotheses
-                ]
-            )
+            found.append(_chunk_texts(hypotheses, tokenizer))
         if config.language_model_weight and can_score_texts(self.model.language_model):
             found = self._rescore(chunks, found, config)
-        return found
+        return [
+            [self._with_words(text, draft.recording, first, end) for text in texts[:num_hypotheses]]
+            for (draft, first, end), texts in zip(chunks, found, strict=True)
+        ]
+
+    def _with_words(self, text: _ChunkText, recording: _Recording, first: int, end: int) -> _ChunkText:
+        """A text of the chunk between two audio tokens, with the times of its words."""
+        assert text.hypothesis is not None
+        assert recording.characters is not None
+        characters = recording.characters[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
+        offset = first / self.config.audio_config.tokens_per_second
+        return replace(text, words=_timed_words(text.hypothesis, characters, offset, self.character_frames_per_second))
 
     def _subword_emissions(self, embeddings: Sequence[torch.Tensor], contexts: Sequence[list[int]]) -> list[Emissions]:
         """Emissions of the subword CTC head for each chunk, all in one pass."""
@@ -424,14 +429,15 @@ class TranscriptionMixin:
 
 @dataclass(frozen=True)
 class _ChunkText:
-    """A text of one chunk; fields as in [`Transcript`]."""
+    """A text of one chunk; fields as in [`Transcript`], and the hypothesis that it comes from."""
 
     text: str
     token_ids: list[int]
     log_probability: float
     score: float
-    words: list[TimedWord]
+    words: list[TimedWord] = field(default_factory=list)
     text_cache: TextCache | None = None
+    hypothesis: Hypothesis | None = None
 
 
 class _Draft:
@@ -514,15 +520,20 @@ class _Draft:
         return replace(transcript, text=text, token_ids=token_ids, words=words, is_complete=False, text_cache=None)
 
 
-def _chunk_text(
-    hypothesis: Hypothesis,
-    characters: Emissions,
-    offset_seconds: float,
-    frames_per_second: float,
-    tokenizer: PreTrainedTokenizerBase,
-) -> _ChunkText:
-    """A hypothesis as text, in its canonical tokens, with the times of its words."""
-    text = tokenizer.decode(list(hypothesis.tokens)).strip()
+def _chunk_texts(hypotheses: Sequence[Hypothesis], tokenizer: PreTrainedTokenizerBase) -> list[_ChunkText]:
+    """Hypotheses as texts, in their canonical tokens."""
+    texts = [tokenizer.decode(list(hypothesis.tokens)).strip() for hypothesis in hypotheses]
+    token_ids = tokenizer(texts, add_special_tokens=False).input_ids
+    return [
+        _ChunkText(text, of_text, hypothesis.ctc_log_probability, hypothesis.score, hypothesis=hypothesis)
+        for text, of_text, hypothesis in zip(texts, token_ids, hypotheses, strict=True)
+    ]
+
+
+def _timed_words(
+    hypothesis: Hypothesis, characters: Emissions, offset_seconds: float, frames_per_second: float
+) -> list[TimedWord]:
+    """The words of a hypothesis, with their times by the character emissions of its chunk."""
     words, first = [], 0
     spans = align(characters, hypothesis.labelling)
     for form, symbols in zip(hypothesis.words, _words_of(hypothesis.labelling), strict=True):
@@ -536,13 +547,7 @@ def _chunk_text(
             )
         )
         first = last + 2  # behind the gap
-    return _ChunkText(
-        text,
-        tokenizer(text, add_special_tokens=False).input_ids,
-        hypothesis.ctc_log_probability,
-        hypothesis.score,
-        words,
-    )
+    return words
 
 
 def _words_of(labelling: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -556,7 +561,7 @@ def _greedy_text(emissions: Emissions, tokenizer: PreTrainedTokenizerBase) -> _C
     tokens = [symbol - 1 for symbol in greedy_labelling(emissions)]
     log_probability = float(emissions.max(axis=1).sum())
     text = tokenizer.decode(tokens).strip()
-    return _ChunkText(text, tokens, log_probability, log_probability, [])
+    return _ChunkText(text, tokens, log_probability, log_probability)
 
 
 def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
@@ -569,18 +574,18 @@ def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
 
 def _texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
     """Text of each token id behind another text, with its space; `None` where it is none."""
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     before = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False).input_ids)
     start = tokenizer.convert_tokens_to_string(before)
-    special = set(tokenizer.all_special_tokens) | {token.content for token in tokenizer.added_tokens_decoder.values()}
+    special = set(tokenizer.all_special_tokens) | {added.content for added in tokenizer.added_tokens_decoder.values()}
 
-    def text(piece: str | None) -> str | None:
-        if piece is None or piece in special:
+    def text(token: str | None) -> str | None:
+        if token is None or token in special:
             return None
-        whole = tokenizer.convert_tokens_to_string([*before, piece])
+        whole = tokenizer.convert_tokens_to_string([*before, token])
         return whole[len(start) :] if whole.startswith(start) and "�" not in whole else None
 
-    return [text(piece) for piece in pieces]
+    return [text(token) for token in tokens]
 
 
 __all__ = ["Method", "TimedWord", "Transcript", "TranscriptionMixin"]

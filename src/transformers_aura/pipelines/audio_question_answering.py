@@ -30,7 +30,7 @@ from ..processing.audio_loading import (
 from ..processing.audio_tokens import clips_of_rows
 from ..processing.conversation import Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
-from .cascade import read_before, with_transcripts
+from .cascade import cached_prefix, with_transcripts
 
 
 REQUEST_KEYS = ("audio", "question", "context", "history")
@@ -139,7 +139,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             continue_final_message (`bool`, *optional*): continue the last message of a chat instead of answering it; by
                 default where it is the assistant's.
             chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
-            answer_from (`"audio"` or `"transcript"`, *optional*): `"audio"`: the student answers what it hears, directly. `"transcript"`: it writes the
+            answer_from (`"audio"` or `"transcript"`, *optional*): `"audio"`: the student answers the recording directly. `"transcript"`: it writes the
                 recordings down, the transcripts take the place of the audio in the chat, and the base LLM answers. By default as the student's config says.
             skip_special_tokens (`bool`, defaults to `True`): leave special tokens out of the answer.
             batch_size (`int`, defaults to 1), num_workers (`int`, defaults to 0): for several inputs.
@@ -302,7 +302,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         ]
         batch = dict(self._collate_tensors(written).to(self.device))
         if len(transcripts) == 1 and len(written) == 1:
-            batch |= read_before(batch["input_ids"], transcripts[0].text_cache, self._given(generate_kwargs))
+            batch |= cached_prefix(batch["input_ids"], transcripts[0].text_cache, self._given(generate_kwargs))
         if max_time is not None:
             generate_kwargs = {**generate_kwargs, "max_time": max(max_time - (time.monotonic() - started), 1e-3)}
         texts = ["\n".join(transcript.text for transcript in of_row) if of_row else None for of_row in of_rows]
@@ -522,7 +522,7 @@ def _generate_keywords(model: AuraForSpeechQA) -> frozenset[str]:
 
 
 def _check_fit(model: AuraForSpeechQA, processor: AuraProcessor) -> None:
-    """Raise if the processor was made for another student: the model would hear noise, or count other positions."""
+    """Raise if the processor was made for another student: the features would mean nothing to the model, or other positions would be counted."""
     audio_config, feature_extractor = model.config.audio_config, processor.feature_extractor
     pairs = {
         "frames_per_token": (audio_config.frames_per_token, processor.frames_per_token),

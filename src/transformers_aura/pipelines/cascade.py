@@ -1,4 +1,4 @@
-"""Answers from transcripts: what was written down takes the place of the audio in a chat, and the base LLM goes on from what it has read."""
+"""Answers from transcripts: what was written down takes the place of the audio in a chat, and the base LLM goes on from the keys and values that it has."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def with_transcripts(conversation: Conversation, transcripts: Sequence[str]) -> 
 
 
 BRINGS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
-"""Settings with which `generate` begins with an empty cache of its own."""
+"""Settings with which `generate` starts with an empty cache of its own."""
 
 
-def read_before(
+def cached_prefix(
     input_ids: torch.Tensor, text_cache: TextCache | None, generation: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Arguments of `generate` with which it goes on from what the base LLM has read of a prompt.
+    Arguments of `generate` with which it goes on from the keys and values of a prompt's first tokens.
 
     Args:
         input_ids (`(1, seq)`): of the prompt.
-        text_cache: of a text that the prompt may begin with.
+        text_cache: of a text that the prompt may start with.
         generation: settings of the call, by name.
 
     Returns:
@@ -55,11 +55,11 @@ def read_before(
     needs_its_own = any(generation.get(name) is not None for name in BRINGS_ITS_OWN_CACHE)
     if text_cache is None or needs_its_own or generation.get("use_cache") is False:
         return {}
-    read = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
-    same = int((input_ids[0, : len(read)] == read).cumprod(0).sum())
+    cached = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)
+    same = int((input_ids[0, : len(cached)] == cached).cumprod(0).sum())
     if not same:
         return {}
-    cache = text_cache.beginning(same)
+    cache = text_cache.first(same)
     rows = max(generation.get("num_beams") or 1, generation.get("num_return_sequences") or 1)
     if rows > 1:
         cache.batch_repeat_interleave(rows)

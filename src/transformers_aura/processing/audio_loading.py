@@ -1,4 +1,4 @@
-"""One function that turns whatever holds speech into the waveform the student hears: float32, mono, 16 kHz."""
+"""One function that turns whatever holds speech into the waveform that the student takes: float32, mono, 16 kHz."""
 
 import base64
 import binascii

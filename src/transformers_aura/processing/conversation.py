@@ -41,7 +41,7 @@ def build_conversation(
     """The chat in which a user asks one thing. Training, evaluation, pipeline and command line all build it here.
 
     Args:
-        audio (*optional*): what is heard, anything that [`~transformers_aura.load_audio`] takes.
+        audio (*optional*): a recording, anything that [`~transformers_aura.load_audio`] takes.
         question (`str`, *optional*): a written question or instruction about it. Without one, the audio is the question.
         context (`str`, *optional*): a text to answer from.
         history (`list[dict]`, *optional*): messages before this one, for instance a system message.
@@ -148,9 +148,7 @@ class FlattenedChats:
         if kind in AUDIO_PART_TYPES:
             return None
         if kind in ("image", "image_url", "video", "video_url"):
-            raise ValueError(
-                f'{where} has a part of type "{kind}", but an AuRA student hears and reads; it does not see.'
-            )
+            raise ValueError(f'{where} has a part of type "{kind}", but an AuRA student takes audio and text only.')
         raise ValueError(f"{where} has the part {_short(part)}. A part is {PART_FORMS}.")
 
     def _checked_text(self, text: str, where: str) -> str:

@@ -144,12 +144,12 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             raise AudioLoadingError("No audio was given: the list of clips is empty.")
         if sampling_rate is None:
             raise AudioLoadingError(
-                f"Pass `sampling_rate=` (in hertz) beside the samples. This extractor hears {self.sampling_rate} Hz; "
+                f"Pass `sampling_rate=` (in hertz) beside the samples. This extractor takes {self.sampling_rate} Hz; "
                 "`AuraProcessor` and `load_audio` resample other rates."
             )
         if sampling_rate != self.sampling_rate:
             raise AudioLoadingError(
-                f"The feature extractor hears {self.sampling_rate} Hz, but `sampling_rate={sampling_rate}` was passed. "
+                f"The feature extractor takes {self.sampling_rate} Hz, but `sampling_rate={sampling_rate}` was passed. "
                 f"Resample first: `load_audio(samples, sampling_rate={sampling_rate})`."
             )
         waveforms = [self._check_clip(clip) for clip in clips]
@@ -209,7 +209,7 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
     def _features_of_windows(
         self, samples: NDArray[np.float32], level_control: "_LevelControl"
     ) -> NDArray[np.float32]:
-        """Features of all windows of `n_fft` samples that fit, one every `hop_length`.
+        """Features of all windows of `n_fft` samples, one every `hop_length`.
 
         In double precision: the numbers then do not depend on how a clip is divided into batches or chunks.
         """
@@ -257,7 +257,7 @@ class _LevelControl:
 
 
 class AuraFeatureStream:
-    """Features of speech that arrives in pieces; made by [`AuraFeatureExtractor.stream`].
+    """Features of speech that arrives in chunks; made by [`AuraFeatureExtractor.stream`].
 
     All frames of [`~AuraFeatureStream.push`] and [`~AuraFeatureStream.finish`] together are the features of the whole
     clip. A frame comes out as soon as its last sample is in.

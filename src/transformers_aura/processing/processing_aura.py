@@ -170,7 +170,7 @@ class AuraProcessor(ProcessorMixin):
             AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
         """
         if images is not None or videos is not None:
-            raise ValueError(f"{type(self).__name__} takes text and audio: an AuRA student hears but does not see.")
+            raise ValueError(f"{type(self).__name__} takes text and audio: an AuRA student takes no images.")
         if text is None and audio is None:
             raise ValueError("Nothing was given: pass `text`, `audio` or both.")
         settings, tokenizer_kwargs = call_settings({"sampling_rate": sampling_rate, **kwargs})

@@ -120,7 +120,7 @@ def test_long_clips_in_windows_and_a_batch_as_alone(base, whisper):
     for index, clip in enumerate(clips[1:], start=1):
         alone = processor.feature_extractor([clip], sampling_rate=16000, return_tensors="pt")
         own, own_mask = model.model.embed_audio(alone["input_features"], alone["input_features_mask"])
-        # Whisper hears how much silence follows: the same clip in a longer batch is nearly, not exactly, the same.
+        # Whisper's states depend on how much silence follows: the same clip in a longer batch is nearly, not exactly, the same.
         agreement = torch.nn.functional.cosine_similarity(own[0][own_mask[0]], embeddings[index][mask[index]], dim=-1)
         assert agreement.mean() > 0.97
 

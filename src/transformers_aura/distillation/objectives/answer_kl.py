@@ -1,4 +1,4 @@
-"""Self-distillation of answers: the base LLM that reads the gold transcript teaches the student that gets its audio."""
+"""Self-distillation of answers: the base LLM, given the gold transcript, teaches the student, given the audio."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .objective import Objective
 
 
 ROW_SWITCH = "answer_kl"
-"""Optional boolean of a row; `False` = the base LLM that reads its transcript would answer something else, so it does not teach this row."""
+"""Optional boolean of a row; `False` = the base LLM, given its transcript, would answer something else, so it does not teach this row."""
 
 
 def gold_prompts(batch: ExampleBatch) -> dict[str, torch.Tensor]:
-    """The chats of rows with audio, transcript and answer, the transcript in the place of the audio: what the base LLM reads.
+    """The chats of rows with audio, transcript and answer, the transcript in the place of the audio: the base LLM's prompt.
 
     Returns:
         `gold_input_ids`, `gold_attention_mask`, `gold_labels` (`torch.LongTensor` of shape `(gold rows, sequence)`), whose labels are the same

@@ -1,4 +1,4 @@
-"""CTC on the characters of the transcript, read off the audio patch embeddings by the student's character CTC head."""
+"""CTC on the characters of the transcript, told from the audio patch embeddings by the student's character CTC head."""
 
 from __future__ import annotations
 

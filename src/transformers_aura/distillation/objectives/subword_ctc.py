@@ -1,4 +1,4 @@
-"""CTC on the LLM's own tokens of the transcript, read off the states of its first layers by the student's subword CTC head."""
+"""CTC on the LLM's own tokens of the transcript, told from the states of its first layers by the student's subword CTC head."""
 
 from __future__ import annotations
 

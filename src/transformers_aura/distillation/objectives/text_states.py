@@ -1,4 +1,4 @@
-"""How far a state of the student at a spoken word lies from the state of the base LLM that reads the word."""
+"""How far a state of the student at a spoken word lies from the state of the base LLM at the written word."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class TextStatesObjective(Objective):
     r"""`|prediction - target|^2 / |target|^2` for each token of a transcript: 0 = the same state, 1 = as far as the zero vector.
 
     The prediction is the student's state at the depth of its subword CTC head, at the frame where the token is spoken: an alignment by that head tells
-    it, so [`SubwordCTCObjective`] goes with it. The target is the base LLM's own state, LoRA off, where it reads the token. No head stands between: what
+    it, so [`SubwordCTCObjective`] goes with it. The target is the base LLM's own state, LoRA off, at the token of the transcript. No head stands between: what
     the layers above get is what they know from text. No gradient flows to the target. Computed in float32. Costs one forward pass of the base LLM on the
     transcript.
 
     References:
-        - DiVA aligns output states of an LLM that gets audio with those of the LLM that reads its text (arXiv 2410.02678); here it is each token's state at a layer
+        - DiVA aligns output states of an LLM that gets audio with those of the LLM on its text (arXiv 2410.02678); here it is each token's state at a layer
           in between.
 
     Inputs of `distances`:
         | argument     | shape             | meaning                                            |
         |--------------|-------------------|----------------------------------------------------|
         | `prediction` | `(tokens, width)` | student states where the tokens are spoken         |
-        | `target`     | `(tokens, width)` | states of the base LLM where it reads these tokens |
+        | `target`     | `(tokens, width)` | states of the base LLM at these tokens |
         | returns      | `(tokens,)`       | relative squared distance                          |
 
     Example:

@@ -39,7 +39,7 @@ class BridgeAudioEmbedding(nn.Module):
     """Log-mel frames -> frozen Whisper encoder -> the states of an audio token side by side -> Linear, GELU, Linear, RMSNorm.
 
     The features are those of every student. Whisper's are the same up to a floor that follows the loudest frame of the clip (set here) and 2.5 ms of
-    time. Clips longer than the encoder's window are heard in windows one after the other.
+    time. Clips longer than the encoder's window are encoded in windows one after the other.
 
     The encoder is no submodule: it is neither trained nor saved.
 
@@ -96,10 +96,10 @@ class BridgeAudioEmbedding(nn.Module):
         real = mask.unsqueeze(-1)
         loudest = features.masked_fill(~real, -torch.inf).amax(dim=(1, 2), keepdim=True)
         floor = loudest - _WHISPERS_RANGE
-        heard = torch.where(real, torch.maximum(features, floor), floor)
-        missing = -(-num_frames // PADDING_FRAMES) * PADDING_FRAMES - heard.shape[1]
-        heard = torch.cat([heard, floor.expand(-1, missing, heard.shape[2])], dim=1) if missing > 0 else heard
-        found = [self._window(encoder, window) for window in heard.split(self.frames_per_window, dim=1)]
+        padded = torch.where(real, torch.maximum(features, floor), floor)
+        missing = -(-num_frames // PADDING_FRAMES) * PADDING_FRAMES - padded.shape[1]
+        padded = torch.cat([padded, floor.expand(-1, missing, padded.shape[2])], dim=1) if missing > 0 else padded
+        found = [self._window(encoder, window) for window in padded.split(self.frames_per_window, dim=1)]
         return torch.cat(found, dim=1)[:, : num_frames // FRAMES_PER_STATE]
 
     @staticmethod

@@ -88,21 +88,21 @@ class WordErrorRate:
             ImportError: jiwer is not installed.
         """
         normalize = self.normalizer or _joined
-        heard = normalize(answer)
-        counts = [self._count(normalize(accepted), heard) for accepted in reference.accepted]
+        answered = normalize(answer)
+        counts = [self._count(normalize(accepted), answered) for accepted in reference.accepted]
         return min(counts, key=lambda count: count[0] / max(count[1], 1.0))
 
-    def _count(self, true: str, heard: str) -> tuple[float, float]:
+    def _count(self, true: str, answered: str) -> tuple[float, float]:
         try:
             import jiwer
         except ImportError as error:
             raise ImportError(
                 "Word errors are counted with jiwer: pip install 'transformers-aura[evaluation]'"
             ) from error
-        units = len(heard) if self.by_character else len(heard.split())
+        units = len(answered) if self.by_character else len(answered.split())
         if not true:  # nothing was said: jiwer takes no empty reference
             return float(units), 0.0
-        output = jiwer.process_characters(true, heard) if self.by_character else jiwer.process_words(true, heard)
+        output = jiwer.process_characters(true, answered) if self.by_character else jiwer.process_words(true, answered)
         errors = output.substitutions + output.deletions + output.insertions
         return float(errors), float(output.hits + output.substitutions + output.deletions)
 

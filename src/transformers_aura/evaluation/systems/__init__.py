@@ -3,8 +3,8 @@
 from .bridge import BridgeSystem
 from .interface import MAX_NEW_TOKENS, Answer, Request, System
 from .native import NativeAudioSystem
-from .reading import Cascade, GoldText, TextLanguageModel, Transcriber
 from .student import AuraSystem
+from .text import Cascade, GoldText, TextLanguageModel, Transcriber
 
 
 __all__ = [

@@ -24,7 +24,7 @@ class Request:
         task: what is wanted; all requests of a call want the same.
         question: what is asked in writing; `None` = the recording is the question. The same for all requests of a call.
         context: text that the answer may rest on.
-        text: what is really said, which only a system that reads the truth may use.
+        text: the gold transcript, which only a system that works on text may use.
     """
 
     waveform: np.ndarray
@@ -53,7 +53,7 @@ class System(Protocol):
     Attributes:
         name: its row in every table.
         tasks: what it can be asked for.
-        needs_text: whether it reads what is said, and hears nothing.
+        needs_text: whether it gets the gold transcript in the place of the recording.
     """
 
     @property

@@ -18,7 +18,7 @@ from .interface import ALL_TASKS, MAX_NEW_TOKENS, Answer, Request, shared
 
 @dataclass
 class AuraSystem:
-    """A student that hears.
+    """An AuRA student.
 
     Args:
         model: Hub id, folder, or name of a packaged student.

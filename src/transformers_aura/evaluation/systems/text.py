@@ -1,4 +1,4 @@
-"""Systems whose LLM reads: what is really said (the ceiling), or what Whisper heard (the cascade)."""
+"""Systems whose LLM gets text: the gold transcript (the ceiling), or Whisper's transcript (the cascade)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHISPER_WINDOW_SECONDS = 30
 
 @dataclass
 class TextLanguageModel:
-    """An LLM that reads: greedy replies to single user messages through its own chat template.
+    """An LLM on text: greedy replies to single user messages through its own chat template.
 
     Args:
         model: Hub id or folder.
@@ -92,7 +92,7 @@ def _as_text(said: str, question: str | None, context: str | None) -> list[dict[
 
 @dataclass
 class GoldText:
-    """The LLM that reads what is really said: what no system that hears can be expected to beat."""
+    """The LLM on the gold transcript: what no system on the recording can be expected to beat."""
 
     reader: TextLanguageModel
     name: str = "gold"
@@ -112,13 +112,15 @@ class GoldText:
         """
         texts = [request.text for request in requests if request.text is not None]
         if len(texts) < len(requests):
-            raise ValueError(f"What is said is not known of {len(requests) - len(texts)} items, so it cannot be read.")
+            raise ValueError(
+                f"What is said is not known of {len(requests) - len(texts)} items, so the LLM cannot be asked about it."
+            )
         return self.reader.reply(texts, requests)
 
 
 @dataclass
 class Transcriber:
-    """Whisper, greedily; longer recordings by its own long-form decoding. It remembers what it heard during a run.
+    """Whisper, greedily; longer recordings by its own long-form decoding. It remembers its transcripts during a run.
 
     Args:
         model: Hub id or folder of a Whisper-family model.
@@ -130,7 +132,7 @@ class Transcriber:
     dtype: str = "float32"
     device: str = "cpu"
     language: str = "en"
-    _heard: dict[str, str] = field(default_factory=dict, repr=False)
+    _transcripts: dict[str, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -156,14 +158,14 @@ class Transcriber:
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
         """Transcripts of recordings, float32 `(n_samples,)` at 16 kHz."""
         names = [input_hash(waveform) for waveform in waveforms]
-        new = {name: wave for name, wave in zip(names, waveforms, strict=True) if name not in self._heard}
+        new = {name: wave for name, wave in zip(names, waveforms, strict=True) if name not in self._transcripts}
         longest = WHISPER_WINDOW_SECONDS * SAMPLING_RATE
         short = {name: waveform for name, waveform in new.items() if len(waveform) <= longest}
         if short:
-            self._heard.update(zip(short, self._generate(list(short.values())), strict=True))
+            self._transcripts.update(zip(short, self._generate(list(short.values())), strict=True))
         for name in new.keys() - short.keys():
-            self._heard[name] = self._generate([new[name]], return_timestamps=True)[0]
-        return [self._heard[name] for name in names]
+            self._transcripts[name] = self._generate([new[name]], return_timestamps=True)[0]
+        return [self._transcripts[name] for name in names]
 
     @torch.inference_mode()
     def _generate(self, waveforms: list[np.ndarray], **settings: Any) -> list[str]:

@@ -10,14 +10,16 @@ from transformers_aura.evaluation.systems import (
     Request,
     TextLanguageModel,
     Transcriber,
-    reading,
 )
-from transformers_aura.evaluation.systems.reading import _as_text
+from transformers_aura.evaluation.systems import (
+    text as text_systems,
+)
+from transformers_aura.evaluation.systems.text import _as_text
 from transformers_aura.processing.conversation import build_conversation
 
 
 class FakeReader:
-    """Repeats what it reads."""
+    """Repeats its input."""
 
     identity = {"weights": "fake"}
 
@@ -43,9 +45,9 @@ def test_the_cascade_puts_the_transcript_in_the_place_of_the_audio():
 @pytest.mark.parametrize(
     ("question", "context"), [(None, None), ("Who?", None), (None, "It is Ada."), ("Who?", "It is Ada.")]
 )
-def test_reading_asks_in_the_words_of_hearing(question, context):
-    heard = build_conversation({"array": np.zeros(4), "sampling_rate": 16000}, question, context)[0]["content"]
-    texts = [part["text"] if part["type"] == "text" else "what is said" for part in heard]
+def test_text_is_asked_about_in_the_words_of_a_recording(question, context):
+    content = build_conversation({"array": np.zeros(4), "sampling_rate": 16000}, question, context)[0]["content"]
+    texts = [part["text"] if part["type"] == "text" else "what is said" for part in content]
     assert _as_text("what is said", question, context) == [{"role": "user", "content": "\n".join(texts)}]
 
 
@@ -64,10 +66,10 @@ def test_the_reader_replies_alike_in_a_batch(base):
     assert [answer.text for answer in reader.reply(texts, requests)] == [answer.text for answer in alone]
 
 
-def test_the_transcriber_hears_a_recording_once(whisper, monkeypatch):
-    monkeypatch.setitem(reading.MAX_NEW_TOKENS, "transcript", 8)
+def test_the_transcriber_transcribes_a_recording_once(whisper, monkeypatch):
+    monkeypatch.setitem(text_systems.MAX_NEW_TOKENS, "transcript", 8)
     transcriber = Transcriber(str(whisper))
     recordings = [tone(0.5), tone(0.3, 300)]
     first = transcriber.transcribe(recordings)
-    monkeypatch.setattr(transcriber, "_generate", lambda waveforms: pytest.fail("it was heard before"))
+    monkeypatch.setattr(transcriber, "_generate", lambda waveforms: pytest.fail("it was transcribed before"))
     assert transcriber.transcribe(recordings[::-1]) == first[::-1]

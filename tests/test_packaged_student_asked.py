@@ -1,4 +1,4 @@
-"""The student that ships with the package, on its real base: it hears people whose recordings no training had, and reads as its base does."""
+"""The student that ships with the package, on its real base: asked about recordings that no training had, and in text, where it answers as its base does."""
 
 import json
 from pathlib import Path
