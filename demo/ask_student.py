@@ -2,8 +2,8 @@
 
     python demo/ask_student.py [--student NAME_OR_FOLDER] [--write-card]
 
-Every recording is put to it in up to three ways: as it is, where it is a question; with "Transcribe the audio."; and with "What was ordered?
-Answer in JSON." No recording was trained on. The base LLM comes from the copy of `tools/real_models.py`, so no hub is needed.
+Every recording is put to it in up to three ways: as it is, where it is a question; to be transcribed; and with "What was ordered? Answer in JSON.",
+which it answers from the audio. No recording was trained on. The base LLM comes from the copy of `tools/real_models.py`, so no hub is needed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from demo.corpus import read_rows
 from demo.report import console, first_words, run, share_right, show_latency, write_into_card
 from tools.packages import PackageError
 from tools.real_models import make_real_model
-from transformers_aura import packaged_students
+from transformers_aura import build_conversation, packaged_students
 from transformers_aura.cli.console import quiet_libraries
 from transformers_aura.package_data import resolve_student
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION
@@ -67,12 +67,16 @@ def names_slots(answer: str, row: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Way:
-    """A fixed way to ask: the question (`None`: the recording is one), what is true of a row, when an answer is right, of which rows."""
+    """
+    A fixed way to ask: the question (`None`: the recording is one), what is true of a row, when an answer is right, of which rows, and what the answer is from
+    (`None`: as the student's config says).
+    """
 
     question: str | None
     truth: Callable[[dict[str, Any]], str]
     is_right: Callable[[str, dict[str, Any]], bool]
     needs: str
+    answer_from: str | None = None
 
     @property
     def name(self) -> str:
@@ -83,14 +87,26 @@ class Way:
 WAYS = (
     Way(None, lambda row: row["answer"], says, needs="answer"),
     Way(TRANSCRIPTION_INSTRUCTION, lambda row: row["transcript"], transcribes, needs="transcript"),
-    Way(ORDER_QUESTION, lambda row: json.dumps(row["slots"]), names_slots, needs="slots"),
+    Way(ORDER_QUESTION, lambda row: json.dumps(row["slots"]), names_slots, needs="slots", answer_from="audio"),
 )
 
 
 def ask(answerer: Any, way: Way, rows: list[dict[str, Any]]) -> list[str]:
     """The answers to `rows`' recordings, asked in one way, greedily."""
+    if way.question == TRANSCRIPTION_INSTRUCTION and answerer.model.config.subword_ctc_layer is not None:
+        return [transcript_of(answerer, row["path"]) for row in rows]
     requests = [{"audio": row["path"]} | ({"question": way.question} if way.question else {}) for row in rows]
-    return [result[0]["answer"] for result in answerer(requests, batch_size=9, max_new_tokens=60, do_sample=False)]
+    results = answerer(requests, batch_size=9, max_new_tokens=60, do_sample=False, answer_from=way.answer_from)
+    return [result[0]["answer"] for result in results]
+
+
+def transcript_of(answerer: Any, path: str) -> str:
+    """A recording, written down by the student's CTC heads."""
+    inputs = answerer.processor.apply_chat_template(
+        build_conversation(path), tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+    ).to(answerer.model.device, answerer.model.dtype)
+    method = "greedy" if answerer.model.config.character_ctc_alphabet is None else "beam_search"
+    return answerer.model.transcribe(**inputs, tokenizer=answerer.processor.tokenizer, method=method)[0].text
 
 
 def show_answers(way: Way, rows: list[dict[str, Any]], answers: list[str], marks: list[bool]) -> None:

@@ -98,7 +98,10 @@ def test_any_question_is_answered_as_the_llm_answers_it_about_the_transcript(ans
 
 
 def test_silence_is_no_question(answerer):
-    silence = {"array": np.random.default_rng(0).normal(scale=1e-3, size=2 * SAMPLING_RATE), "sampling_rate": SAMPLING_RATE}
+    silence = {
+        "array": np.random.default_rng(0).normal(scale=1e-3, size=2 * SAMPLING_RATE),
+        "sampling_rate": SAMPLING_RATE,
+    }
     assert answerer(silence) == [{"answer": NOTHING_HEARD, "heard": False}]
     assert write_down(answerer, silence).text == ""
 

@@ -39,7 +39,9 @@ def test_help_lists_every_command_without_loading_anything_heavy() -> None:
         assert f"│ {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["ask", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"])
+@pytest.mark.parametrize(
+    "command", ["ask", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"]
+)
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0

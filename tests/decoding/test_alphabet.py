@@ -1,6 +1,13 @@
 import pytest
 
-from transformers_aura.decoding.alphabet import BLANK, GAP, LATIN_ALPHABET, CharacterAlphabet, is_word_character, normalize
+from transformers_aura.decoding.alphabet import (
+    BLANK,
+    GAP,
+    LATIN_ALPHABET,
+    CharacterAlphabet,
+    is_word_character,
+    normalize,
+)
 
 
 LATIN = CharacterAlphabet(LATIN_ALPHABET)

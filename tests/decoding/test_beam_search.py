@@ -17,7 +17,7 @@ from transformers_aura.decoding.scorers import NGramScorer, SubwordCTCScorer
 
 
 AB = CharacterAlphabet(" ab")
-END, SIZE = 127, 128
+END, SIZE, STOP = 127, 128, ord(".")
 EVERYTHING = DecodingConfig(
     beam_size=100_000,
     beam_threshold=1e6,
@@ -40,7 +40,7 @@ def tokens_of(text):
     return tuple(tokenize([text])[0])
 
 
-def search_for(config, alphabet=AB, texts=TEXTS, subwords=None, closing=(ord("."),)):
+def search_for(config, alphabet=AB, texts=TEXTS, subwords=None, closing=(STOP,)):
     """A search, its words and its scorers."""
     forms = WordForms(LexiconTrie.count(texts, alphabet), alphabet, tokenize)
     scorers = [(NGramScorer(TokenTrigram.count(tokenize(texts), SIZE, END), END), config.ngram_weight)]
@@ -93,9 +93,12 @@ def by_enumeration(emissions, forms, scorers, config):
             if word not in forms.lexicon.forms:
                 score -= config.unknown_word_penalty + config.unknown_character_penalty * len(word)
             tokens, states = (*tokens, *tokens_of(best[2] if not tokens else " " + best[2])), best[1]
-        for closing in ((), (ord("."),)) if tokens else ((),):
+        for closing in ((), (STOP,)) if tokens else ((),):
             added, closed = add(scorers, states, closing)
-            added += sum(weight * float(scorer.finish([state])[0]) for (scorer, weight), state in zip(scorers, closed, strict=True))
+            added += sum(
+                weight * float(scorer.finish([state])[0])
+                for (scorer, weight), state in zip(scorers, closed, strict=True)
+            )
             total = config.character_weight * likelihood + score + added
             found[tokens + closing] = max(found.get((*tokens, *closing), -np.inf), total)
     return found
@@ -121,12 +124,16 @@ def test_a_beam_that_drops_nothing_is_an_enumeration(seed, with_subwords):
 @pytest.mark.parametrize("seed", range(4))
 def test_hypotheses_are_told_apart_by_their_characters(seed):
     emissions = random_emissions(5, 3, seed)
-    search, forms, _ = search_for(EVERYTHING)
+    search, _, _ = search_for(EVERYTHING)
     likelihoods = labelling_log_probabilities(emissions)
     for hypothesis in search.search(emissions):
         whole = [likelihoods.get(hypothesis.labelling + end, -np.inf) for end in ((), (GAP,))]
         assert min(abs(hypothesis.ctc_log_probability - one) for one in whole) < 1e-6
-        words = [tuple(symbols) for is_gap, symbols in itertools.groupby(hypothesis.labelling, lambda symbol: symbol == GAP) if not is_gap]
+        words = [
+            tuple(symbols)
+            for is_gap, symbols in itertools.groupby(hypothesis.labelling, lambda symbol: symbol == GAP)
+            if not is_gap
+        ]
         assert len(words) == len(hypothesis.words)
         for word, form in zip(words, hypothesis.words, strict=True):
             assert tuple(AB.encode(form)) == word
@@ -137,7 +144,13 @@ def test_a_narrow_beam_finds_no_better_scores_and_never_nothing(seed):
     emissions = random_emissions(12, 3, seed)
     search, _, _ = search_for(replace(EVERYTHING, beam_size=2000))
     wide = {hypothesis.tokens: hypothesis.score for hypothesis in search.search(emissions)}
-    for changes in ({"beam_size": 1}, {"beam_size": 6}, {"beam_threshold": 0.0}, {"symbol_threshold": 0.0}, {"beam_threshold": 5.0, "symbol_threshold": 3.0}):
+    for changes in (
+        {"beam_size": 1},
+        {"beam_size": 6},
+        {"beam_threshold": 0.0},
+        {"symbol_threshold": 0.0},
+        {"beam_threshold": 5.0, "symbol_threshold": 3.0},
+    ):
         (search, _, _) = search_for(replace(EVERYTHING, **changes))
         found = search.search(emissions)
         assert found

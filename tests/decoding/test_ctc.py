@@ -64,7 +64,9 @@ def test_prefixes_say_what_the_sum_over_all_paths_says(seed):
     assert forward.score_whole(level[()]) == pytest.approx(whole[()] - likeliest[-1])
     for _ in range(frames):
         jobs = [(labelling, symbol) for labelling in level for symbol in range(1, 1 + symbols)]
-        extended = forward.extend([level[labelling] for labelling, _ in jobs], np.array([symbol for _, symbol in jobs]))
+        extended = forward.extend(
+            [level[labelling] for labelling, _ in jobs], np.array([symbol for _, symbol in jobs])
+        )
         level = {(*labelling, symbol): prefix for (labelling, symbol), prefix in zip(jobs, extended, strict=True)}
         for labelling, prefix in level.items():
             assert prefix.last == labelling[-1]

@@ -47,7 +47,8 @@ def test_it_is_a_trie(alphabet, texts):
     for prefix in sorted(prefixes, key=len):
         (children,) = lexicon.children(np.array([nodes[prefix]]), symbols)
         assert lexicon.lookahead[nodes[prefix]] == pytest.approx(
-            np.log(max(number for word, number in counts.items() if word[: len(prefix)] == prefix) / counts.total()), abs=1e-5
+            np.log(max(number for word, number in counts.items() if word[: len(prefix)] == prefix) / counts.total()),
+            abs=1e-5,
         )
         for symbol, child in zip(symbols.tolist(), children.tolist(), strict=True):
             longer = (*prefix, symbol)
@@ -59,12 +60,16 @@ def test_it_is_a_trie(alphabet, texts):
     assert lexicon.lookahead[lexicon.nowhere] == -np.inf
     everywhere = lexicon.children(np.array([lexicon.nowhere, 0]), symbols)
     assert (everywhere[0] == lexicon.nowhere).all()
-    assert sum(array.nbytes for array in (lexicon._keys, lexicon.lookahead)) <= 16 * (len(prefixes) + 1)  # no dense table
+    assert sum(array.nbytes for array in (lexicon._keys, lexicon.lookahead)) <= 16 * (
+        len(prefixes) + 1
+    )  # no dense table
     again = LexiconTrie.from_arrays(lexicon.to_arrays())
     assert again.words == lexicon.words
     assert {word: list(forms) for word, forms in again.forms.items()} == lexicon.forms
     np.testing.assert_allclose(again.log_probabilities, lexicon.log_probabilities, atol=1e-2)  # float16 in the file
-    assert np.array_equal(again.children(np.arange(again.nowhere), symbols), lexicon.children(np.arange(again.nowhere), symbols))
+    assert np.array_equal(
+        again.children(np.arange(again.nowhere), symbols), lexicon.children(np.arange(again.nowhere), symbols)
+    )
 
 
 def test_forms_are_those_that_were_seen_often():
@@ -93,6 +98,9 @@ def test_words_of_a_vocabulary_are_rarer_the_later_they_come():
 
 
 def test_a_lexicon_without_words():
-    for lexicon in (LexiconTrie.count([], LATIN), LexiconTrie.from_arrays(LexiconTrie.count(["7"], LATIN).to_arrays())):
+    for lexicon in (
+        LexiconTrie.count([], LATIN),
+        LexiconTrie.from_arrays(LexiconTrie.count(["7"], LATIN).to_arrays()),
+    ):
         assert lexicon.words == []
         assert (lexicon.children(np.array([0]), np.array([1, 2, 3])) == lexicon.nowhere).all()

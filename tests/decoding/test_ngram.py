@@ -21,7 +21,10 @@ def ask(ngram, before, last, tokens):
 def kneser_ney(texts, min_trigram_count):
     """P(token | before, last) by dicts, as the paper has it; what is left out of a context goes to the shorter one."""
     trigrams = Counter(
-        row[place - 2 : place + 1] for text in texts for row in [(END, END, *text, END)] for place in range(2, len(row))
+        row[place - 2 : place + 1]
+        for text in texts
+        for row in [(END, END, *text, END)]
+        for place in range(2, len(row))
     )
     bigrams = Counter((last, token) for _, last, token in trigrams)
     unigrams = Counter(token for _, token in bigrams)

@@ -27,7 +27,9 @@ def test_an_ngram_scores_each_token_behind_the_last_two():
     states = [scorer.start(), (1, 2), (3, 3)]
     scores, after = scorer.extend(states, np.array([1, 3, 5]))
     assert after == [(END, 1), (2, 3), (3, 5)]
-    assert scores.tolist() == [float(scorer.extend([state], np.array([token]))[0][0]) for state, token in zip(states, (1, 3, 5), strict=True)]
+    assert scores.tolist() == [
+        float(scorer.extend([state], np.array([token]))[0][0]) for state, token in zip(states, (1, 3, 5), strict=True)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -30,7 +30,10 @@ def test_a_file_holds_all_of_it(statistics, tmp_path):
 
 def test_counts_of_another_llm_are_refused(statistics, tmp_path):
     statistics.save(tmp_path / "counted.safetensors")
-    with pytest.raises(ValueError, match=r"counted\.safetensors was counted on the tokens of an LLM with 12 tokens, this student's has 13"):
+    with pytest.raises(
+        ValueError,
+        match=r"counted\.safetensors was counted on the tokens of an LLM with 12 tokens, this student's has 13",
+    ):
         TextStatistics.load(tmp_path / "counted.safetensors", 13)
 
 

@@ -42,7 +42,9 @@ def test_push_and_load_back_exactly(student: PublishedStudent, fake_hub: FakeHub
     assert torch.equal(logits_of(model, processor), logits_of(student.model, student.processor))
 
 
-def test_counted_text_is_saved_pushed_and_loaded(student: PublishedStudent, fake_hub: FakeHub, may_write: None) -> None:
+def test_counted_text_is_saved_pushed_and_loaded(
+    student: PublishedStudent, fake_hub: FakeHub, may_write: None
+) -> None:
     model, tokenizer = student.model, student.processor.tokenizer
     texts = ["the cat", "the cat", "a cat"]
     model.text_statistics = TextStatistics.count(
@@ -59,7 +61,10 @@ def test_counted_text_is_saved_pushed_and_loaded(student: PublishedStudent, fake
     assert TEXT_STATISTICS_FILE_NAME in pushed.files
     model.push_to_hub("org/another")
     for repo in ("org/new", "org/another"):
-        assert fake_hub.files(repo)[TEXT_STATISTICS_FILE_NAME] == (student.folder / TEXT_STATISTICS_FILE_NAME).read_bytes()
+        assert (
+            fake_hub.files(repo)[TEXT_STATISTICS_FILE_NAME]
+            == (student.folder / TEXT_STATISTICS_FILE_NAME).read_bytes()
+        )
         loaded = AuraForSpeechQA.from_pretrained(repo)
         assert loaded.text_statistics is not None
         assert loaded.text_statistics.lexicon.words == model.text_statistics.lexicon.words
