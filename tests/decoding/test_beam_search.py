@@ -17,7 +17,7 @@ from transformers_aura.decoding.scorers import NGramScorer, SubwordCTCScorer
 
 
 AB = CharacterAlphabet(" ab")
-END, SIZE = 127, 128
+END, SIZE, STOP = 127, 128, ord(".")
 EVERYTHING = DecodingConfig(
     beam_size=100_000,
     beam_threshold=1e6,
@@ -40,7 +40,7 @@ def tokens_of(text):
     return tuple(tokenize([text])[0])
 
 
-def search_for(config, alphabet=AB, texts=TEXTS, subwords=None, closing=(ord("."),)):
+def search_for(config, alphabet=AB, texts=TEXTS, subwords=None, closing=(STOP,)):
     """A search, its words and its scorers."""
     forms = WordForms(LexiconTrie.count(texts, alphabet), alphabet, tokenize)
     scorers = [(NGramScorer(TokenTrigram.count(tokenize(texts), SIZE, END), END), config.ngram_weight)]
@@ -93,7 +93,7 @@ def by_enumeration(emissions, forms, scorers, config):
             if word not in forms.lexicon.forms:
                 score -= config.unknown_word_penalty + config.unknown_character_penalty * len(word)
             tokens, states = (*tokens, *tokens_of(best[2] if not tokens else " " + best[2])), best[1]
-        for closing in ((), (ord("."),)) if tokens else ((),):
+        for closing in ((), (STOP,)) if tokens else ((),):
             added, closed = add(scorers, states, closing)
             added += sum(
                 weight * float(scorer.finish([state])[0])
@@ -124,7 +124,7 @@ def test_a_beam_that_drops_nothing_is_an_enumeration(seed, with_subwords):
 @pytest.mark.parametrize("seed", range(4))
 def test_hypotheses_are_told_apart_by_their_characters(seed):
     emissions = random_emissions(5, 3, seed)
-    search, forms, _ = search_for(EVERYTHING)
+    search, _, _ = search_for(EVERYTHING)
     likelihoods = labelling_log_probabilities(emissions)
     for hypothesis in search.search(emissions):
         whole = [likelihoods.get(hypothesis.labelling + end, -np.inf) for end in ((), (GAP,))]

@@ -320,6 +320,7 @@ def test_a_quiet_chunk_stays_empty_however_well_another_text_reads(student, proc
     student.config.decoding_config = {
         "chunk_seconds": 2.0,
         "beam_size": 6,
+        "subword_weight": 0.0,
         "symbol_threshold": 30.0,
         "beam_threshold": 60.0,
     }
