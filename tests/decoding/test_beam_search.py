@@ -27,6 +27,7 @@ EVERYTHING = DecodingConfig(
     character_weight=0.9,
     subword_weight=0.4,
     ngram_weight=0.6,
+    other_forms=0,
 )
 TEXTS = ["A ab", "ab a", "a AB a.", "ab"]
 
@@ -251,3 +252,22 @@ def test_forms_are_tokenised_once():
     assert later == [("xyz", list(tokens_of(" xyz"))), ("Xyz", list(tokens_of(" Xyz")))]
     assert forms.look_up([(word, False), (un, True)]) == [later, first]
     assert asked == ["UN", " xyz", " Xyz"]
+
+
+def test_the_best_hypothesis_is_also_written_in_other_forms():
+    alphabet = CharacterAlphabet(" abcdefghijklmnopqrstuvwxyz")
+    texts = ["the civil war", "the civil war", "the Civil War", "a war"]
+    emissions = sure("the civil war", alphabet)
+    plain, _, _ = search_for(DecodingConfig(other_forms=0), alphabet, texts, closing=())
+    search, _, _ = search_for(DecodingConfig(), alphabet, texts, closing=())
+    best, *others = search.search(emissions)
+    assert plain.search(emissions)[0] == best
+    written = {" ".join(hypothesis.words): hypothesis for hypothesis in others}
+    assert {"the Civil war", "the civil War", "the Civil War"} <= written.keys()
+    for hypothesis in others:
+        assert hypothesis.labelling == best.labelling
+        assert hypothesis.score <= best.score
+    assert bytes(written["the Civil War"].tokens) == b"the Civil War"
+    both = best.score - written["the Civil War"].score
+    one, other = (best.score - written[text].score for text in ("the Civil war", "the civil War"))
+    assert both == pytest.approx(one + other)

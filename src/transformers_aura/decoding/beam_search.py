@@ -7,6 +7,7 @@ that the LLM's own tokenizer makes of them; until then the likeliest word that b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,14 +42,26 @@ class Hypothesis:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class _OtherForm:
+    """The second likeliest form of a word: which word of the text, where its tokens stand there, the form's own tokens, and what it loses."""
+
+    word: int
+    tokens: slice
+    form: str
+    form_tokens: tuple[int, ...]
+    loss: float
+
+
 @dataclass(slots=True)
 class _Words:
-    """The whole words of hypotheses: tokens, forms, states of the scorers, and the weighed score so far."""
+    """The whole words of hypotheses: tokens, forms, states of the scorers, the weighed score so far, and other forms."""
 
     tokens: tuple[int, ...]
     forms: tuple[str, ...]
     states: list[Any]
     score: float
+    others: tuple[_OtherForm, ...] = ()
 
 
 class WordForms:
@@ -227,13 +240,24 @@ class BeamSearch:
             [before[place].states for place, _, _ in jobs], [tokens for _, _, tokens in jobs]
         )
         best: dict[int, _Words] = {}
+        second: dict[int, tuple[float, str, tuple[int, ...]]] = {}
         for (place, form, tokens), of_one, score in zip(jobs, states, scores.tolist(), strict=True):
             words, word = before[place], last[place]
             total = words.score + score + config.word_bonus
             if word not in self._lexicon.forms:
                 total -= config.unknown_word_penalty + config.unknown_character_penalty * len(word)
             if place not in best or total > best[place].score:
-                best[place] = _Words((*words.tokens, *tokens), (*words.forms, form), of_one, total)
+                if place in best:
+                    old = best[place]
+                    second[place] = old.score, old.forms[-1], old.tokens[len(words.tokens) :]
+                best[place] = _Words((*words.tokens, *tokens), (*words.forms, form), of_one, total, words.others)
+            elif place not in second or total > second[place][0]:
+                second[place] = total, form, tuple(tokens)
+        for place, (score, form, form_tokens) in second.items():
+            chosen, words = best[place], before[place]
+            span = slice(len(words.tokens), len(chosen.tokens))
+            other = _OtherForm(len(words.forms), span, form, form_tokens, chosen.score - score)
+            chosen.others = (*words.others, other)
         return [best[place] for place in range(len(nodes))]
 
     def _extend(
@@ -276,10 +300,44 @@ class BeamSearch:
             if tokens not in found or total > found[tokens][0]:
                 found[tokens] = total, place
         best = sorted(found.items(), key=lambda item: -item[1][0])[: self._config.beam_size]
-        return [
+        hypotheses = [
             Hypothesis(tokens, words[place].forms, beam.labelling(nodes[place]), likelihoods[place], total)
             for tokens, (total, place) in best
         ]
+        if not hypotheses or not hypotheses[0].tokens:
+            return hypotheses
+        written = _in_other_forms(hypotheses[0], words[best[0][1][1]].others, self._config.other_forms)
+        return sorted([*hypotheses, *written], key=lambda hypothesis: -hypothesis.score)
+
+
+FARTHEST_NEIGHBOUR = 2
+"""Words between the first and the second of two neighbours, at most, the second counted: `Declaration of Independence`."""
+
+
+def _in_other_forms(hypothesis: Hypothesis, others: Sequence[_OtherForm], most: int) -> list[Hypothesis]:
+    """A hypothesis with one word or two neighbours in another form (`Civil War` for `civil war`), of the `most` words that lose least by it."""
+    likeliest = sorted(sorted(others, key=lambda other: other.loss)[:most], key=lambda other: other.word)
+    groups: list[tuple[_OtherForm, ...]] = [(other,) for other in likeliest]
+    groups += [
+        pair for pair in itertools.combinations(likeliest, 2) if pair[1].word - pair[0].word <= FARTHEST_NEIGHBOUR
+    ]
+    written = []
+    for group in groups:
+        tokens, forms = list(hypothesis.tokens), list(hypothesis.words)
+        for other in sorted(group, key=lambda other: -other.word):
+            tokens[other.tokens] = other.form_tokens
+            forms[other.word] = other.form
+        loss = sum(other.loss for other in group)
+        written.append(
+            Hypothesis(
+                tuple(tokens),
+                tuple(forms),
+                hypothesis.labelling,
+                hypothesis.ctc_log_probability,
+                hypothesis.score - loss,
+            )
+        )
+    return written
 
 
 class _Beam:

@@ -22,8 +22,11 @@ class DecodingConfig:
             student's repo holds one).
         word_bonus: added for every word.
         unknown_word_penalty, unknown_character_penalty: subtracted for every word that the lexicon lacks, and for each of its characters.
+        other_forms: words of the best hypothesis that are also written in their second likeliest form (`Civil War` for `civil war`), for the base LLM to
+            choose: those that lose least by it.
         num_rescored: hypotheses that the base LLM scores.
         language_model_weight: weight of the base LLM's score; 0 = it is not asked.
+        rescore_chunks: whether the base LLM also scores the texts of recordings that were cut into chunks, which takes about half as long again.
         chunk_seconds: recordings that last more than one and a half times as long are cut at pauses into chunks that are no longer.
         chunks_at_once: chunks that share one pass.
     """
@@ -37,8 +40,10 @@ class DecodingConfig:
     word_bonus: float = 0.3
     unknown_word_penalty: float = 9.0
     unknown_character_penalty: float = 2.0
+    other_forms: int = 5
     num_rescored: int = 12
     language_model_weight: float = 0.7
+    rescore_chunks: bool = False
     chunk_seconds: float = 6.0
     chunks_at_once: int = 4
 
@@ -46,7 +51,7 @@ class DecodingConfig:
         for name in ("beam_size", "num_rescored", "chunks_at_once", "chunk_seconds"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)!r}.")
-        for name in ("beam_threshold", "symbol_threshold", "language_model_weight"):
+        for name in ("beam_threshold", "symbol_threshold", "language_model_weight", "other_forms"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)!r}.")
 

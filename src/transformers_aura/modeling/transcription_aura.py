@@ -152,7 +152,8 @@ class TranscriptionMixin:
             audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
             method: `"beam_search"`, or `"greedy"`: the likeliest tokens of the subword CTC head as they are, with no search (live captions).
             num_hypotheses: texts of each clip: the best one, and `alternatives`.
-            beam_size, language_model_weight: in place of those of the student's [`DecodingConfig`].
+            beam_size, language_model_weight: in place of those of the student's [`DecodingConfig`]. A weight that is given holds for recordings that are cut
+                into chunks too, whose texts the base LLM does not score by default (`rescore_chunks`).
             max_new_tokens: most tokens of a transcript.
             max_seconds: no further chunk is begun after so many seconds of the call.
             stop: is given the text of a clip so far behind each chunk; `True` ends the clip there.
@@ -169,7 +170,10 @@ class TranscriptionMixin:
             raise ValueError(f"`max_new_tokens` must be 1 or more, got {max_new_tokens}.")
         self._check_heads(method)
         config = DecodingConfig.from_dict(
-            self.config.decoding_config, beam_size=beam_size, language_model_weight=language_model_weight
+            self.config.decoding_config,
+            beam_size=beam_size,
+            language_model_weight=language_model_weight,
+            rescore_chunks=None if language_model_weight is None else language_model_weight > 0,
         )
         deadline = None if max_seconds is None else time.monotonic() + max_seconds
         recordings = self._recordings(
@@ -366,6 +370,7 @@ class TranscriptionMixin:
             for index, of_chunk in enumerate(texts)
             if of_chunk[0].token_ids  # else nothing is said there, whatever would read better
             and (chunks[index][0].recording.context or start is not None)
+            and (config.rescore_chunks or len(chunks[index][0].recording.edges) == 2)
         ]
         if not several:
             return list(texts)
