@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench demo-train demo-control test test-processors test-quantization quality format clean
+.PHONY: help install real-models demo bench demo-train demo-control test test-processors test-quantization test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ test-processors: $(STAMP)  ## the tests that compare numbers, as other processor
 		echo "== $$processor"; \
 		env $$processor OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "numerical and not slow" tests; \
 	done
+
+test-fuzz: $(STAMP)  ## a short campaign of damaged inputs, always the same ones (two minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --inputs 2000 --seed 1
+
+fuzz: $(STAMP)  ## a campaign of 21,000 damaged inputs, its counts written into docs/reliability.md (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --inputs 21000 --write docs/reliability.md
 
 quality: $(STAMP)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
