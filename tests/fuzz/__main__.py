@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz import audio_files, chats, manifests, pipeline_calls, recipes, samples, students
+from tests.fuzz import audio_files, chats, evaluation_files, manifests, pipeline_calls, recipes, samples, students
 from tests.fuzz.campaign import Area, run_apart, run_here
 from tests.fuzz.report import table, write_page
 
 
 AREAS: dict[str, Area] = {
     module.__name__.rpartition(".")[2]: module.AREA
-    for module in (audio_files, samples, chats, pipeline_calls, manifests, recipes, students)
+    for module in (audio_files, samples, chats, pipeline_calls, manifests, recipes, evaluation_files, students)
 }
 
 

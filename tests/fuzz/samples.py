@@ -138,4 +138,4 @@ def names(samples: Samples) -> tuple[str, ...]:
     )
 
 
-AREA = Area("samples in memory: 15 types, 11 shapes, 12 forms, 22 rates", strategy, ask, names, share=0.2)
+AREA = Area("samples in memory: 15 types, 11 shapes, 12 forms, 22 rates", strategy, ask, names, share=0.17)
