@@ -22,16 +22,26 @@ MAY_KNOW = {
     "decoding": set(),
     "package_data": set(),
     "folder_lock": set(),
+    "whole_files": set(),
     "modeling": {"processing", "decoding"},
-    "distillation": {"processing", "decoding", "modeling", "package_data", "folder_lock"},
+    "distillation": {"processing", "decoding", "modeling", "package_data", "folder_lock", "whole_files"},
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
-    "hub": {"processing", "decoding", "modeling", "package_data"},
+    "hub": {"processing", "decoding", "modeling", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
-    "evaluation": {"processing", "decoding", "modeling", "package_data", "folder_lock", "pipelines", "hub"},
+    "evaluation": {
+        "processing",
+        "decoding",
+        "modeling",
+        "package_data",
+        "folder_lock",
+        "whole_files",
+        "pipelines",
+        "hub",
+    },
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"folder_lock", "distillation", "evaluation", "serving", ""},
+    | {"folder_lock", "whole_files", "distillation", "evaluation", "serving", ""},
     "": {"registration"},  # the package's own `__init__.py`
 }
 

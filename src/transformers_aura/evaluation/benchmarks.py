@@ -324,7 +324,8 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
         elif benchmark.repo is None:
             raise BenchmarkError(f"'{name}' is on no Hub: say where it lies, as in '{name}=folder'.")
         else:
-            rows, origin = _hub_rows(benchmark, revision)
+            hub_rows, origin = _hub_rows(benchmark, revision)
+            rows = ((f"{benchmark.repo}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
     elif Path(written).exists():
         path = Path(written).resolve()
         benchmark = Benchmark(path.name if path.is_dir() else path.stem, (), "A set of one's own.", read_own)
@@ -404,9 +405,7 @@ def _without_empty_paths(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _hub_rows(
-    benchmark: Benchmark, revision: str | None
-) -> tuple[Iterator[tuple[str, dict[str, Any]]], dict[str, Any]]:
+def _hub_rows(benchmark: Benchmark, revision: str | None) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
     try:
         import datasets
     except ImportError as error:
@@ -423,7 +422,4 @@ def _hub_rows(
     for column in benchmark.accents or ("audio",):
         stream = stream.cast_column(column, datasets.Audio(decode=False))
     origin = {"repo": benchmark.repo, "config": benchmark.config, "split": benchmark.split, "commit": commit}
-    rows = (
-        (f"{benchmark.repo}, row {number}", _without_empty_paths(dict(row))) for number, row in enumerate(stream, 1)
-    )
-    return rows, origin
+    return (_without_empty_paths(dict(row)) for row in stream), origin
