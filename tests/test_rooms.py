@@ -21,16 +21,27 @@ MAY_KNOW = {
     "processing": set(),
     "decoding": set(),
     "package_data": set(),
+    "folder_lock": set(),
+    "whole_files": set(),
     "modeling": {"processing", "decoding"},
-    "distillation": {"processing", "decoding", "modeling", "package_data"},
+    "distillation": {"processing", "decoding", "modeling", "package_data", "folder_lock", "whole_files"},
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
-    "hub": {"processing", "decoding", "modeling", "package_data"},
+    "hub": {"processing", "decoding", "modeling", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
-    "evaluation": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
+    "evaluation": {
+        "processing",
+        "decoding",
+        "modeling",
+        "package_data",
+        "folder_lock",
+        "whole_files",
+        "pipelines",
+        "hub",
+    },
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"distillation", "evaluation", "serving", ""},
+    | {"folder_lock", "whole_files", "distillation", "evaluation", "serving", ""},
     "": {"registration"},  # the package's own `__init__.py`
 }
 

@@ -119,7 +119,7 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(RecipeError, match=r"org/speech has no column 'text'; it has clip, sentence, age"):
         load_rows([DataSource("org/speech", columns={"transcript": "text"})], "data.train")
-    with pytest.raises(RecipeError, match=r"say which is which"):
+    with pytest.raises(RecipeError, match=r"Say which is which: columns: {audio: clip, transcript: sentence}"):
         load_rows([DataSource("org/speech")], "data.train")
 
 
@@ -130,7 +130,7 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
         ({"repeat": 0.0}, r"'data.train.0.repeat' must be above 0"),
         ({"columns": {"sound": "audio"}}, r"names 'sound'; a row holds audio, transcript, question, answer"),
         ({"use": ["text"]}, r"names 'text'"),
-        ({"columns": {"transcript": "words"}}, r"line 1 has no 'words'"),
+        ({"columns": {"transcript": "words"}}, r"line 1 has no column 'words'"),
         ({"use": ["transcript"]}, r"line 1 has neither audio nor a question"),
     ],
 )
@@ -164,6 +164,74 @@ def test_a_folder_of_parquet_files_that_stays_out_of_the_answer_kl(tmp_path: Pat
     table.to_parquet(tmp_path / "train-a.parquet")
     assert load_rows([DataSource(str(tmp_path), answer_kl=False)], "data.train")[0]["answer_kl"] is False
     assert "answer_kl" not in load_rows([DataSource(str(tmp_path))], "data.train")[0]
+
+
+def test_common_voice_as_it_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "x.mp3").touch()
+    table = tmp_path / "validated.tsv"
+    table.write_text('client_id\tpath\tsentence\tage\nme\tx.mp3\t"Hello," he said.\t\n')
+    mapped = {"audio": "path", "transcript": "sentence"}
+    for source in (
+        DataSource(str(table)),
+        DataSource(str(table), columns=mapped),
+        DataSource(str(tmp_path), split="validated"),
+    ):
+        (row,) = load_rows([source], "data.train")
+        assert row["audio"] == str(tmp_path / "clips" / "x.mp3")
+        assert row["transcript"] == '"Hello," he said.'
+
+
+def test_numbers_are_answers(manifest: Path) -> None:
+    manifest.write_text('{"audio": "a.wav", "answer": 42, "transcript": 0.5}')
+    (row,) = load_rows([DataSource(str(manifest))], "data.train")
+    assert (row["answer"], row["transcript"]) == ("42", "0.5")
+
+
+@pytest.mark.fault("training")
+@pytest.mark.parametrize(
+    ("row", "source", "message"),
+    [
+        ({"path": "a.wav", "text": "a"}, {}, r"neither audio nor a question; it has the columns path, text. Say which is which: columns: {audio: path, transcript: text}"),
+        ({"audio": "a.wav", "text": "a"}, {}, r"line 1 has no column 'transcript', but 'text'. Say so with columns: {transcript: text}, or leave that out with use: \[audio\]"),
+        ({"audio": "a.wav", "answer": ["a"]}, {}, r"line 1: 'answer' must be text or a number, not \['a'\]"),
+        ({"audio": 5}, {}, "line 1: a recording is a path, a URL or samples, not 5"),
+        ({"audio": "", "transcript": "a"}, {}, "line 1 has neither audio nor a question"),
+        ({"data:audio/wav;base64," + "A" * 10_000: 1}, {}, "has the columns the `data:` URL of 10022 characters"),
+        ({"audio": "a.wav"}, {"source": "data:text/plain," + "A" * 10_000}, "'data.train.0.source': the `data:` URL of 10016 characters is a URL"),
+        ({"audio": "a.wav"}, {"source": "https://host/rows.jsonl"}, "'data.train.0.source': 'https://host/rows.jsonl' is a URL"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_wrong_is_named(manifest: Path, row: dict, source: dict, message: str) -> None:
+    manifest.write_text(json.dumps(row))
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_rows([DataSource(**{"source": str(manifest), **source})], "data.train")
+    assert len(str(caught.value)) < 500
+
+
+def test_columns_under_other_names_may_be_left_out(manifest: Path) -> None:
+    manifest.write_text('{"audio": "a.wav", "text": "a"}')
+    assert load_rows([DataSource(str(manifest), use=["audio"])], "data.train")[0]["transcript"] is None
+    mapped = DataSource(str(manifest), columns={"question": "text"})
+    assert load_rows([mapped], "data.train")[0]["question"] == "a"
+
+
+def test_parquet_with_glob_characters_unknown_lengths_and_numbers(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "take [1]*?{a,b}"
+    values = {"audio": [{"bytes": b"RIFF", "path": None}] * 2, "transcript": [1, 2], "seconds": [1.5, None]}
+    datasets.Dataset.from_dict(values).to_parquet(folder / "train-0[1].parquet")
+    for source in (str(folder), str(folder / "train-0[1].parquet")):
+        rows = load_rows([DataSource(source)], "data.train")
+        assert [rows[index]["transcript"] for index in range(len(rows))] == ["1", "2"]
+        assert rows.seconds is None
+    with pytest.raises(RecipeError, match=r"row 1 of .* has nothing as its 'seconds'"):
+        load_rows([DataSource(str(folder), max_seconds=2)], "data.train")
+    with pytest.raises(RecipeError, match=r"row 0: 'audio' must be text or a number"):
+        load_rows([DataSource(str(folder), columns={"answer": "audio"})], "data.train")[0]
+    (folder / "train-0[1].parquet").write_bytes(b"PAR1")
+    with pytest.raises(RecipeError, match=r"'data.train.0.source': .* cannot be loaded"):
+        load_rows([DataSource(str(folder))], "data.train")
 
 
 def test_context_texts(tmp_path: Path) -> None:

@@ -105,6 +105,18 @@ def test_a_system_that_answers_nothing_is_no_score(tmp_path):
         ask(system, items(3), Condition(), tmp_path / "x.jsonl")
 
 
+@pytest.mark.fault("evaluation")
+@pytest.mark.parametrize("count", [1, 5])
+def test_recordings_of_which_none_can_be_read_are_no_score(tmp_path, count):
+    gone = [Item(f"gone-{n}", "answer", str(tmp_path / f"{n}.wav"), ("x",)) for n in range(count)]
+    system = EchoSystem()
+    with pytest.raises(
+        EvaluationError, match=rf"None of the {count} recordings can be read. gone-0: .* no audio file"
+    ):
+        ask(system, gone, Condition(), tmp_path / "x.jsonl", batch_size=1)
+    assert system.batches == []
+
+
 def test_questions_do_not_share_a_batch(tmp_path):
     mixed = [*items(2, question="Who?"), *[Item(f"t{n}", "transcript", tone_dict(n), ("x",)) for n in range(2)]]
     system = EchoSystem()

@@ -1,3 +1,4 @@
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,19 +103,69 @@ def test_ones_own_set_from_a_manifest(tmp_path):
     assert load_benchmark(str(tmp_path / "mine" / "manifest.jsonl"), limit=1).items == [first]
 
 
+@pytest.mark.fault("evaluation")
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"audio": "a.wav", "anwser": "x"}, r"row 1: unknown column 'anwser'. Did you mean 'answer'"),
-        ({"audio": "a.wav"}, "row 1: no accepted answer"),
-        ({"answer": "x"}, "row 1: no audio"),
-        ({"audio": "a.wav", "answer": "x", "needed": 2}, "row 1: .*2 of 1 accepted answers"),
+        ({"audio": "a.wav", "anwser": "x"}, r"line 1: unknown column 'anwser'. Did you mean 'answer'"),
+        ({"audio": "a.wav"}, "line 1: no accepted answer"),
+        ({"answer": "x"}, "line 1: no audio"),
+        ({"audio": "a.wav", "answer": "x", "needed": 2}, "line 1: .*2 of 1 accepted answers"),
         ({"audio": "a.wav", "answer": "x", "task": "slots"}, "'slots' is asked for"),
+        (
+            {"audio": "a.wav", "answer": "x", "task": ["slots"]},
+            r"line 1: 'task' must be text or a number, not \['slots'\]",
+        ),
+        ({"audio": "a.wav", "answer": {"text": [["x"]]}}, r"line 1: 'answer' must be text or a number, not \['x'\]"),
+        ({"audio": "a.wav", "answers": [True]}, "line 1: 'answer' must be text or a number, not True"),
+        ({"audio": "a.wav", "answers": [None]}, "line 1: no accepted answer"),
+        ({"audio": "a.wav", "answer": "x", "groups": "aus"}, "line 1: 'groups' must be an object"),
+        ({"audio": "a.wav", "answer": "x", "needed": "two"}, "line 1: 'needed' must be a number, not 'two'"),
+        ({"audio": "a.wav", "answer": "x", "seconds": 1e999}, "line 1 is not JSON: Infinity"),
+        ({"audio": "a.wav", "answer": "x", "seconds": "inf"}, "line 1: 'seconds' must be a number, not 'inf'"),
+        ({"audio": "a.wav", "slots": "large"}, "line 1: 'slots' must be a JSON object, not 'large'"),
+        ({"audio": 5, "answer": "x"}, "line 1: 'audio': a recording is a path, a URL or samples, not 5"),
     ],
 )
 def test_a_row_that_is_wrong_is_named(tmp_path, row, message):
     with pytest.raises(BenchmarkError, match=message):
         load_benchmark(str(manifest(tmp_path / "mine", row)))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json"])
+def test_ones_own_set_from_a_table_or_an_array(tmp_path, suffix):
+    rows = {
+        "csv": "\ufeffname;audio;answer;needed;seconds\r\n1;a.wav;42;;0.3\r\n",
+        "tsv": 'name\taudio\tanswer\tseconds\n1\ta.wav\t"42"\t0.3\n',
+        "json": '[\n {"name": 1, "audio": "a.wav", "answer": 42, "seconds": 0.3}\n]',
+    }
+    file = manifest(tmp_path / "mine") / f"quiz.{suffix}"
+    file.write_text(rows[suffix], encoding="utf-8")
+    loaded = load_benchmark(str(file))
+    assert loaded.benchmark.name == "quiz"
+    (item,) = loaded.items
+    assert (item.name, item.accepted, item.needed, item.seconds) == ("1", ("42",), 1, 0.3)
+    assert len(load_audio(item.audio)) == 4800
+
+
+@pytest.mark.parametrize("written", ["common-voice={folder}", "common-voice={folder}/test.tsv", "{folder}/test.tsv"])
+def test_common_voice_as_it_is_unpacked(tmp_path, written):
+    (tmp_path / "cv").mkdir()
+    clips = manifest(tmp_path / "cv" / "clips")
+    table = 'client_id\tpath\tsentence\taccents\nme\ta.wav\t"Hello," he said.\tScottish\n'
+    (clips.parent / "test.tsv").write_text(table)
+    (item,) = load_benchmark(written.format(folder=clips.parent)).items
+    assert (item.name, item.task, item.accepted, item.cluster) == ("a.wav", "transcript", ('"Hello," he said.',), "me")
+    assert item.groups == {"accent": "Scottish"}
+    assert len(load_audio(item.audio)) == 4800
+
+
+def test_a_recording_inside_the_manifest_is_no_path(tmp_path):
+    url = "data:audio/wav;base64," + base64.b64encode(wav(tmp_path / "a.wav")).decode()
+    row = {"audio": url, "slots": {"size": "large"}}
+    (item,) = load_benchmark(f"barista={manifest(tmp_path / 'mine', row)}").items
+    assert item.name == "1"
+    assert len(load_audio(item.audio)) == 4800
 
 
 def test_errors_for_people(tmp_path):
@@ -125,7 +176,7 @@ def test_errors_for_people(tmp_path):
     with pytest.raises(BenchmarkError, match=r"holds neither manifest\.jsonl nor"):
         load_benchmark(str(tmp_path))
     row = {"audio": "a.wav", "answer": "x", "name": "same"}
-    with pytest.raises(BenchmarkError, match="row 2: there are two items 'same'"):
+    with pytest.raises(BenchmarkError, match="line 2: there are two items 'same'"):
         load_benchmark(str(manifest(tmp_path / "mine", row, row)))
     with pytest.raises(BenchmarkError, match="need sets of their own"):
         load_benchmark(str(manifest(tmp_path / "mixed", row, {"audio": "a.wav", "transcript": "x"})))

@@ -1,15 +1,20 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 import soundfile
 
 from tests.evaluation.support import questions, right_on
+from tests.support.tiny import tone
 from transformers_aura.evaluation.benchmarks import LoadedBenchmark
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.evaluation import Evaluation
 from transformers_aura.evaluation.items import Item
 from transformers_aura.evaluation.results import Results
 from transformers_aura.evaluation.scorers.registry import scorer
+from transformers_aura.folder_lock import FolderInUseError
 
 
 def evaluate(folder, systems, benchmark=None, conditions=("clean",), **settings):
@@ -121,10 +126,61 @@ def test_results_name_what_they_depend_on(tmp_path):
     assert content["scorers"]["contains"]["version"]
 
 
+@pytest.mark.fault("disk")
+@pytest.mark.parametrize("file", ["results.json", "scores.jsonl", "results.md", "quiz_q10.flac"])
+def test_on_a_full_disk_everything_is_as_it_was(tmp_path, monkeypatch, file):
+    evaluate(tmp_path, [right_on(range(9), "student")])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    opened = Path.open
+
+    def full(path, *args, **kwargs):
+        if path.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+        evaluate(tmp_path, [right_on(range(10), "student")])
+    monkeypatch.undo()
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
+    assert {path.parent.parent.parent.name for path in after.keys() - before} == {"generations"}, "what was answered"
+    evaluate(tmp_path, [right_on(range(10), "student")])
+    assert (tmp_path / "results.json").read_bytes() != before[tmp_path / "results.json"]
+
+
+@pytest.mark.fault("disk")
+def test_two_evaluations_do_not_write_into_one_folder(tmp_path):
+    class Nested(type(right_on([], "x"))):
+        def answer(self, requests):
+            with pytest.raises(FolderInUseError, match=rf"{tmp_path} is in use: an evaluation \(process "):
+                evaluate(tmp_path, [right_on(range(9), "other")])
+            return super().answer(requests)
+
+    results = evaluate(tmp_path, [Nested("student", right_on(range(9), "student").answers)])
+    assert set(results.systems) == {"student"}
+    evaluate(tmp_path, [right_on(range(9), "other")])
+
+
+def test_examples_of_like_names_do_not_replace_each_other(tmp_path):
+    like = [
+        Item(name, "answer", {"array": tone(0.1 * (n + 1)), "sampling_rate": 16000}, ("x",), text="q")
+        for n, name in enumerate(("a/b", "a_b", "long" * 100))
+    ]
+    benchmark = LoadedBenchmark(questions().benchmark, like, {})
+    results = evaluate(tmp_path, [right_on([], "student")], benchmark)
+    lengths = [soundfile.info(tmp_path / row["audio"]).frames for row in results.examples]
+    assert lengths == [1600, 3200, 4800]
+
+
 def test_errors_for_people(tmp_path):
     with pytest.raises(ValueError, match="Two systems are called 'x'"):
         evaluate(tmp_path, [right_on([1], "x"), right_on([2], "x")])
     with pytest.raises(ValueError, match=r"None of x can be asked the items of quiz \(answer\)"):
         evaluate(tmp_path, [right_on([1], "x", tasks=("transcript",))])
+    with pytest.raises(ValueError, match="The condition 'clean' is named twice"):
+        evaluate(tmp_path, [right_on([1], "x")], conditions=("clean", "clean"))
+    with pytest.raises(ValueError, match="Two benchmarks are called 'quiz'"):
+        Evaluation([right_on([1], "x")], [questions(), questions()], [Condition()], tmp_path)
     with pytest.raises(FileNotFoundError, match=r"holds no results\.json"):
         Results.load(tmp_path)

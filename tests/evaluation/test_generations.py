@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,24 @@ def test_half_a_line_of_a_killed_run_is_dropped_and_the_next_one_is_whole(tmp_pa
     assert GenerationFile(path).find("2", "in").answer == "two"
 
 
-def test_a_file_of_something_else_is_named(tmp_path):
+@pytest.mark.fault("evaluation")
+@pytest.mark.parametrize(
+    "line", ['{"name": "1", "text": "?"}', "[]", '{"name": ["1"], "input": "", "answer": ""}',
+             '{"name": "1", "input": "", "answer": 5}', "\xff", "["],
+)  # fmt: skip
+def test_a_file_of_something_else_is_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
-    path.write_text('{"name": "1", "text": "?"}\n')
+    path.write_text(f"{line}\n", encoding="latin-1")
     with pytest.raises(ValueError, match=r"x.jsonl, line 1, holds no answer of an evaluation"):
         GenerationFile(path)
+
+
+@pytest.mark.fault("disk")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device that is always full is of Linux")
+def test_a_full_disk_is_named(tmp_path):
+    (tmp_path / "x.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.jsonl'"):
+        GenerationFile(tmp_path / "x.jsonl").append(Generation("1", "in", "one"))
 
 
 def test_the_hash_tells_samples_and_every_text_apart():

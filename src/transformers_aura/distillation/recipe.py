@@ -129,9 +129,10 @@ class DataSource:
     One source of rows.
 
     Args:
-        source (`str`): a JSONL manifest, a folder that holds `manifest.jsonl` or `SPLIT-*.parquet`, or the Hub id of a dataset.
+        source (`str`): a manifest (JSON lines, a JSON array, CSV or TSV with a header, Common Voice's own tables), a Parquet file, a folder that
+            holds `manifest.jsonl` (or another of these), `SPLIT.tsv` or `SPLIT-*.parquet`, or the Hub id of a dataset.
         config (`str`, *optional*): configuration of a Hub dataset.
-        split (`str`): split of a Hub dataset or of a folder of Parquet files.
+        split (`str`): split of a Hub dataset or of a folder.
         revision (`str`, *optional*): of a Hub dataset.
         columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question`, `answer`; each is looked for under
             its own name without this.

@@ -1,17 +1,40 @@
-"""Rows for training, from the data sources of a recipe: JSONL manifests, folders of Parquet files, Hub datasets."""
+"""Rows for training, from the data sources of a recipe: manifests, Parquet files, Hub datasets."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import glob
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..processing.audio_loading import describe_audio
+from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
+from ..processing.text_files import TextFileError, read_text_file
 from .examples import ROW_KEYS
 from .objectives.answer_kl import ROW_SWITCH
 from .recipe import DataSource, RecipeError
+
+
+TEXT_KEYS = ("transcript", "question", "answer")
+LIKELY_COLUMNS = {
+    "audio": (
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "audio_path",
+        "audio_file",
+        "audio_filepath",
+        "wav",
+        "clip",
+    ),
+    "transcript": ("sentence", "text", "transcription", "transcripts"),
+}
+"""Names that others use for what we call so: a source that has them, and not ours, must say which is which."""
 
 
 class MixedRows(Dataset):
@@ -49,7 +72,15 @@ class MixedRows(Dataset):
 
 
 class HubRows(Dataset):
-    """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it."""
+    """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it.
+
+    Args:
+        dataset: its rows are dicts.
+        columns (`dict[str, str]`): which of its columns is which of ours.
+        seconds (`list[float]`, *optional*): length of each clip.
+        switches (`dict[str, bool]`, *optional*): further values of every row.
+        name (`str`): of the source, for errors.
+    """
 
     def __init__(
         self,
@@ -57,8 +88,10 @@ class HubRows(Dataset):
         columns: dict[str, str],
         seconds: list[float] | None = None,
         switches: dict[str, bool] | None = None,
+        name: str = "the dataset",
     ) -> None:
         self._dataset = dataset
+        self._name = name
         self._columns = columns
         self._switches = switches or {}
         self.seconds = seconds
@@ -69,7 +102,11 @@ class HubRows(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self._dataset[index]
         values = {key: row[self._columns[key]] if key in self._columns else None for key in ROW_KEYS}
-        return {**values, **self._switches}
+        try:
+            texts = {key: as_text(values[key], self._columns.get(key, key)) for key in TEXT_KEYS}
+        except ValueError as error:
+            raise RecipeError(f"{self._name}, row {index}: {error}.") from error
+        return {**values, **texts, **self._switches}
 
 
 def load_rows(sources: Sequence[DataSource], where: str) -> Any:
@@ -104,7 +141,10 @@ def load_context_texts(path: str | None) -> list[str] | None:
         return None
     if not Path(path).is_file():
         raise RecipeError(f"'data.context_texts': there is no file {path}.")
-    texts = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        texts = [line.strip() for line in read_text_file(Path(path)).split("\n") if line.strip()]
+    except TextFileError as error:
+        raise RecipeError(f"'data.context_texts': {error}") from error
     if not texts:
         raise RecipeError(f"'data.context_texts': {path} is empty.")
     return texts
@@ -115,21 +155,37 @@ def load_source(source: DataSource, where: str) -> Any:
     wanted = source.use if source.use is not None else ROW_KEYS
     if unknown := sorted({*wanted, *source.columns} - set(ROW_KEYS)):
         raise RecipeError(f"'{where}' names '{unknown[0]}'; a row holds {', '.join(ROW_KEYS)}.")
+    if re.match(r"\w+://|data:", source.source):
+        raise RecipeError(
+            f"'{where}.source': {describe_audio(source.source)} is a URL. A source is a manifest or folder here, or the Hub id of a dataset."
+        )
     path = Path(source.source)
-    manifest = path / "manifest.jsonl" if path.is_dir() else path
-    if manifest.is_file():
+    manifest: Path | None = None
+    shards: list[Path] = []
+    if path.is_dir():
+        manifest = find_manifest(path, source.split)
+        shards = sorted(path.glob(f"{glob.escape(source.split)}-*.parquet"))
+    elif path.is_file() and path.suffix == ".parquet":
+        shards = [path]
+    elif path.is_file():
+        manifest = path
+    if manifest is not None:
         if source.max_seconds is not None:
             raise RecipeError(
                 f"'{where}.max_seconds' is for Parquet files and Hub datasets; {manifest} is a manifest."
             )
         rows: Any = _read_manifest(manifest, source, wanted, where)
-    elif path.is_dir() and (shards := sorted(path.glob(f"{source.split}-*.parquet"))):
-        rows = _load_dataset(
-            source, wanted, where, "parquet", data_files=[str(shard) for shard in shards], split="train"
-        )
-    elif path.exists() or path.suffix == ".jsonl" or path.is_absolute() or source.source.startswith("."):
+    elif shards:
+        files = [glob.escape(str(shard)) for shard in shards]  # `datasets` takes names for patterns
+        rows = _load_dataset(source, wanted, where, "parquet", data_files=files, split="train")
+    elif (
+        path.exists()
+        or path.suffix.lower() in (*SUFFIXES, ".parquet")
+        or path.is_absolute()
+        or source.source.startswith(".")
+    ):
         raise RecipeError(
-            f"'{where}.source': there is no manifest {manifest}, nor a folder with {source.split}-*.parquet."
+            f"'{where}.source': there is no manifest {path}, nor a folder with {source.split}-*.parquet, {source.split}.tsv or manifest.jsonl."
         )
     else:
         rows = _load_dataset(
@@ -143,29 +199,58 @@ def load_source(source: DataSource, where: str) -> Any:
 def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     columns = {key: source.columns.get(key, key) for key in wanted}
-    with manifest.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise RecipeError(f"{manifest}, line {number} is not JSON: {error}") from error
-            missing = [column for key, column in columns.items() if key in source.columns and column not in values]
-            if missing:
-                raise RecipeError(f"'{where}.columns': {manifest}, line {number} has no '{missing[0]}'.")
+    try:
+        for line, values in read_manifest(manifest):
+            place = f"'{where}': {manifest}, line {line}"
+            _check_columns(source, wanted, values, place)
             row = dict.fromkeys(ROW_KEYS) | {key: values.get(column) for key, column in columns.items()}
-            row |= _switches(source)
-            if isinstance(row["audio"], str) and "://" not in row["audio"]:
-                # Paths in a manifest are relative to the manifest.
-                row["audio"] = str(manifest.parent / row["audio"])
+            try:
+                row["audio"] = audio_beside(manifest, row["audio"])
+                row |= {key: as_text(row[key], columns.get(key, key)) for key in TEXT_KEYS}
+            except ValueError as error:
+                raise RecipeError(f"{place}: {error}.") from error
             if row["audio"] is None and row["question"] is None:
-                raise RecipeError(
-                    f"'{where}': {manifest}, line {number} has neither audio nor a question; it has the columns {', '.join(values)}. "
-                    f"Name the right ones: columns: {{audio: ..., transcript: ...}}."
-                )
-            rows.append(row)
+                raise RecipeError(f"{place} has neither audio nor a question.")
+            rows.append(row | _switches(source))
+    except TextFileError as error:
+        raise RecipeError(f"'{where}.source': {error}") from error
     return rows
+
+
+def _check_columns(source: DataSource, wanted: Sequence[str], found: Collection[str], place: str) -> None:
+    """That a source, or one row, has the columns that the recipe names, and none of ours under another name.
+
+    Raises:
+        RecipeError: it has not; the message begins with `place`.
+    """
+    columns = {key: source.columns.get(key, key) for key in wanted}
+    if missing := [column for key, column in columns.items() if key in source.columns and column not in found]:
+        raise RecipeError(f"{place} has no column '{missing[0]}'; it has {_listed(found)}.")
+    present = [key for key, column in columns.items() if column in found]
+    likely = {
+        key: name
+        for key in wanted
+        if key not in present
+        for name in LIKELY_COLUMNS.get(key, ())
+        if name in found and name not in columns.values()
+    }
+    hint = "columns: {" + (
+        ", ".join(f"{key}: {name}" for key, name in likely.items()) or "audio: ..., transcript: ..."
+    )
+    if not {"audio", "question"} & set(present):
+        raise RecipeError(
+            f"{place} has neither audio nor a question; it has the columns {_listed(found)}. Say which is which: {hint}}}."
+        )
+    if likely and source.use is None:
+        key, name = next(iter(likely.items()))
+        raise RecipeError(
+            f"{place} has no column '{key}', but '{name}'. Say so with {hint}}}, or leave that out with use: [{', '.join(present)}]."
+        )
+
+
+def _listed(columns: Collection[str]) -> str:
+    """Names of columns for an error; what is no name may be there where a table lacks its header."""
+    return ", ".join(describe_audio(str(column)).strip("'") for column in list(columns)[:20])
 
 
 def _load_dataset(
@@ -175,33 +260,41 @@ def _load_dataset(
         import datasets
     except ImportError as error:
         raise RecipeError(
-            f"'{where}.source': {source.source} is no manifest here, and reading it needs `pip install transformers-aura[train]`."
+            f"'{where}.source': {source.source} is no manifest here, and reading it needs `pip install 'transformers-aura[train]'`."
         ) from error
-    dataset = datasets.load_dataset(*load_arguments, **load_settings)
-    columns = {key: source.columns.get(key, key) for key in wanted}
-    columns = {
-        key: column for key, column in columns.items() if column in dataset.column_names or key in source.columns
-    }
-    if missing := [column for column in columns.values() if column not in dataset.column_names]:
-        raise RecipeError(
-            f"'{where}.columns': {source.source} has no column '{missing[0]}'; it has {', '.join(dataset.column_names)}."
-        )
-    if not {"audio", "question"} & columns.keys():
-        raise RecipeError(
-            f"'{where}': {source.source} has the columns {', '.join(dataset.column_names)}; say which is which: columns: {{audio: ..., transcript: ...}}."
-        )
+    try:
+        dataset = datasets.load_dataset(*load_arguments, **load_settings)
+    except Exception as error:  # of the Hub, of Arrow, of the connection, of the disk
+        raise RecipeError(f"'{where}.source': {source.source} cannot be loaded: {error}") from error
+    found = dataset.column_names
+    _check_columns(source, wanted, found, f"'{where}': {source.source}")
+    columns = {key: column for key in wanted if (column := source.columns.get(key, key)) in found}
+    seconds = dataset["seconds"][:] if "seconds" in found else None
     if source.max_seconds is not None:
-        if "seconds" not in dataset.column_names:
+        if seconds is None:
             raise RecipeError(
                 f"'{where}.max_seconds': {source.source} has no column 'seconds' that says how long its clips are."
             )
-        short = [index for index, seconds in enumerate(dataset["seconds"]) if seconds <= source.max_seconds]
-        dataset = dataset.select(short)
-    seconds = dataset["seconds"][:] if "seconds" in dataset.column_names else None
+        if (unknown := _first_unknown(seconds)) is not None:
+            raise RecipeError(
+                f"'{where}.max_seconds': row {unknown} of {source.source} has {describe(seconds[unknown])} as its 'seconds'. "
+                "Fill them in, or leave max_seconds out."
+            )
+        short = [index for index, length in enumerate(seconds) if length <= source.max_seconds]
+        dataset, seconds = dataset.select(short), [seconds[index] for index in short]
+    elif seconds is not None and _first_unknown(seconds) is not None:
+        seconds = None
     dataset = dataset.select_columns(sorted(set(columns.values())))
     if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
         dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
-    return HubRows(dataset, columns, seconds, _switches(source))
+    return HubRows(dataset, columns, seconds, _switches(source), source.source)
+
+
+def _first_unknown(seconds: Sequence[Any]) -> int | None:
+    """The first row of which the length is not known."""
+    return next(
+        (row for row, length in enumerate(seconds) if not isinstance(length, (int, float)) or not length >= 0), None
+    )
 
 
 def _switches(source: DataSource) -> dict[str, bool]:

@@ -18,8 +18,11 @@ BATCHES_IN_MEMORY = 8
 """So many batches are read at a time, to be sorted by length."""
 
 
+FIRST_REASONS = 3
+
+
 class EvaluationError(RuntimeError):
-    """A system answered nothing at all: that is a fault of the set-up, not a score of 0."""
+    """Nothing at all was answered, or could be read: that is a fault of the set-up, not a score of 0."""
 
 
 def can_be_asked(system: System, items: Sequence[Item]) -> bool:
@@ -48,7 +51,7 @@ def ask(
         on_answer: called once an item.
 
     Raises:
-        EvaluationError: the system failed on every item that could be read.
+        EvaluationError: no recording could be read, or the system failed on every item whose recording could.
     """
     file = GenerationFile(path)
     by_name = {item.name: item for item in items}
@@ -91,6 +94,9 @@ def ask(
             raise EvaluationError(
                 f"{system.name} failed on all of the first {num_asked} items. The last error: {last_error}"
             )
+    if not any(generation.input for generation in found.values()):
+        reasons = "; ".join(f"{name}: {generation.error}" for name, generation in list(found.items())[:FIRST_REASONS])
+        raise EvaluationError(f"None of the {len(found)} recordings can be read. {reasons}")
     return {item.name: found[item.name] for item in items}
 
 

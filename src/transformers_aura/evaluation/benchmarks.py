@@ -1,19 +1,32 @@
 """Benchmarks: public sets by name, streamed from the Hub, and any folder or manifest of the same columns.
 
-A local copy of a public set is a folder with the rows in `manifest.jsonl` or `*.parquet`, columns as on the Hub: `sd-qa=my/folder`. A set of
-one's own is a folder or JSONL manifest with the columns of [`MANIFEST_KEYS`], recordings beside it.
+A local copy of a public set is a manifest, a Parquet file or a folder with `manifest.jsonl` or `*.parquet`, columns as on the Hub:
+`sd-qa=my/folder`; `common-voice=` takes Common Voice's own tables too. A set of one's own is a folder or manifest (JSON lines, a JSON array, CSV
+or TSV) with the columns of [`MANIFEST_KEYS`], recordings beside it.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..processing.audio_loading import is_path
+from ..processing.manifests import (
+    COMMON_VOICE_COLUMNS,
+    SUFFIXES,
+    as_text,
+    audio_beside,
+    describe,
+    find_manifest,
+    read_manifest,
+)
+from ..processing.text_files import TextFileError
 from .items import Item, Task
 
 
@@ -27,7 +40,7 @@ ORDER_QUESTION = "What was ordered? Answer in JSON."
 
 
 class BenchmarkError(ValueError):
-    """A benchmark that is not there, or rows that are not what they should be. The message names the row."""
+    """A benchmark that is not there, or rows that are not what they should be. The message names the file and the line or row."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +67,61 @@ class Benchmark:
 
 
 def _answers(value: Any) -> tuple[str, ...]:
-    """Accepted answers in any of the forms that sets use: a string, a list, or SQuAD's `{"text": [...]}`."""
-    if value is None:
-        return ()
+    """Accepted answers in any of the forms that sets use: text or a number, a list, or SQuAD's `{"text": [...]}`."""
     if isinstance(value, Mapping):
         value = value.get("text")
-    if isinstance(value, str):
-        value = [value]
-    return tuple(dict.fromkeys(str(answer).strip() for answer in value or () if str(answer).strip()))
+    answers = value if isinstance(value, (list, tuple)) else [value]
+    texts = (as_text(answer, "answer") for answer in answers)
+    return tuple(dict.fromkeys(text.strip() for text in texts if text and text.strip()))
+
+
+def _name(row: dict[str, Any], column: str, number: int) -> str:
+    """What a row calls itself, else its number."""
+    return str(number if row.get(column) is None else row[column])
+
+
+def _text(row: dict[str, Any], column: str) -> str | None:
+    return as_text(row.get(column), column)
+
+
+def _needed_text(row: dict[str, Any], column: str) -> str:
+    text = as_text(row[column], column)
+    if text is None:
+        raise BenchmarkError(f"no '{column}'")
+    return text
+
+
+def _number(row: dict[str, Any], column: str) -> float | None:
+    value = row.get(column)
+    try:
+        number = None if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if value is not None and (number is None or not math.isfinite(number)):
+        raise BenchmarkError(f"'{column}' must be a number, not {describe(value)}")
+    return number
+
+
+def _groups(row: dict[str, Any]) -> dict[str, str]:
+    groups = row.get("groups") or {}
+    if not isinstance(groups, Mapping):
+        raise BenchmarkError(f'\'groups\' must be an object ({{"accent": "aus"}}), not {describe(groups)}')
+    return {str(key): as_text(value, f"groups.{key}") or "" for key, value in groups.items()}
+
+
+def _slots(value: Any) -> str:
+    """The labelled slots as the JSON object that a system is to answer."""
+    try:
+        slots = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        slots = None
+    if not isinstance(slots, Mapping):
+        raise BenchmarkError(f"'slots' must be a JSON object, not {describe(value)}")
+    return value if isinstance(value, str) else json.dumps(slots, sort_keys=True)
 
 
 def _read_sd_qa(row: dict[str, Any], number: int) -> Iterator[Item]:
-    name = str(row.get("id", number))
+    name = _name(row, "id", number)
     accepted = _answers(row["answers"])
     for accent in SD_QA_ACCENTS if accepted else ():
         if row.get(accent) is None:
@@ -75,7 +131,7 @@ def _read_sd_qa(row: dict[str, Any], number: int) -> Iterator[Item]:
             task="answer",
             audio=row[accent],
             accepted=accepted,
-            text=row.get("question"),
+            text=_text(row, "question"),
             groups={"accent": accent},
             source=name,
         )
@@ -84,7 +140,7 @@ def _read_sd_qa(row: dict[str, Any], number: int) -> Iterator[Item]:
 def _read_voicebench(row: dict[str, Any], number: int) -> Iterator[Item]:
     accepted = _answers(row.get("reference") or row.get("answer") or row.get("output"))
     if accepted:
-        yield Item(str(row.get("key", number)), "answer", row["audio"], accepted, text=row.get("prompt"))
+        yield Item(_name(row, "key", number), "answer", row["audio"], accepted, text=_text(row, "prompt"))
 
 
 def _read_heysquad(with_context: bool) -> Callable[[dict[str, Any], int], Iterator[Item]]:
@@ -92,27 +148,28 @@ def _read_heysquad(with_context: bool) -> Callable[[dict[str, Any], int], Iterat
         accepted = _answers(row.get("answers"))
         if accepted and not row.get("is_impossible"):
             yield Item(
-                name=str(row.get("id", number)),
+                name=_name(row, "id", number),
                 task="answer",
                 audio=row["audio"],
                 accepted=accepted,
-                text=row.get("question"),
-                context=row["context"] if with_context else None,
+                text=_text(row, "question"),
+                context=_needed_text(row, "context") if with_context else None,
             )
 
     return read
 
 
-def _read_transcript(text: str, name: str, speaker: str | None = None, accent: str | None = None) -> Any:
+def _read_transcript(text: str, name: str, speaker: str | None = None, accents: tuple[str, ...] = ()) -> Any:
     def read(row: dict[str, Any], number: int) -> Iterator[Item]:
-        groups = {"accent": str(row[accent])} if accent and row.get(accent) else {}
+        said = _needed_text(row, text)
+        accent = next((str(row[column]) for column in accents if row.get(column)), None)
         yield Item(
-            name=str(row.get(name, number)),
+            name=_name(row, name, number),
             task="transcript",
             audio=row["audio"],
-            accepted=(row[text],),
-            text=row[text],
-            groups=groups,
+            accepted=(said,),
+            text=said,
+            groups={} if accent is None else {"accent": accent},
             source=str(row[speaker]) if speaker and row.get(speaker) is not None else "",
         )
 
@@ -121,25 +178,26 @@ def _read_transcript(text: str, name: str, speaker: str | None = None, accent: s
 
 def _read_covost(row: dict[str, Any], number: int) -> Iterator[Item]:
     yield Item(
-        name=str(row.get("id", number)),
+        name=_name(row, "id", number),
         task="translation",
         audio=row["audio"],
-        accepted=(row["translation"],),
+        accepted=(_needed_text(row, "translation"),),
         question="Translate the audio into German.",
-        text=row.get("sentence"),
+        text=_text(row, "sentence"),
     )
 
 
 def _read_barista(row: dict[str, Any], number: int) -> Iterator[Item]:
-    slots = row["slots"] if isinstance(row["slots"], str) else json.dumps(row["slots"], sort_keys=True)
+    audio = row["audio"]
+    own_name = Path(audio).name if isinstance(audio, str) and is_path(audio) else number
     yield Item(
-        name=str(row.get("name") or Path(str(row["audio"])).name),
+        name=str(row.get("name") or own_name),
         task="slots",
-        audio=row["audio"],
-        accepted=(slots,),
+        audio=audio,
+        accepted=(_slots(row["slots"]),),
         question=ORDER_QUESTION,
-        text=row.get("transcript"),
-        groups=dict(row.get("groups") or {}),
+        text=_text(row, "transcript"),
+        groups=_groups(row),
     )
 
 
@@ -149,6 +207,9 @@ def read_own(row: dict[str, Any], number: int) -> Iterator[Item]:
     Raises:
         BenchmarkError: an unknown column, or nothing that could be right.
     """
+    if row.keys() >= COMMON_VOICE_COLUMNS:
+        yield from BENCHMARKS["common-voice"].read(row, number)
+        return
     unknown = sorted(key for key in row if key not in MANIFEST_KEYS)
     if unknown:
         close = difflib.get_close_matches(unknown[0], MANIFEST_KEYS, n=1)
@@ -162,25 +223,24 @@ def read_own(row: dict[str, Any], number: int) -> Iterator[Item]:
         task=task,
         audio=row["audio"],
         accepted=accepted,
-        question=row.get("question") or (ORDER_QUESTION if task == "slots" else None),
-        text=row.get("transcript"),
-        context=row.get("context"),
-        needed=int(row.get("needed") or 1),
-        groups={key: str(value) for key, value in (row.get("groups") or {}).items()},
+        question=_text(row, "question") or (ORDER_QUESTION if task == "slots" else None),
+        text=_text(row, "transcript"),
+        context=_text(row, "context"),
+        needed=int(_number(row, "needed") or 1),
+        groups=_groups(row),
         source=str(row.get("source") or ""),
-        seconds=row.get("seconds"),
+        seconds=_number(row, "seconds"),
     )
 
 
 def _wanted(row: dict[str, Any]) -> tuple[Task, tuple[str, ...]]:
-    slots = row.get("slots")
     candidates: dict[Task, tuple[str, ...]] = {
-        "slots": () if slots is None else (slots if isinstance(slots, str) else json.dumps(slots, sort_keys=True),),
+        "slots": () if row.get("slots") is None else (_slots(row["slots"]),),
         "answer": _answers(row.get("answers")) or _answers(row.get("answer")),
         "translation": _answers(row.get("translation")),
         "transcript": _answers(row.get("transcript")),
     }
-    task = row.get("task") or next((name for name, accepted in candidates.items() if accepted), None)
+    task = _text(row, "task") or next((name for name, accepted in candidates.items() if accepted), None)
     if task not in candidates or not candidates[task]:
         raise BenchmarkError(
             "no accepted answer: a row needs `answer`, `answers`, `slots`, `translation` or `transcript`"
@@ -213,7 +273,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         Benchmark("librispeech-other", ("wer", "cer"), "Read English of harder speakers (LibriSpeech test-other).",
                   _read_transcript("text", "id", "speaker_id"), "openslr/librispeech_asr", "other"),
         Benchmark("common-voice", ("wer", "cer"), "Sentences read by volunteers (Common Voice, English).",
-                  _read_transcript("sentence", "path", "client_id", "accent"), "mozilla-foundation/common_voice_17_0", "en"),
+                  _read_transcript("sentence", "path", "client_id", ("accent", "accents")), "mozilla-foundation/common_voice_17_0", "en"),
         Benchmark("covost2", ("bleu",), "English speech, German text (CoVoST 2).",
                   _read_covost, "facebook/covost2", "en_de"),
         Benchmark("barista", ("slots", "slots_strict"), "Orders spoken by real people, answered as one JSON object.", _read_barista),
@@ -256,18 +316,20 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
         BenchmarkError: there is no such benchmark, or it holds no item.
     """
     name, _, folder = written.partition("=")
+    rows: Iterable[tuple[str, dict[str, Any]]]
     if name in BENCHMARKS:
         benchmark = BENCHMARKS[name]
         if folder:
-            rows, origin = _local_rows(Path(folder)), {"folder": Path(folder).name}
+            rows, origin = _local_rows(Path(folder), benchmark.split), {"folder": Path(folder).name}
         elif benchmark.repo is None:
             raise BenchmarkError(f"'{name}' is on no Hub: say where it lies, as in '{name}=folder'.")
         else:
-            rows, origin = _hub_rows(benchmark, revision)
+            hub_rows, origin = _hub_rows(benchmark, revision)
+            rows = ((f"{benchmark.repo}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
     elif Path(written).exists():
-        path = Path(written)
-        benchmark = Benchmark(path.stem, (), "A set of one's own.", read_own)
-        rows, origin = _local_rows(path), {"folder": path.name}
+        path = Path(written).resolve()
+        benchmark = Benchmark(path.name if path.is_dir() else path.stem, (), "A set of one's own.", read_own)
+        rows, origin = _local_rows(path, benchmark.split), {"folder": path.name}
     else:
         close = difflib.get_close_matches(name, BENCHMARKS, n=1)
         suggestion = f" Did you mean '{close[0]}'?" if close else ""
@@ -275,16 +337,16 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
             f"'{written}' is neither a benchmark nor a folder or manifest here.{suggestion} There are {', '.join(BENCHMARKS)}."
         )
     items: dict[str, Item] = {}
-    for number, row in enumerate(islice(rows, limit), start=1):
+    for number, (place, row) in enumerate(islice(rows, limit), start=1):
         try:
             for item in benchmark.read(row, number):
                 if item.name in items:
                     raise BenchmarkError(f"there are two items '{item.name}'")
                 items[item.name] = item
         except KeyError as error:
-            raise BenchmarkError(f"{written}, row {number}: no column {error}; there are {', '.join(row)}.") from error
+            raise BenchmarkError(f"{place}: no column {error}; there are {', '.join(row)}.") from error
         except ValueError as error:
-            raise BenchmarkError(f"{written}, row {number}: {error}") from error
+            raise BenchmarkError(f"{place}: {error}") from error
     if not items:
         raise BenchmarkError(f"{written} holds no item with an accepted answer.")
     if not benchmark.scorers:
@@ -297,34 +359,42 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
     return LoadedBenchmark(benchmark, list(items.values()), origin)
 
 
-def _local_rows(path: Path) -> Iterator[dict[str, Any]]:
-    manifest = path / "manifest.jsonl" if path.is_dir() else path
-    if manifest.is_file() and manifest.suffix == ".jsonl":
+def _local_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a manifest, a Parquet file or a folder, each with its place in words."""
+    manifest = find_manifest(path, split) if path.is_dir() else path if path.suffix.lower() in SUFFIXES else None
+    if manifest is not None:
         yield from _manifest_rows(manifest)
         return
     shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     if not shards:
-        raise BenchmarkError(f"{path} holds neither manifest.jsonl nor *.parquet.")
+        raise BenchmarkError(f"{path} holds neither manifest.jsonl nor {split}.tsv nor *.parquet.")
+    import pyarrow
     import pyarrow.parquet
 
     for shard in shards:
-        for batch in pyarrow.parquet.ParquetFile(shard).iter_batches(batch_size=64):
-            yield from (_without_empty_paths(row) for row in batch.to_pylist())
+        number = 0
+        try:
+            for batch in pyarrow.parquet.ParquetFile(shard).iter_batches(batch_size=64):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{shard}, row {number}", _without_empty_paths(row)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise BenchmarkError(f"{shard} cannot be read: {error}") from error
 
 
-def _manifest_rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    with manifest.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise BenchmarkError(f"{manifest}, line {number} is not JSON: {error}") from error
+def _manifest_rows(manifest: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        for line, row in read_manifest(manifest):
+            place = f"{manifest}, line {line}"
             for column in ("audio", *SD_QA_ACCENTS):
-                if isinstance(row.get(column), str) and "://" not in row[column]:
-                    row[column] = str(manifest.parent / row[column])
-            yield row
+                if column in row:
+                    try:
+                        row[column] = audio_beside(manifest, row[column])
+                    except ValueError as error:
+                        raise BenchmarkError(f"{place}: '{column}': {error}.") from error
+            yield place, row
+    except TextFileError as error:
+        raise BenchmarkError(str(error)) from error
 
 
 def _without_empty_paths(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..folder_lock import lock_folder
+from ..whole_files import files_together
 from .figures import ScoredRun
 from .results import Results
 from .summary import read_scores, summarize
@@ -42,6 +44,11 @@ def merge_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Resu
             name: name if merged.systems.get(name, identity) == identity else f"{folder.name}/{name}"
             for name, identity in results.systems.items()
         }
+        for name, identity in results.systems.items():
+            if merged.systems.get(names[name], identity) != identity:
+                raise ValueError(
+                    f"Two folders are called '{folder.name}', and their systems '{name}' differ: rename one."
+                )
         merged.systems |= {names[name]: identity for name, identity in results.systems.items()}
         _check_commits(merged.benchmarks, results.benchmarks)
         merged.benchmarks = {**results.benchmarks, **merged.benchmarks}
@@ -56,8 +63,8 @@ def merge_evaluations(folders: Sequence[Path], out: Path, seed: int = 0) -> Resu
         for run in read_scores(folder, results.scorers):
             key = (names[run.system], run.benchmark, run.condition, run.scorer.name)
             runs.setdefault(key, replace(run, system=names[run.system]))
-    out.mkdir(parents=True, exist_ok=True)
-    summarize(merged, list(runs.values()), out, seed)
+    with lock_folder(out, "an evaluation"), files_together(out) as staging:
+        summarize(merged, list(runs.values()), staging, seed)
     return merged
 
 

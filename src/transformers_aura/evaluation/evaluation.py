@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..folder_lock import lock_folder
+from ..whole_files import files_together
 from .asking import ask, can_be_asked
 from .benchmarks import LoadedBenchmark
 from .conditions import Condition
@@ -59,8 +61,12 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         names = [system.name for system in self.systems]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"Two systems are called '{twice[0]}': give them names, as in 'first={twice[0]}'.")
+        if twice := _first_twice(names):
+            raise ValueError(f"Two systems are called '{twice}': give them names, as in 'first={twice}'.")
+        if twice := _first_twice([loaded.benchmark.name for loaded in self.benchmarks]):
+            raise ValueError(f"Two benchmarks are called '{twice}': rename a folder or manifest, or leave one out.")
+        if twice := _first_twice([str(condition) for condition in self.conditions]):
+            raise ValueError(f"The condition '{twice}' is named twice: leave one out.")
         for loaded in self.benchmarks:
             if not any(can_be_asked(system, loaded.items) for system in self.systems):
                 raise ValueError(
@@ -86,12 +92,20 @@ class Evaluation:
         Args:
             on_answer: called once an item with what is being asked.
             text_ability: of students, for the results.
+
+        Raises:
+            FolderInUseError: another evaluation writes into the folder.
+            EvaluationError: a system answered nothing at all, or no recording of a benchmark can be read.
         """
+        with lock_folder(self.folder, "an evaluation"):
+            return self._run(on_answer, text_ability or {})
+
+    def _run(self, on_answer: Callable[[str], None], text_ability: dict[str, dict[str, Any]]) -> Results:
         results = Results(
             facts={"seed": self.seed, "batch_size": self.batch_size, **(self.facts or {})},
             systems={system.name: system.identity for system in self.systems},
             conditions={str(condition): condition.identity for condition in self.conditions},
-            text_ability=text_ability or {},
+            text_ability=text_ability,
         )
         runs: list[ScoredRun] = []
         examples: list[Example] = []
@@ -115,8 +129,9 @@ class Evaluation:
                 if condition is self.conditions[0]:
                     first = [run for run in of_condition if run.scorer is scorers[0]]
                     examples += self._examples(loaded, condition, first, answers)
-            results.examples = write_examples(examples, self.folder)
-            summarize(results, runs, self.folder, self.seed)
+            with files_together(self.folder) as staging:
+                results.examples = write_examples(examples, staging)
+                summarize(results, runs, staging, self.seed)
         return results
 
     def _ask_all(
@@ -180,3 +195,7 @@ class Evaluation:
                 if answers[run.system][item.name].error is None
             ]
         return found
+
+
+def _first_twice(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from .items import Item
 
 
 EXAMPLES = "examples"
+MAX_FILE_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Example:
 
 
 def write_examples(examples: Sequence[Example], folder: Path) -> list[dict[str, str]]:
-    """Writes each recording once, as FLAC, in the place of those of an earlier evaluation.
+    """Writes each recording once, as FLAC.
 
     Returns:
         a dict of strings for each example, `audio` relative to `folder`.
@@ -38,9 +41,10 @@ def write_examples(examples: Sequence[Example], folder: Path) -> list[dict[str, 
     target.mkdir(parents=True, exist_ok=True)
     rows = []
     for example in examples:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{example.benchmark}_{example.item.name}").removesuffix(".flac")
-        path = target / f"{name}.flac"
-        soundfile.write(path, load_audio(example.item.audio), SAMPLING_RATE, format="FLAC")
+        path = target / f"{_file_name(f'{example.benchmark}_{example.item.name}')}.flac"
+        encoded = io.BytesIO()  # to a file, libsndfile would not say that the disk is full
+        soundfile.write(encoded, load_audio(example.item.audio), SAMPLING_RATE, format="FLAC")
+        path.write_bytes(encoded.getvalue())
         rows.append(
             {
                 "system": example.system,
@@ -53,8 +57,10 @@ def write_examples(examples: Sequence[Example], folder: Path) -> list[dict[str, 
                 "audio": f"{EXAMPLES}/{path.name}",
             }
         )
-    shown = {row["audio"] for row in rows}
-    for path in target.glob("*.flac"):
-        if f"{EXAMPLES}/{path.name}" not in shown:
-            path.unlink()
     return rows
+
+
+def _file_name(name: str) -> str:
+    """A name that every file system takes, and no other name has."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:MAX_FILE_NAME]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -48,8 +48,12 @@ class GenerationFile:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 row = Generation(**json.loads(line))
-            except (TypeError, json.JSONDecodeError) as error:
-                raise ValueError(f"{path}, line {number}, holds no answer of an evaluation: {error}") from error
+                if not all(isinstance(text, str) for text in (row.name, row.input, row.answer, row.error or "")):
+                    raise TypeError("name, input, answer and error are text")
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}, line {number}, holds no answer of an evaluation ({error}). Remove the file to ask again."
+                ) from error
             self._rows[row.name] = row
         if len(content) > len(whole) + 1:
             with path.open("r+b") as file:
@@ -63,8 +67,12 @@ class GenerationFile:
     def append(self, generation: Generation) -> None:
         """Keeps an answer, on disk before this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(generation), ensure_ascii=False) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(generation), ensure_ascii=False) + "\n")
+        except OSError as error:
+            error.filename = error.filename or str(self.path)  # a write that fails does not say where
+            raise
         self._rows[generation.name] = generation
 
     def rows(self) -> dict[str, Generation]:

@@ -24,7 +24,7 @@ def write_report(
 
     Args:
         results: what was found.
-        folder: that of the results.
+        folder: gets it.
         is_share: of each scorer by name, whether its figure is shown as per cent.
         plots: `(benchmark, file in folder)` of each picture.
     """

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..processing.manifests import describe
 from .calibration import Calibration, CalibrationBin
 from .figures import ALL, Figure, Lost
 from .statistics import Comparison, Interval
@@ -73,13 +74,10 @@ class Results:
         )
 
     def save(self, folder: Path) -> Path:
-        """Writes `results.json`, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{RESULTS_FILE}.partial"
-        partial.write_text(
-            json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
-        return partial.replace(folder / RESULTS_FILE)
+        """Writes `results.json`."""
+        path = folder / RESULTS_FILE
+        path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return path
 
     @classmethod
     def load(cls, folder: Path) -> Results:
@@ -87,14 +85,41 @@ class Results:
 
         Raises:
             FileNotFoundError: `folder` holds no results.
-            ValueError: they are of another format.
+            ValueError: they are of another format, or no results.
         """
         path = folder / RESULTS_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {RESULTS_FILE}: is it the --out folder of an evaluation?")
-        content = json.loads(path.read_text("utf-8"))
-        if content.pop("format", None) != FORMAT:
-            raise ValueError(f"{path} was written by another version of this package: run the evaluation again.")
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            written_as = content.pop("format", None)
+            results = cls._from_content(content) if written_as == FORMAT else None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} does not hold what an evaluation writes ({type(error).__name__}: {error}). Run the evaluation again, or restore the file."
+            ) from error
+        if results is None:
+            raise ValueError(
+                f"{path} was written by another version of this package (format {describe(written_as)}, here {FORMAT}): run the evaluation again."
+            )
+        return results
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> Results:
+        """Of the JSON object; any error where it has another shape."""
+        for name, value in asdict(cls()).items():
+            if type(content[name]) is not type(value):
+                raise TypeError(f"'{name}' is {describe(content[name])}")
+        for name in ("systems", "benchmarks", "conditions", "scorers", "text_ability"):
+            for key, identity in content[name].items():
+                if not isinstance(identity, dict):
+                    raise TypeError(f"'{name}.{key}' is {describe(identity)}")
+        content["failures"] = [
+            _strings(row, ("system", "benchmark", "condition", "item", "error")) for row in content["failures"]
+        ]
+        content["examples"] = [
+            _strings(row, ("system", "benchmark", "condition", "item", "audio")) for row in content["examples"]
+        ]
         content["figures"] = [
             Figure(**{**figure, "interval": Interval(**figure["interval"])}) for figure in content["figures"]
         ]
@@ -110,6 +135,13 @@ class Results:
         ]
         content["tests"] = [_test_from(test) for test in content["tests"]]
         return cls(**content)
+
+
+def _strings(row: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
+    for name in needed:
+        if not isinstance(row[name], str):
+            raise TypeError(f"'{name}' is {describe(row[name])}")
+    return row
 
 
 def earlier_commits(folder: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
@@ -86,14 +86,14 @@ def _test(first: ScoredRun, second: ScoredRun, seed: int) -> PairedTest:
 
 
 def write_scores(runs: Sequence[ScoredRun], folder: Path) -> Path:
-    """Writes what every item scored, an item a line, whole or not at all."""
-    partial = folder / f".{SCORES_FILE}.partial"
-    with partial.open("w", encoding="utf-8") as file:
+    """Writes what every item scored, an item a line."""
+    path = folder / SCORES_FILE
+    with path.open("w", encoding="utf-8") as file:
         for run in runs:
             where = [run.system, run.benchmark, run.condition, run.scorer.name]
             for item in run.items:
                 file.write(json.dumps({"run": where, **asdict(item)}, ensure_ascii=False) + "\n")
-    return partial.replace(folder / SCORES_FILE)
+    return path
 
 
 def read_scores(folder: Path, scorers: dict[str, dict[str, Any]]) -> list[ScoredRun]:
@@ -105,27 +105,28 @@ def read_scores(folder: Path, scorers: dict[str, dict[str, Any]]) -> list[Scored
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: a scorer has changed since.
+        ValueError: a scorer has changed since, or a line holds no score.
     """
     path = folder / SCORES_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {SCORES_FILE}: is it the --out folder of an evaluation?")
     items: dict[tuple[str, ...], list[ScoredItem]] = {}
-    for row in _rows(path):
-        where = tuple(row.pop("run"))
-        items.setdefault(where, []).append(
-            ScoredItem(**{**row, "groups": tuple(row["groups"]), "statistics": tuple(row["statistics"])})
-        )
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            system, benchmark, condition, scorer = row.pop("run")
+            statistics = tuple(float(value) for value in row["statistics"])
+            scored = ScoredItem(**{**row, "groups": tuple(row["groups"]), "statistics": statistics})
+            _ = scorers[scorer], hash(scored), row["item"] + row["cluster"]
+            items.setdefault((system, benchmark, condition, scorer), []).append(scored)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path}, line {number}, holds no score of this evaluation ({type(error).__name__}: {error}). Run `aura evaluate` there again."
+            ) from error
     return [
         ScoredRun(system, benchmark, condition, _same_scorer(scorer, scorers[scorer], folder), tuple(scored))
         for (system, benchmark, condition, scorer), scored in items.items()
     ]
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def _same_scorer(name: str, identity: dict[str, Any], folder: Path) -> Scorer:

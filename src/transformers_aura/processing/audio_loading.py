@@ -48,6 +48,7 @@ SAMPLING_RATE_LIMITS_HZ = (1_000, 768_000)
 
 _SILENCE_PEAK = 1 / 32768  # one step of 16-bit audio
 _INTEGER_SCALES = {np.dtype(np.int8): 2**7, np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MIN_BASE64_LENGTH = 64  # the shortest audio file there is (a WAV header) is longer; most mistyped paths are not
 _MAX_PATH_LENGTH = 4096
@@ -205,6 +206,15 @@ def is_audio_decoder(source: Any) -> bool:
     return torchcodec_decoders is not None and isinstance(source, torchcodec_decoders.AudioDecoder)
 
 
+def is_path(source: str) -> bool:
+    """Whether audio that is given as text is named by its path, not by a URL, and is not base64 text itself."""
+    if _URL.match(source):
+        return False
+    looks_like_base64 = len(source) >= _MIN_BASE64_LENGTH and _BASE64_TEXT.fullmatch(source.replace("\n", ""))
+    # A path may look like that too (without a dot, so without an extension): it wins if it exists.
+    return not looks_like_base64 or (len(source) <= _MAX_PATH_LENGTH and os.path.exists(source))
+
+
 def describe_audio(source: Any) -> str:
     """A short name of an audio source for messages, never the data itself."""
     if isinstance(source, str):
@@ -271,11 +281,9 @@ def _read_text(source: str, description: str, timeout_seconds: float) -> tuple[N
         return _decode(urllib.parse.unquote_to_bytes(payload), description)
     if scheme.startswith("file://"):
         return _read_file(Path(urllib.request.url2pathname(urllib.parse.urlsplit(source).path)), description)
-    looks_like_base64 = len(source) >= _MIN_BASE64_LENGTH and _BASE64_TEXT.fullmatch(source.replace("\n", ""))
-    # A path may look like that too (without a dot, so without an extension): it wins if it exists.
-    if looks_like_base64 and (len(source) > _MAX_PATH_LENGTH or not os.path.exists(source)):
-        return _decode(_decode_base64(source, description), description)
-    return _read_file(Path(source), description)
+    if is_path(source) or _URL.match(source):
+        return _read_file(Path(source), description)
+    return _decode(_decode_base64(source, description), description)
 
 
 def _read_file(path: Path, description: str) -> tuple[NDArray[np.float32], int]:
@@ -289,7 +297,9 @@ def _read_file(path: Path, description: str) -> tuple[NDArray[np.float32], int]:
     except IsADirectoryError:
         raise AudioLoadingError(f"{description} is a folder, not an audio file.") from None
     except (OSError, ValueError) as error:
-        raise AudioLoadingError(f"The audio file {description} cannot be read: {error}.") from error
+        # The error's own text repeats the name, however long that is.
+        reason = getattr(error, "strerror", None) or error
+        raise AudioLoadingError(f"The audio file {description} cannot be read: {reason}.") from error
     return _decode(data, description)
 
 

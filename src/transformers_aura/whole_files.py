@@ -1,0 +1,52 @@
+"""Files that are there completely or not at all, also when the disk fills up or the process is killed while they are written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """
+    Write a file (text as UTF-8), in the place of an earlier one.
+
+    Raises:
+        OSError: it cannot be written; it names the file, and the earlier one is still there.
+    """
+    with files_together(path.parent) as staging:
+        (staging / path.name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@contextmanager
+def files_together(folder: Path) -> Iterator[Path]:
+    """
+    Several files and folders that appear in `folder` once all of them are written, each in the place of an earlier one of its name.
+
+    Args:
+        folder (`Path`): made if needed.
+
+    Yields:
+        `Path`: the folder to write them into.
+
+    Raises:
+        OSError: they cannot be written; it names a file or `folder`, where everything is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        yield staging
+        for written in sorted(staging.iterdir()):
+            target = folder / written.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(written, target)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(folder)  # a write that fails does not say where
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
