@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench demo-train demo-control test test-processors test-quantization test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench demo-train demo-control test test-peer test-processors test-quantization test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ demo-control: real-models  ## demo-train, and the same student taught by a teach
 
 test: real-models  ## all tests of the package, those on real weights too (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-peer: $(STAMP)  ## transformers' own common tests, of the installed release (from PyPI), on tiny students (four minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests_peer
 
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
