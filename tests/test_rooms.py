@@ -21,16 +21,17 @@ MAY_KNOW = {
     "processing": set(),
     "decoding": set(),
     "package_data": set(),
+    "folder_lock": set(),
     "modeling": {"processing", "decoding"},
-    "distillation": {"processing", "decoding", "modeling", "package_data"},
+    "distillation": {"processing", "decoding", "modeling", "package_data", "folder_lock"},
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
     "hub": {"processing", "decoding", "modeling", "package_data"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
-    "evaluation": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
+    "evaluation": {"processing", "decoding", "modeling", "package_data", "folder_lock", "pipelines", "hub"},
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"distillation", "evaluation", "serving", ""},
+    | {"folder_lock", "distillation", "evaluation", "serving", ""},
     "": {"registration"},  # the package's own `__init__.py`
 }
 

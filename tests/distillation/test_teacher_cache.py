@@ -1,5 +1,6 @@
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_a_full_disk_stops_the_writing_not_the_training(tmp_path, monkeypatch):
     assert files == [cache.path(CLIP)], "no temporary file stays behind"
     cache.put(CLIP * 3, STATES)
     assert cache.get(CLIP * 3) is None
+
+
+@pytest.mark.fault("disk")
+def test_several_runs_share_a_folder_and_never_see_half_an_entry(tmp_path, caplog):
+    clips = [CLIP * scale for scale in np.linspace(0.1, 1, 10, dtype=np.float32)]
+
+    def run(number):
+        cache = TeacherStateCache(tmp_path)
+        for index in [*range(10), *range(10)][number:]:
+            found = cache.get(clips[index])
+            assert found is None or np.array_equal(found, np.full((2, 3000, 4), index))
+            cache.put(clips[index], np.full((2, 3000, 4), index))
+        return cache
+
+    with ThreadPoolExecutor(8) as threads:
+        caches = list(threads.map(run, range(8)))
+    assert all(np.array_equal(caches[0].get(clip), np.full((2, 3000, 4), i)) for i, clip in enumerate(clips))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(clips)
+    assert not caplog.records
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
