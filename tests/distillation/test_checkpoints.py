@@ -15,28 +15,26 @@ from transformers.trainer_utils import set_seed
 from tests.distillation.support import (
     HEAD_WEIGHTS,
     HEADS,
+    StopAfter,
     assert_same_weights,
     step_logs,
     tiny_rows,
     tiny_trainer,
     trained_weights,
 )
-from transformers_aura.distillation.checkpoint_files import CHECKSUMS_FILE_NAME, damage, last_complete_checkpoint
+from transformers_aura.distillation.checkpoint_files import (
+    CHECKSUMS_FILE_NAME,
+    CheckpointError,
+    damage,
+    last_complete_checkpoint,
+)
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.logs import HISTORY_FILE_NAME
 from transformers_aura.folder_lock import FolderInUseError
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
 
-class StopAfter(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step == self.step
-
-
-@pytest.mark.parametrize("stop", [3, 4])
+@pytest.mark.parametrize("stop", [3, 4, 6])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
     # 8 rows in batches of 2: step 4 ends the first epoch. Everything random is on: order, gain, context.
     settings = {
@@ -242,29 +240,69 @@ def test_a_half_precision_student_is_trained_in_float32_and_released_in_its_own_
     AuraForSpeechQA.from_pretrained(tmp_path / "released")
 
 
-def test_the_best_model_is_loaded_with_its_heads(tmp_path):
+@pytest.mark.parametrize("only_model", [False, True])
+@pytest.mark.parametrize("greater_is_better", [True, False])
+def test_the_best_model_is_loaded_with_all_of_its_heads(tmp_path, greater_is_better, only_model):
+    class Climb(TrainerCallback):
+        """So that the loss rises, and the first is the best, whichever is better."""
+
+        def on_step_begin(self, args, state, control, optimizer, **kwargs):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01 if greater_is_better else -0.01
+
     trainer = tiny_trainer(
         tmp_path,
-        max_steps=2,
+        callbacks=[Climb()],
+        max_steps=3,
         eval_dataset=tiny_rows(3),
         eval_strategy="steps",
         eval_steps=1,
         save_strategy="steps",
         save_steps=1,
+        save_only_model=only_model,
         load_best_model_at_end=True,
         metric_for_best_model="lm_loss",
-        greater_is_better=True,  # so that the first is the best
-        learning_rate=0.01,
+        greater_is_better=greater_is_better,
         student=HEADS,
         **HEAD_WEIGHTS,
     )
     trainer.train()
     assert trainer.state.best_model_checkpoint.endswith("checkpoint-1")
-    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
-    assert torch.equal(heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
-    saved = load_file(tmp_path / "run" / "checkpoint-1" / "model.safetensors")
-    for name, tensor in saved.items():
-        assert torch.equal(trainer.model.state_dict()[name], tensor), name
+    trainer.save_model()
+    best, last = (tmp_path / "run" / f"checkpoint-{step}" for step in (1, 3))
+    own, saved = trainer.model.state_dict(), load_file(tmp_path / "run" / "model.safetensors")
+    of_best, of_last = load_file(best / "model.safetensors"), load_file(last / "model.safetensors")
+    heads = [name for name in saved if "_ctc_head." in name]
+    assert {name.split(".")[1] for name in heads} == {"character_ctc_head", "subword_ctc_head"}
+    assert saved.keys() == of_best.keys()
+    for name, tensor in of_best.items():
+        assert torch.equal(own[name], tensor), name
+        assert torch.equal(saved[name], tensor), name
+        assert not torch.equal(of_last[name], tensor), name
+    distillation_heads = DistillationHeads.load(best / HEADS_FILE_NAME)
+    assert torch.equal(distillation_heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
+
+
+@pytest.mark.fault("training")
+def test_a_best_checkpoint_that_was_damaged_meanwhile_is_not_loaded(tmp_path):
+    class Damage(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            path = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    trainer = tiny_trainer(
+        tmp_path,
+        callbacks=[Damage()],
+        max_steps=1,
+        eval_dataset=tiny_rows(2),
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=1,
+        save_steps=1,
+        load_best_model_at_end=True,
+    )
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: model\.safetensors"):
+        trainer.train()
 
 
 def test_a_later_stage_takes_over_the_distillation_heads(tmp_path):

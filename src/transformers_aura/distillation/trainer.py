@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from transformers import TrainerCallback
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ProgressCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput, has_length
 from transformers.utils import ModelOutput
 
@@ -228,6 +230,8 @@ class AuraTrainer(CheckpointedTrainer):
     ) -> tuple[list, torch.Tensor | None]:
         """The micro-batches of one optimisation step, and its counts over all of them and all processes."""
         batch_samples = list(islice(epoch_iterator, num_batches))
+        if len(batch_samples) < num_batches and not has_length(self.train_dataset):
+            batch_samples = []  # the end of a stream: stock transformers would add what is left to the next step's gradients
         if not batch_samples:
             return batch_samples, None
         counts = torch.stack([self.forward_pass.counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
@@ -378,6 +382,28 @@ class AuraTrainer(CheckpointedTrainer):
             if waveform is not None:
                 yield waveform
 
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        """The epoch, and the micro-batch in it, where the training begins or goes on."""
+        start = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if self.state.global_step >= max_steps:
+            return num_train_epochs, 0  # nothing is left; stock transformers would take a further step
+        if resume_from_checkpoint is None or has_length(self.train_dataset) or self.args.ignore_data_skip:
+            return start
+        # Nobody knows how long a stream is, so stock transformers takes all steps of a run for one pass over it.
+        saved = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+        finished_passes = math.ceil(saved.epoch) - 1
+        share = saved.epoch - finished_passes
+        return finished_passes, round(share * saved.max_steps * self.args.gradient_accumulation_steps)
+
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """See [`~transformers.Trainer.train`]; `resume_from_checkpoint=True` takes the last checkpoint that is complete and undamaged.
 
@@ -392,6 +418,11 @@ class AuraTrainer(CheckpointedTrainer):
             if checkpoint is None:
                 self._ensure_statistics()
             result = super().train(checkpoint, *args, **kwargs)
+            if not self.state.global_step:
+                raise ValueError(
+                    "No step was taken: `train_dataset` has no row, or as a stream fewer than the "
+                    f"{self.args.gradient_accumulation_steps} batches of a step (`gradient_accumulation_steps`)."
+                )
             self.check_weights()
             self.accept_new_checkpoint()
         self._report(*self._means.fetch(self.accelerator), is_last=True)
