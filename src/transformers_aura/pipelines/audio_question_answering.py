@@ -44,6 +44,7 @@ _PREPROCESS_KEYWORDS = (
     "sampling_rate",
     "truncate_to_seconds",
     "continue_final_message",
+    "sanitize_control_tokens",
     "chat_template_kwargs",
 )
 _FORWARD_KEYWORDS = ("answer_from",)
@@ -99,7 +100,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
                 f"The audio-question-answering pipeline needs `processor=` to be an AuraProcessor, got "
                 f"{type(processor).__name__}."
             )
-        _check_fit(model, processor)
+        processor.check_belongs_to(model.config.audio_config.to_dict(), model.config.audio_token_id)
         self._generate_keywords = _generate_keywords(model)
         super().__init__(model=model, processor=processor, **kwargs)
 
@@ -138,6 +139,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             truncate_to_seconds (`float`, *optional*): cut longer audio. By default nothing is cut.
             continue_final_message (`bool`, *optional*): continue the last message of a chat instead of answering it; by
                 default where it is the assistant's.
+            sanitize_control_tokens (`bool`, defaults to `True`): control tokens in questions, contexts, chats and transcripts are text, see
+                [`AuraProcessor.apply_chat_template`].
             chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
             answer_from (`"audio"` or `"transcript"`, *optional*): `"audio"`: the student answers the recording directly. `"transcript"`: it writes the
                 recordings down, the transcripts take the place of the audio in the chat, and the base LLM answers. By default as the student's config says.
@@ -177,6 +180,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         sampling_rate: int | None = None,
         truncate_to_seconds: float | None = None,
         continue_final_message: bool | None = None,
+        sanitize_control_tokens: bool = True,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> BatchFeature:
         """Model inputs of one request, with a batch dimension of 1; and its chat, for an answer from the transcript."""
@@ -186,12 +190,17 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         template_kwargs = {
             "add_generation_prompt": not continue_final_message,
             "continue_final_message": continue_final_message,
+            "sanitize_control_tokens": sanitize_control_tokens,
             **(chat_template_kwargs or {}),
         }
         inputs = self._inputs(
             conversation,
             template_kwargs,
-            {"sampling_rate": sampling_rate, "truncate_to_seconds": truncate_to_seconds},
+            {
+                "sampling_rate": sampling_rate,
+                "require_sampling_rate": True,
+                "truncate_to_seconds": truncate_to_seconds,
+            },
         )
         inputs["chats"] = [Chat(conversation, template_kwargs)]
         return inputs
@@ -519,21 +528,3 @@ def _generate_keywords(model: AuraForSpeechQA) -> frozenset[str]:
     settings = {name for name in vars(GenerationConfig()) if not name.startswith("_")} - {"transformers_version"}
     arguments = set(inspect.signature(model.generate).parameters) - {"inputs", "kwargs"}
     return frozenset(settings | arguments | {"tokenizer"})
-
-
-def _check_fit(model: AuraForSpeechQA, processor: AuraProcessor) -> None:
-    """Raise if the processor was made for another student: the features would mean nothing to the model, or other positions would be counted."""
-    audio_config, feature_extractor = model.config.audio_config, processor.feature_extractor
-    pairs = {
-        "frames_per_token": (audio_config.frames_per_token, processor.frames_per_token),
-        "num_mel_bins": (audio_config.num_mel_bins, feature_extractor.feature_size),
-        "sampling_rate": (audio_config.sampling_rate, feature_extractor.sampling_rate),
-        "hop_length": (audio_config.hop_length, feature_extractor.hop_length),
-        "audio_token_id": (model.config.audio_token_id, processor.audio_token_id),
-    }
-    for name, (of_model, of_processor) in pairs.items():
-        if of_model != of_processor:
-            raise ValueError(
-                f"Model and processor do not belong together: {name} is {of_model} in the model's config and {of_processor} in "
-                "the processor. Load both from the same repo."
-            )
