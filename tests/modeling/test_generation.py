@@ -27,7 +27,7 @@ pytestmark = pytest.mark.numerical
 def test_it_is_the_stock_method():
     assert AuraForSpeechQA.generate is GenerationMixin.generate
     own = {name for name in vars(GenerationMixin) if name in {*vars(AuraForSpeechQA)} and not name.startswith("__")}
-    assert own <= {"prepare_inputs_for_generation", "_expand_inputs_for_generation"}
+    assert own <= {"prepare_inputs_for_generation", "_expand_inputs_for_generation", "_prepare_generated_length"}
 
 
 # ------------------------------------------------------------------------------------- greedy, written by hand

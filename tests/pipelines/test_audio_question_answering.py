@@ -252,9 +252,9 @@ def test_long_audio_and_cutting_when_asked(pipe):
 
 
 def _request(pipe, value):
-    from transformers_aura.pipelines.audio_question_answering import _Request
+    from transformers_aura.pipelines.requests import Request
 
-    return _Request(value)
+    return Request(value)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_numbers_out_of_range_are_named():
 @pytest.mark.fault("requests")
 def test_texts():
     assert arguments.text("`question`", "NUL \0 and 😀") == "NUL \0 and 😀"
-    with pytest.raises(TypeError, match=r"`question` must be a string, got b'who'\."):
+    with pytest.raises(TypeError, match=r"`question` must be a string, got a bytes\."):
         arguments.text("`question`", b"who")
     with pytest.raises(ValueError, match=r"`question` holds a lone surrogate \(U\+DC80 at character 1\)"):
         arguments.text("`question`", "a\udc80")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, Cache, GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
@@ -23,6 +23,7 @@ from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, 
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .context_length import check_context_length, context_length
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
 from .loading import compose_student, load_compact_student, load_full_student
@@ -309,12 +310,14 @@ class AuraModel(AuraPreTrainedModel):
                 (a training step that needs no more). 0: the first layer's input.
 
         Raises:
-            ValueError: audio positions and audio embeddings differ in number, or one is there without the other; or the
-                cache was passed under both names.
+            ValueError: audio positions and audio embeddings differ in number, or one is there without the other; the
+                cache was passed under both names; or the sequence is longer than the LLM's context.
         """
         cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
+        if num_hidden_layers != 0:  # else nothing attends
+            self._check_length(input_ids if inputs_embeds is None else inputs_embeds, attention_mask, cache)
         if input_ids is None:
             if input_features is not None or audio_embeds is not None:
                 raise ValueError("Audio needs `input_ids` (they mark the audio positions), not `inputs_embeds`.")
@@ -403,6 +406,22 @@ class AuraModel(AuraPreTrainedModel):
                     f"`input_ids` hold {positions} audio positions, but no `input_features` were passed. Pass "
                     "everything that the processor returned: `model(**processor(text=..., audio=...))`."
                 )
+
+    def _check_length(self, inputs: torch.Tensor, attention_mask: Any, cache: Cache | None) -> None:
+        """Raise where the sequence is longer than the LLM's context; padding does not count."""
+        limit, length = context_length(self.config.text_config), inputs.shape[1]
+        if limit is None or torch.compiler.is_compiling():
+            return
+        before = 0 if cache is None else cache.get_seq_length()
+        if length == 1 and isinstance(before, torch.Tensor):
+            return  # a step of `generate` with a static cache: to look would make the accelerator wait
+        length += int(before)
+        if length <= limit:
+            return
+        if isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
+            length = int(attention_mask.sum(-1).max())
+        num_audio = int((inputs == self.config.audio_token_id).sum(-1).max()) if inputs.ndim == 2 else 0
+        check_context_length(self.config, length - num_audio, num_audio)
 
     def _check_audio_positions(self, is_audio: torch.Tensor, features: AuraAudioFeatures) -> None:
         positions, embeddings = int(is_audio.sum()), features.pooler_output.shape[0]
@@ -633,6 +652,24 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
             **{CACHE_ARGUMENT: getattr(outputs, CACHE_ARGUMENT)},
         )
+
+    def _prepare_generated_length(
+        self, generation_config: GenerationConfig, *, input_ids_length: int, inputs_tensor: torch.Tensor, **kwargs: Any
+    ) -> GenerationConfig:
+        """As in [`GenerationMixin`], but nothing is generated beyond the LLM's context. A number of new tokens that the call asks for must fit in."""
+        asked = generation_config.max_new_tokens
+        generation_config = super()._prepare_generated_length(
+            generation_config, input_ids_length=input_ids_length, inputs_tensor=inputs_tensor, **kwargs
+        )
+        num_audio = 0
+        if inputs_tensor.ndim == 2:
+            num_audio = int((inputs_tensor == self.config.audio_token_id).sum(-1).max())
+        by_default = asked is None or asked == self.generation_config.max_new_tokens
+        check_context_length(self.config, input_ids_length - num_audio, num_audio, 1 if by_default else asked)
+        limit = context_length(self.config.text_config)
+        if limit is not None:
+            generation_config.max_length = min(generation_config.max_length, limit)
+        return generation_config
 
     def _expand_inputs_for_generation(
         self,
