@@ -165,7 +165,10 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         if is_one_input(inputs):
             return super().__call__(Request(inputs), **kwargs)
         if isinstance(inputs, (list, tuple)):
-            return super().__call__([Request(item) for item in inputs], **kwargs) if inputs else []
+            if not inputs:
+                self._sanitize_parameters(**kwargs)  # what is wrong in the call is wrong for no input, too
+                return []
+            return super().__call__([Request(item) for item in inputs], **kwargs)
         if isinstance(inputs, (Dataset, collections.abc.Sized)) and not isinstance(
             inputs, torch.utils.data.IterableDataset
         ):
