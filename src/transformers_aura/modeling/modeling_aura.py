@@ -134,7 +134,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike,
+        pretrained_model_name_or_path: str | os.PathLike | None,
         config: AuraConfig | None = None,
         base_model_name_or_path: str | os.PathLike | None = None,
         **kwargs: Any,
@@ -148,17 +148,24 @@ class AuraPreTrainedModel(PreTrainedModel):
 
         Args:
             pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
-                comes with the package.
+                comes with the package. `None`: the weights are `state_dict`, and `config` is given too; a compact student's base
+                LLM is loaded all the same, from where the config says.
             base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
                 or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
                 that the student carries. Without it, a copy of `make real-models` goes before that place.
+            output_loading_info (`bool`, defaults to `False`): also return what [`PreTrainedModel.from_pretrained`] reports. What a
+                merged checkpoint lacks or has too much is then no error, but in that report.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
+            ValueError: without a name, `config` or `state_dict` is missing.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
+        if pretrained_model_name_or_path is not None:
+            pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
+        elif config is None or kwargs.get("state_dict") is None:
+            raise ValueError("Without the name of a student, pass its `config` and its weights as `state_dict`.")
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -175,7 +182,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                     "checkpoint that holds its base LLM."
                 )
             student, loading_info = load_full_student(
-                super().from_pretrained, pretrained_model_name_or_path, config, kwargs
+                super().from_pretrained, pretrained_model_name_or_path, config, kwargs, wants_loading_info
             )
         else:
             if base_model_name_or_path is None:
