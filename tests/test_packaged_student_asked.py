@@ -107,6 +107,17 @@ def test_silence_is_no_question(answerer):
 
 
 @torch.no_grad()
+def test_decoding_that_looks_up_the_prompt_gives_the_same_answer(answerer, base):
+    recording = {"audio": str(SPEECH / ROWS[0]["audio"]), "question": ORDER_QUESTION}
+    greedy = {"max_new_tokens": 60, "do_sample": False, "answer_from": "audio"}
+    assistant = AutoModelForCausalLM.from_pretrained(base, dtype=answerer.model.dtype)
+    expected = answerer(recording, **greedy)
+    assert answerer(recording, **greedy, prompt_lookup_num_tokens=4) == expected
+    assert answerer(recording, **greedy, assistant_model=assistant) == expected
+    assert answerer(recording, **greedy, encoder_repetition_penalty=1.01)[0]["answer"].startswith("{")
+
+
+@torch.no_grad()
 def test_text_is_the_base_llm_bit_for_bit(answerer, base):
     student = answerer.model
     llm = AutoModelForCausalLM.from_pretrained(base, dtype=student.dtype)

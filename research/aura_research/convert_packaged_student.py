@@ -9,8 +9,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoTokenizer
 
+from transformers_aura import AuraConfig
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from transformers_aura.processing.audio_tokens import AUDIO_TOKEN, choose_audio_token
 
 
 RENAMED_TENSORS = {"token_head.": "subword_ctc_head.", "letter_head.": "character_ctc_head."}
@@ -59,6 +62,24 @@ def convert_processor_config(file: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def convert_audio_token(folder: Path) -> None:
+    """Gives a student whose audio token lies beyond its LLM's vocabulary one inside, as a new student has it. No weight belongs to that token."""
+    if AuraConfig.from_pretrained(folder).audio_token_is_in_vocabulary:
+        return
+    tokenizer_file = folder / "tokenizer.json"
+    tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["content"] != AUDIO_TOKEN]
+    tokenizer_file.write_text(json.dumps(tokenizer, indent=2, ensure_ascii=False), encoding="utf-8")
+    of_the_llm = AutoTokenizer.from_pretrained(folder)
+    audio_token = choose_audio_token(of_the_llm, AuraConfig.from_pretrained(folder).text_config)
+    for name, value in {
+        "config.json": {"audio_token_id": of_the_llm.convert_tokens_to_ids(audio_token)},
+        "processor_config.json": {"audio_token": audio_token},
+    }.items():
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(settings | value, indent=2) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -66,3 +87,4 @@ if __name__ == "__main__":
     convert_config(folder / "config.json")
     convert_processor_config(folder / "processor_config.json")
     convert_weights(folder / "model.safetensors")
+    convert_audio_token(folder)

@@ -16,7 +16,13 @@ from transformers import (
 
 from tests.modeling.test_modeling_aura import batch, clip, mixed_rows, prompt, text
 from tests.support.tiny import tiny_tokenizer
-from tests.support.tiny_models import FAMILIES, save_tiny_language_model, tiny_language_model, tiny_student
+from tests.support.tiny_models import (
+    FAMILIES,
+    RESERVED_TOKEN,
+    save_tiny_language_model,
+    tiny_language_model,
+    tiny_student,
+)
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AuraForSpeechQA
 
@@ -26,8 +32,13 @@ pytestmark = pytest.mark.numerical
 
 def test_it_is_the_stock_method():
     assert AuraForSpeechQA.generate is GenerationMixin.generate
-    own = {name for name in vars(GenerationMixin) if name in {*vars(AuraForSpeechQA)} and not name.startswith("__")}
-    assert own <= {"prepare_inputs_for_generation", "_expand_inputs_for_generation"}
+    stock = {name for name, value in vars(GenerationMixin).items() if callable(value) and not name.startswith("__")}
+    assert {name for name in stock if getattr(AuraForSpeechQA, name) is not getattr(GenerationMixin, name)} <= {
+        "prepare_inputs_for_generation",
+        "_expand_inputs_for_generation",
+        "_get_logits_processor",
+        "_get_candidate_generator",
+    }
 
 
 # ------------------------------------------------------------------------------------- greedy, written by hand
@@ -338,3 +349,66 @@ def test_processors_and_criteria_of_the_caller_are_asked(student):
     )
     assert tokens[:, length:].tolist() == [[70] * 3] * 4
     assert seen.lengths == [length, length + 1, length + 2]
+
+
+# --------------------------------------------------------------------------- settings that look up the audio token
+
+# Settings of `generate`, and whether the greedy tokens stay what they are.
+LOOK_UP_THE_PROMPT = {
+    "encoder_repetition_penalty": (lambda student, base: {"encoder_repetition_penalty": 1.3}, False),
+    "encoder_no_repeat_ngram_size": (lambda student, base: {"encoder_no_repeat_ngram_size": 1}, False),
+    "prompt_lookup_num_tokens": (lambda student, base: {"prompt_lookup_num_tokens": 3}, True),
+    "assistant_model": (lambda student, base: {"assistant_model": base}, True),
+    "assistant_model that hears": (lambda student, base: {"assistant_model": student}, True),
+}
+
+
+@pytest.fixture(scope="module")
+def with_reserved_token(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reserved")
+    save_tiny_language_model(folder, special_tokens=(RESERVED_TOKEN,))
+    return tiny_student(folder), AutoModelForCausalLM.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("setting", LOOK_UP_THE_PROMPT)
+def test_an_audio_token_inside_the_vocabulary_can_be_looked_up(setting, with_reserved_token):
+    student, base = with_reserved_token
+    settings, is_greedy = LOOK_UP_THE_PROMPT[setting]
+    inputs = batch([prompt(student, text(4, 1), clip(9, 1), text(6, 2), text(4, 1))])
+    expected = student.generate(**inputs, max_new_tokens=12, do_sample=False)
+    found = student.generate(**inputs, max_new_tokens=12, do_sample=False, **settings(student, base))
+    assert torch.equal(found, expected) or not is_greedy
+
+
+@pytest.mark.parametrize("setting", LOOK_UP_THE_PROMPT)
+def test_an_audio_token_beyond_the_vocabulary_is_refused_by_name(setting, tmp_path):
+    student, base = tiny_student(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+    settings = LOOK_UP_THE_PROMPT[setting][0](student, base)
+    with pytest.raises(
+        ValueError, match=f"`{setting.split()[0]}` looks up .* audio token has the id 264, beyond the 264 tokens"
+    ):
+        student.generate(**batch([prompt(student, text(4, 1), clip(9, 1))]), max_new_tokens=4, **settings)
+    student.generate(**batch([prompt(student, text(4, 1))]), max_new_tokens=4, **settings)
+
+
+def test_the_student_is_no_assistant_of_its_own(with_reserved_token):
+    student, _ = with_reserved_token
+    inputs = batch([prompt(student, text(4, 1), clip(9, 1))])
+    with pytest.raises(ValueError, match="`assistant_early_exit` does not work"):
+        student.generate(**inputs, max_new_tokens=2, assistant_early_exit=1)
+
+
+@torch.no_grad()
+def test_the_audio_token_is_no_answer_to_audio_and_a_token_like_any_other_in_text(with_reserved_token):
+    student, base = with_reserved_token
+    token, head = student.config.audio_token_id, student.lm_head
+    bias = torch.zeros(base.config.vocab_size).index_fill_(0, torch.tensor([token]), 1e4)
+    handles = [module.register_forward_hook(lambda *call: call[-1] + bias) for module in (head, base.lm_head)]
+    inputs = batch([prompt(student, text(4, 1), clip(9, 1), text(6, 2)), prompt(student, text(15, 3))])
+    answers = student.generate(**inputs, max_new_tokens=4, do_sample=False)[:, -4:]
+    assert token not in answers[0]
+    assert answers[1].tolist() == [token] * 4
+    uncached = student.generate(**inputs, max_new_tokens=4, do_sample=False, use_cache=False)
+    assert torch.equal(uncached[:, -4:], answers)
+    for handle in handles:
+        handle.remove()

@@ -13,7 +13,7 @@ from tests.support.fake_hub import FakeHub
 from tests.support.tiny_gguf import write_gguf
 from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
-from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel
+from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel, AuraProcessor
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 
 
@@ -222,6 +222,28 @@ def test_a_layer_with_lora_that_would_be_offloaded_is_an_error(saved, tmp_path):
         AuraForSpeechQA.from_pretrained(saved[1], device_map=device_map, offload_folder=tmp_path / "offload")
 
 
+@pytest.mark.parametrize(
+    ("special_tokens", "settings", "audio_token", "is_inside"),
+    [
+        ((), {}, "<|audio|>", False),
+        ((), {"vocab_size": 512}, "<|audio|>", True),
+        (("<unused0>", "<unused1>"), {}, "<unused1>", True),
+        (("<empty_output>",), {}, "<empty_output>", True),
+    ],
+)
+def test_student_and_processor_choose_the_same_audio_token(tmp_path, special_tokens, settings, audio_token, is_inside):
+    save_tiny_language_model(tmp_path, special_tokens=special_tokens, **settings)
+    student, processor = tiny_student(tmp_path), AuraProcessor.from_language_model_pretrained(tmp_path)
+    assert processor.audio_token == audio_token
+    assert processor.audio_token_id == student.config.audio_token_id
+    assert student.config.audio_token_is_in_vocabulary is is_inside
+    student.save_pretrained(tmp_path / "student")
+    processor.save_pretrained(tmp_path / "student")
+    loaded = AuraForSpeechQA.from_pretrained(tmp_path / "student"), AuraProcessor.from_pretrained(tmp_path / "student")
+    assert loaded[0].config.audio_token_id == loaded[1].audio_token_id == processor.audio_token_id
+    assert loaded[0].generation_config.suppress_tokens == student.generation_config.suppress_tokens
+
+
 def test_the_placeholder_is_never_said(tmp_path):
     """A base with spare rows in its embedding: the placeholder's id falls into them, and the head could name it."""
     base = save_tiny_language_model(tmp_path / "base", vocab_size=512)
@@ -242,6 +264,7 @@ def test_base_llm_from_a_gguf_file(tmp_path):
     base = AutoModelForCausalLM.from_pretrained(folder)
     file = write_gguf(base, tmp_path / "base.gguf")
     student = AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=4, dtype=torch.float32)
+    assert AuraProcessor.from_language_model_pretrained(file).audio_token_id == student.config.audio_token_id
     randomise_adapter(student)
     ids = torch.randint(5, 60, (1, 12))
     with torch.no_grad():

@@ -5,7 +5,13 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, TextIteratorStreamer
 
 from tests.support.tiny import tiny_tokenizer
-from tests.support.tiny_models import FAMILIES, randomise_adapter, save_tiny_language_model, tiny_student
+from tests.support.tiny_models import (
+    FAMILIES,
+    RESERVED_TOKEN,
+    randomise_adapter,
+    save_tiny_language_model,
+    tiny_student,
+)
 from tests.support.tolerance import assert_equal_but_for_rounding, assert_same_gradients, num_terms
 from transformers_aura.modeling.adapter import lora_gate
 from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
@@ -100,6 +106,48 @@ def test_text_is_the_base_llm_bit_for_bit(family, tmp_path):
     assert student.generate(**text_only, max_new_tokens=8, do_sample=False).equal(
         base.generate(**text_only, max_new_tokens=8, do_sample=False)
     )
+
+
+@torch.no_grad()
+def test_without_audio_the_audio_token_is_a_token_like_any_other(tmp_path):
+    """It is one that the LLM has: alone, and in text rows of a batch with audio, whichever they are."""
+    save_tiny_language_model(tmp_path, special_tokens=(RESERVED_TOKEN,))
+    student, base = tiny_student(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+    token = torch.tensor([student.config.audio_token_id])
+    assert token < base.config.vocab_size
+    written = torch.cat([text(4, 1), token, text(5, 2), token, token, text(3, 3)])
+    every = torch.arange(base.config.vocab_size)
+    for ids in (written, every, token):
+        assert torch.equal(student(input_ids=ids[None]).logits, base(input_ids=ids[None]).logits)
+    for position in range(3):
+        rows = [prompt(student, text(4, 1), clip(9, 1), text(2, 2)), prompt(student, clip(5, 2), text(10, 2))]
+        rows.insert(position, prompt(student, written))
+        mixed = batch(rows)
+        ids = mixed["input_ids"].clone()
+        others = [row for row in range(3) if row != position]
+        ids[others] = ids[others].masked_fill(ids[others] == token, 7)
+        as_text = base(input_ids=ids, attention_mask=mixed["attention_mask"]).logits
+        assert torch.equal(student(**mixed).logits[position], as_text[position])
+        without = {
+            name: value if name.startswith("input_features") else value[others] for name, value in mixed.items()
+        }
+        assert_equal_but_for_rounding(
+            student(**mixed).logits[others], student(**without).logits, num_terms(student, ids.shape[1])
+        )
+    with pytest.raises(ValueError, match="more than one row could be the one with the audio"):
+        student(**batch([prompt(student, clip(3)), prompt(student, written)]))
+
+
+@torch.no_grad()
+def test_audio_goes_where_the_caller_says(student):
+    inputs = batch(mixed_rows(student))
+    positions = inputs["input_ids"] == student.config.audio_token_id
+    elsewhere = inputs | {"input_ids": inputs["input_ids"].masked_fill(positions, 7), "audio_positions": positions}
+    assert torch.equal(student(**elsewhere).logits, student(**inputs).logits)
+    with pytest.raises(
+        ValueError, match=r"`audio_positions` of shape .* mark 0 positions .* make 18 audio embeddings"
+    ):
+        student(**inputs, audio_positions=torch.zeros_like(positions))
 
 
 @torch.no_grad()
@@ -411,6 +459,8 @@ def test_ids_and_features_that_do_not_match(student):
     inputs = batch([prompt(student, text(6, 1), clip(8))])
     with pytest.raises(ValueError, match="hold 8 audio positions, but no `input_features`"):
         student(input_ids=inputs["input_ids"])
+    with pytest.raises(ValueError, match=r"A row without audio holds the audio token \(id 264\), which is no token"):
+        student(**batch([prompt(student, clip(8)), (torch.tensor([5, student.config.audio_token_id]), [])]))
     with pytest.raises(ValueError, match=r"hold 7 audio positions, but the 1 clips .* make 8"):
         student(**inputs | {"input_ids": inputs["input_ids"][:, :-1], "attention_mask": None})
     with pytest.raises(ValueError, match="hold 0 audio positions"):
@@ -419,6 +469,16 @@ def test_ids_and_features_that_do_not_match(student):
         student()
     with pytest.raises(ValueError, match="input_ids"):
         student(inputs_embeds=torch.zeros(1, 3, 32), input_features=inputs["input_features"])
+
+
+def test_forgotten_features_are_an_error_where_the_audio_token_is_one_of_the_llms(tmp_path):
+    save_tiny_language_model(tmp_path, special_tokens=(RESERVED_TOKEN,))
+    student = tiny_student(tmp_path)
+    inputs = batch([prompt(student, text(6, 1), clip(8)), prompt(student, text(3, 1))])
+    with pytest.raises(ValueError, match="hold 8 audio positions, but no `input_features`"):
+        student(input_ids=inputs["input_ids"])
+    with pytest.raises(ValueError, match="hold 8 audio positions, but no `input_features`"):
+        student.generate(input_ids=inputs["input_ids"])
 
 
 def test_misspelt_generation_input_is_an_error(student):

@@ -364,7 +364,9 @@ def test_settings_out_of_range(transcribe, settings, message):
 
 def test_arguments_that_do_not_belong_together(student, processor):
     batch = dict(inputs(processor, babble(0.5)))
-    with pytest.raises(ValueError, match=r"hold 6 audio positions, but the 1 clips make 7 audio tokens"):
+    with pytest.raises(
+        ValueError, match=r"hold 6 audio positions, but the 1 clips of the batch make 7 audio embeddings"
+    ):
         student.transcribe(
             **batch
             | {

@@ -23,9 +23,11 @@ STRING_CHAT_TEMPLATE = (
 
 
 def tiny_tokenizer(
-    chat_template: str | None = STRING_CHAT_TEMPLATE, pad_token: str | None = "<|endoftext|>"
+    chat_template: str | None = STRING_CHAT_TEMPLATE,
+    pad_token: str | None = "<|endoftext|>",
+    special_tokens: tuple[str, ...] = (),
 ) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of 256 bytes, a few merges and three special tokens (about 270 tokens)."""
+    """A byte-level tokenizer of 256 bytes, a few merges, three special tokens (about 270 tokens) and further ones."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: index for index, symbol in enumerate(alphabet)}
     merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("o", "u"), ("i", "n")]
@@ -35,7 +37,7 @@ def tiny_tokenizer(
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(
-        [AddedToken(text, special=True) for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")]
+        [AddedToken(text, special=True) for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *special_tokens)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

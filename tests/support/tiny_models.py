@@ -48,10 +48,17 @@ def tiny_language_model(family: str = "qwen2", seed: int = 0, **settings: object
     return model.eval()
 
 
-def save_tiny_language_model(folder: Path, family: str = "qwen2", seed: int = 0, **settings: object) -> Path:
-    """The same as a Hugging Face folder with its tokenizer."""
-    tiny_language_model(family, seed, **settings).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+RESERVED_TOKEN = "<|reserved_special_token_0|>"
+"""A token that is there for later use, and so for audio."""
+
+
+def save_tiny_language_model(
+    folder: Path, family: str = "qwen2", seed: int = 0, special_tokens: tuple[str, ...] = (), **settings: object
+) -> Path:
+    """The same as a Hugging Face folder with its tokenizer, which has further special tokens."""
+    tokenizer = tiny_tokenizer(special_tokens=special_tokens)
+    tiny_language_model(family, seed, **{"vocab_size": len(tokenizer), **settings}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -100,7 +100,9 @@ class AuraConfig(PreTrainedConfig):
     Args:
         text_config (`PreTrainedConfig` or `dict`): configuration of the base LLM, of a supported family.
         audio_config (`AuraAudioConfig` or `dict`): the audio patch embedding.
-        audio_token_id (`int`): token id that stands for one audio position. It never reaches the LLM's embedding.
+        audio_token_id (`int`): token id that stands for one audio position; where audio is given it is never looked up in the LLM's embedding.
+            By default the first id beyond the vocabulary; a new student has one inside, where there is one to spare
+            (see [`~processing.audio_tokens.choose_audio_token`]).
         base_model (`str`, *optional*): hub id or folder of the base LLM.
         base_revision (`str`, *optional*): commit, branch or tag of `base_model`.
         base_gguf_file (`str`, *optional*): name of the GGUF file inside `base_model`, for a base of that format.
@@ -209,6 +211,11 @@ class AuraConfig(PreTrainedConfig):
         `kwargs` are further fields of this class.
         """
         return cls(text_config=text_config.to_dict(), audio_config=audio_config.to_dict(), **kwargs)
+
+    @property
+    def audio_token_is_in_vocabulary(self) -> bool:
+        """Whether the LLM has a token with the id of the audio token."""
+        return self.audio_token_id < self.text_config.vocab_size
 
     @property
     def is_compact(self) -> bool:

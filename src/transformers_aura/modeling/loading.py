@@ -14,7 +14,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
-from ..processing.audio_tokens import add_audio_token
+from ..processing.audio_tokens import add_audio_token, choose_audio_token
 from .adapter import is_adapter_key
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
@@ -60,10 +60,13 @@ def compose_student(
     text_config = AutoConfig.from_pretrained(base_model, **source_kwargs)
     check_language_model_supported(text_config)
     tokenizer = AutoTokenizer.from_pretrained(base_model, **source_kwargs)
+    num_base_tokens = len(tokenizer)
+    audio_token = choose_audio_token(tokenizer, text_config)
+    audio_token_id = add_audio_token(tokenizer, audio_token)
     config = AuraConfig.from_text_audio_configs(
         text_config,
         audio_config,
-        audio_token_id=add_audio_token(tokenizer),
+        audio_token_id=audio_token_id,
         base_model=base_model,
         base_revision=_commit_of(base_model, gguf_file, hub_kwargs) or revision,
         base_gguf_file=gguf_file,
@@ -72,7 +75,12 @@ def compose_student(
     student = _load_base(cls, config, hub_kwargs, kwargs)[0]
     config.base_fingerprint = fingerprint(student.model.language_model)
     _start_at_embedding_scale(student)
-    return _attach_adapter(student, config)
+    student = _attach_adapter(student, config)
+    if num_base_tokens <= audio_token_id < text_config.vocab_size:
+        # A spare row of the embedding, which no tokenizer writes and the head could name. A token of the base's own stays one for text.
+        suppressed = set(student.generation_config.suppress_tokens or []) | {audio_token_id}
+        student.generation_config.suppress_tokens = sorted(suppressed)
+    return student
 
 
 _PATCH_SETTINGS = {
@@ -398,8 +406,4 @@ def _attach_adapter(student: Any, config: AuraConfig) -> Any:
     student.config = config
     student.audio_language_model.config = config
     student._add_lora()
-    if student.can_generate() and config.audio_token_id < config.text_config.vocab_size:
-        # A base whose embedding has spare rows: the placeholder's row must never be what the model says.
-        suppressed = set(student.generation_config.suppress_tokens or []) | {config.audio_token_id}
-        student.generation_config.suppress_tokens = sorted(suppressed)
     return student.eval()

@@ -11,20 +11,21 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
-from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
+from ..processing.audio_tokens import find_audio_positions
 from .adapter import LoraGate, checkpoint_under_gate, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
+from .generation_aura import AudioGenerationMixin
 from .loading import compose_student, load_compact_student, load_full_student
 from .merging import merge_student
 from .transcription_aura import TranscriptionMixin
@@ -300,6 +301,7 @@ class AuraModel(AuraPreTrainedModel):
         input_features_mask: torch.BoolTensor | None = None,
         audio_embeds: torch.FloatTensor | None = None,
         audio_embeds_mask: torch.BoolTensor | None = None,
+        audio_positions: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         num_hidden_layers: int | None = None,
         *,
@@ -308,7 +310,8 @@ class AuraModel(AuraPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """
         Args:
-            input_ids (`(batch, seq)`): tokens, with `config.audio_token_id` at every audio position.
+            input_ids (`(batch, seq)`): tokens, with `config.audio_token_id` at every audio position. Where no audio is given, and in rows that
+                no clip belongs to, this id is a token like any other.
             attention_mask (`(batch, seq)`): 1 = a real token; or masks that `create_masks_for_generate` made.
             cache ([`Cache`]): keys and values of earlier tokens. Also taken as `past_key_values`, its name before
                 transformers 5.24, whichever release is installed.
@@ -318,6 +321,8 @@ class AuraModel(AuraPreTrainedModel):
             audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, where they were computed before
                 (`last_hidden_state` of [`get_audio_features`]), in the place of `input_features`.
             audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
+            audio_positions (`torch.BoolTensor` of shape `(batch, seq)`): where the audio goes; found from `input_ids` and the clips' lengths when
+                not given.
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
@@ -338,10 +343,9 @@ class AuraModel(AuraPreTrainedModel):
             self._check_no_audio_position(input_ids, cache)
             inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
         else:
-            is_audio = input_ids == self.config.audio_token_id
-            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
             features = self.audio_features(input_features, input_features_mask, audio_embeds, audio_embeds_mask)
-            self._check_audio_positions(is_audio, features)
+            is_audio = self._audio_positions(input_ids, audio_positions, features)
+            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
                 is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
             )
@@ -410,25 +414,58 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows = is_audio.any(-1)
         return audio_rows.view(-1, 1, 1)
 
-    def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
-        prefill = cache is None or cache.get_seq_length() == 0
-        if prefill and not torch.compiler.is_compiling():
-            positions = int((input_ids == self.config.audio_token_id).sum())
-            if positions:
-                raise ValueError(
-                    f"`input_ids` hold {positions} audio positions, but no `input_features` were passed. Pass "
-                    "everything that the processor returned: `model(**processor(text=..., audio=...))`."
-                )
+    def find_audio_positions(self, input_ids: torch.Tensor, clip_tokens: torch.Tensor) -> torch.Tensor:
+        """The positions that the clips of a batch take, see [`~processing.audio_tokens.find_audio_positions`].
 
-    def _check_audio_positions(self, is_audio: torch.Tensor, features: AuraAudioFeatures) -> None:
-        positions, embeddings = int(is_audio.sum()), features.pooler_output.shape[0]
-        if positions != embeddings:
+        Args:
+            input_ids (`(batch, seq)`): as in [`forward`].
+            clip_tokens (`(num_audios,)`): audio tokens of each clip, in reading order.
+
+        Returns:
+            `torch.BoolTensor` of shape `(batch, seq)`.
+        """
+        is_audio_token = input_ids == self.config.audio_token_id
+        positions = find_audio_positions(is_audio_token, clip_tokens)
+        if positions is not is_audio_token and not self.config.audio_token_is_in_vocabulary:
             raise ValueError(
-                f"`input_ids` hold {positions} audio positions, but the {len(features.last_hidden_state)} clips of "
-                f"`input_features` make {embeddings} audio embeddings "
-                f"({self.config.audio_config.frames_per_token} frames each). Were the ids truncated, or made by a "
-                "processor of another model?"
+                f"A row without audio holds the audio token (id {self.config.audio_token_id}), which is no token of this student's LLM. Leave "
+                "its text out of what is written, or pass the row's audio."
             )
+        return positions
+
+    def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
+        """Raises if `input_ids` come from a processor that made audio features of a recording too, which were not passed."""
+        prefill = cache is None or cache.get_seq_length() == 0
+        if not prefill or torch.compiler.is_compiling():
+            return
+        is_audio = input_ids == self.config.audio_token_id
+        positions = int(is_audio.sum())
+        if (
+            positions and self.config.audio_token_is_in_vocabulary
+        ):  # a token of the LLM, but nobody writes it so many times in a row
+            windows = nn.functional.pad(is_audio, (_PLACEHOLDERS_OF_AUDIO - 1, 0)).unfold(
+                -1, _PLACEHOLDERS_OF_AUDIO, 1
+            )
+            positions = positions if bool(windows.all(-1).any()) else 0
+        if positions:
+            raise ValueError(
+                f"`input_ids` hold {positions} audio positions, but no `input_features` were passed. Pass "
+                "everything that the processor returned: `model(**processor(text=..., audio=...))`."
+            )
+
+    def _audio_positions(
+        self, input_ids: torch.Tensor, given: torch.Tensor | None, features: AuraAudioFeatures
+    ) -> torch.Tensor:
+        assert features.audio_token_mask is not None
+        if given is None:
+            return self.find_audio_positions(input_ids, features.audio_token_mask.sum(-1))
+        positions, embeddings = int(given.sum()), features.pooler_output.shape[0]
+        if given.shape != input_ids.shape or positions != embeddings:
+            raise ValueError(
+                f"`audio_positions` of shape {tuple(given.shape)} mark {positions} positions of `input_ids` of shape "
+                f"{tuple(input_ids.shape)}, but the clips make {embeddings} audio embeddings."
+            )
+        return given
 
     def _block_masks(
         self,
@@ -475,7 +512,7 @@ class AuraModel(AuraPreTrainedModel):
         return view
 
 
-class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
+class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedModel):
     """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
@@ -597,6 +634,7 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
         input_features_mask: torch.BoolTensor | None = None,
         audio_embeds: torch.FloatTensor | None = None,
         audio_embeds_mask: torch.BoolTensor | None = None,
+        audio_positions: torch.BoolTensor | None = None,
         audio_rows: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -633,6 +671,7 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
             input_features_mask=input_features_mask,
             audio_embeds=audio_embeds,
             audio_embeds_mask=audio_embeds_mask,
+            audio_positions=audio_positions,
             audio_rows=audio_rows,
             use_cache=use_cache,
             return_dict=True,
@@ -653,72 +692,12 @@ class AuraForSpeechQA(TranscriptionMixin, AuraPreTrainedModel, GenerationMixin):
             **{CACHE_ARGUMENT: getattr(outputs, CACHE_ARGUMENT)},
         )
 
-    def _expand_inputs_for_generation(
-        self,
-        expand_size: int = 1,
-        is_encoder_decoder: bool = False,
-        input_ids: torch.LongTensor | None = None,
-        **model_kwargs: Any,
-    ) -> tuple[torch.LongTensor | None, dict[str, Any]]:
-        """Repeats rows for beams and several answers; clips count per audio, so each row's clips are repeated together."""
-        clips = {name: model_kwargs.pop(name) for name in _CLIP_INPUTS if model_kwargs.get(name) is not None}
-        if clips and input_ids is not None and expand_size > 1:
-            clip_tokens = self._audio_tokens_of_clips(clips)
-            rows = clips_of_rows(clip_tokens, (input_ids == self.config.audio_token_id).sum(-1))
-            order = torch.cat(
-                [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
-            )
-            clips = {name: value[order] for name, value in clips.items()}
-        input_ids, model_kwargs = super()._expand_inputs_for_generation(
-            expand_size, is_encoder_decoder, input_ids, **model_kwargs
-        )
-        return input_ids, model_kwargs | clips
-
-    def _audio_tokens_of_clips(self, clips: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Audio tokens of each clip, `(num_audios,)`."""
-        if "audio_embeds" in clips:
-            embeds, mask = clips["audio_embeds"], clips.get("audio_embeds_mask")
-            return torch.full((len(embeds),), embeds.shape[1], device=embeds.device) if mask is None else mask.sum(-1)
-        features, mask = clips["input_features"], clips.get("input_features_mask")
-        if mask is None:
-            mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-        return num_audio_tokens(mask.sum(-1), self.config.audio_config.frames_per_token)
-
-    def prepare_inputs_for_generation(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        audio_rows: torch.Tensor | None = None,
-        is_first_iteration: bool | None = False,
-        use_cache: bool | None = True,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """As in [`GenerationMixin`]: audio goes in once, and which rows have audio is remembered for every later token."""
-        clips = {name: kwargs.pop(name) for name in _CLIP_INPUTS if name in kwargs}
-        has_clips = clips.get("input_features") is not None or clips.get("audio_embeds") is not None
-        if has_clips and audio_rows is None:
-            audio_rows = (input_ids == self.config.audio_token_id).any(-1)
-        model_inputs = super().prepare_inputs_for_generation(
-            input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            audio_rows=audio_rows,
-            is_first_iteration=is_first_iteration,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        if has_clips and (is_first_iteration or not use_cache):
-            model_inputs |= clips
-            model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
-        return model_inputs
-
 
 _LOSS_ARGUMENTS = ("num_items_in_batch", "shift_labels")
 """Arguments of `forward` that are for the loss alone."""
 
-_CLIP_INPUTS = ("input_features", "input_features_mask", "audio_embeds", "audio_embeds_mask")
-"""Inputs with a row for each clip of the batch, not for each row of text."""
+_PLACEHOLDERS_OF_AUDIO = 4
+"""So many audio tokens in a row come from a processor: a third of a second of audio at the usual 12.5 a second."""
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:

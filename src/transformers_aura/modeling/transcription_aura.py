@@ -269,13 +269,9 @@ class TranscriptionMixin:
         """Token ids of the text before the first clip of each clip's row."""
         if input_ids is None:
             return [[] for _ in lengths]
-        is_audio = input_ids == self.config.audio_token_id
-        row_tokens = is_audio.sum(-1)
-        if int(row_tokens.sum()) != sum(lengths):
-            raise ValueError(
-                f"`input_ids` hold {int(row_tokens.sum())} audio positions, but the {len(lengths)} clips make {sum(lengths)} audio tokens."
-            )
-        rows = clips_of_rows(torch.tensor(lengths, device=row_tokens.device), row_tokens).tolist()
+        clip_tokens = torch.tensor(lengths, device=input_ids.device)
+        is_audio = self.model.find_audio_positions(input_ids, clip_tokens)
+        rows = clips_of_rows(clip_tokens, is_audio.sum(-1)).tolist()
         real = torch.ones_like(is_audio) if attention_mask is None else attention_mask.bool()
         before = is_audio.cumsum(-1) == 0
         return [input_ids[row][real[row] & before[row]].tolist() for row in rows]

@@ -251,8 +251,10 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         return {"answer_ids": self._spread(answers, answered, len(chats)), "heard": heard, "transcript": transcripts}
 
     def _rows_of_clips(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        row_tokens = (inputs["input_ids"] == self.model.config.audio_token_id).sum(-1)
-        return clips_of_rows(inputs["audio_embeds_mask"].sum(-1), row_tokens)
+        clip_tokens = inputs["audio_embeds_mask"].sum(-1)
+        return clips_of_rows(
+            clip_tokens, self.model.model.find_audio_positions(inputs["input_ids"], clip_tokens).sum(-1)
+        )
 
     def _heard(self, inputs: Mapping[str, torch.Tensor], rows: torch.Tensor, num_rows: int) -> list[bool | None]:
         """Whether anybody speaks in any clip of each request; `None` where it has none, or where the student cannot tell."""
@@ -311,7 +313,9 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     def _generate(self, inputs: dict[str, Any], generate_kwargs: dict[str, Any]) -> torch.Tensor:
         """Token ids of the answers, `(batch, num_return_sequences, tokens)`."""
         input_ids = inputs["input_ids"]
-        num_audio = int((input_ids == self.model.config.audio_token_id).sum(-1).max())
+        num_audio = (
+            int((input_ids == self.model.config.audio_token_id).sum(-1).max()) if "audio_embeds" in inputs else 0
+        )
         generated = self.model.generate(**inputs, **self._with_defaults(generate_kwargs, num_audio))
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]

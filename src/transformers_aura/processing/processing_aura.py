@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoConfig, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
 from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
-from .audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
+from .audio_tokens import AUDIO_TOKEN, add_audio_token, choose_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
 from .conversation import (
     PART_FORMS,
@@ -38,7 +38,7 @@ class AuraProcessor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`): the base LLM's.
         chat_template (`str`, *optional*): Jinja template of a chat; the tokenizer's own when not given. It sees every
             message's content as one string.
-        audio_token (`str`, defaults to `"<|audio|>"`): marks the place of an audio in a text.
+        audio_token (`str`, defaults to `"<|audio|>"`): marks the place of an audio in a text; a token of the tokenizer, or a new one.
         frames_per_token (`int`, defaults to 8): feature frames in one audio token, as in the model's `audio_config`.
     """
 
@@ -96,6 +96,8 @@ class AuraProcessor(ProcessorMixin):
             chat_template (`str`, *optional*): instead of the base LLM's own. A base without one gets
                 [`~processing.conversation.PLAIN_CHAT_TEMPLATE`], with a warning.
             kwargs: `token`, `cache_dir` and the like, for `AutoTokenizer.from_pretrained`.
+
+        The audio token is the one that the student has, see [`~processing.audio_tokens.choose_audio_token`].
         """
         base_model = os.fspath(base_model)
         if base_model.endswith(".gguf") and gguf_file is None:
@@ -105,6 +107,7 @@ class AuraProcessor(ProcessorMixin):
         if revision is not None:
             kwargs["revision"] = revision
         tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
+        audio_token = choose_audio_token(tokenizer, AutoConfig.from_pretrained(base_model, **kwargs))
         if chat_template is None and tokenizer.chat_template is None:
             logger.warning(
                 f"The tokenizer of '{base_model}' has no chat template, so a plain one is used ('User: ...', "
@@ -115,6 +118,7 @@ class AuraProcessor(ProcessorMixin):
             AuraFeatureExtractor(feature_size=num_mel_bins),
             tokenizer,
             chat_template=chat_template,
+            audio_token=audio_token,
             frames_per_token=frames_per_token,
         )
 
