@@ -21,6 +21,7 @@ class StudentTester:
     Args:
         family: of the LLM.
         with_audio: whether each row of the inputs has a recording; they are of three lengths.
+        audio: further fields of [`AuraAudioConfig`].
         settings: further fields of [`AuraConfig`].
     """
 
@@ -40,8 +41,15 @@ class StudentTester:
     frames_per_token = 4
     num_frames = (12, 7, 3)
 
-    def __init__(self, family: str, with_audio: bool = True, **settings: object) -> None:
-        self.family, self.with_audio, self.settings = family, with_audio, settings
+    def __init__(
+        self, family: str, with_audio: bool = True, audio: dict[str, object] | None = None, **settings: object
+    ) -> None:
+        self.family, self.with_audio, self.audio = family, with_audio, audio or {}
+        self.settings = {"lora_rank": 4, **settings}
+
+    def with_recordings(self) -> "StudentTester":
+        """The same student, with a recording in each row."""
+        return StudentTester(self.family, audio=self.audio, **self.settings)
 
     def get_config(self) -> AuraConfig:
         """Of the student."""
@@ -65,10 +73,13 @@ class StudentTester:
             frames_per_token=self.frames_per_token,
             conv_width=16,
             tokens_per_block=2,
+            **self.audio,
         )
-        return AuraConfig.from_text_audio_configs(
-            text_config, audio_config, audio_token_id=self.audio_token_id, lora_rank=4, **self.settings
+        config = AuraConfig.from_text_audio_configs(
+            text_config, audio_config, audio_token_id=self.audio_token_id, **self.settings
         )
+        config.vocab_size = self.vocab_size  # the training test reads it here
+        return config
 
     def prepare_config_and_inputs_for_common(self) -> tuple[AuraConfig, dict[str, torch.Tensor]]:
         """The configuration, and a batch of `batch_size` rows."""

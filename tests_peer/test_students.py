@@ -11,6 +11,7 @@ from transformers_common_tests.test_training_mixin import TrainingTesterMixin
 from tests_peer.exemptions import with_exemptions
 from tests_peer.students import StudentTester
 from transformers_aura import AuraConfig, AuraForSpeechQA, AuraModel
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 
 
 # In these tables the common tests look up which class has a head, hence takes labels, and which has none.
@@ -18,25 +19,31 @@ MODEL_MAPPING_NAMES[AuraConfig.model_type] = AuraModel.__name__
 MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[AuraConfig.model_type] = AuraForSpeechQA.__name__
 
 
-class StudentTests(ModelTesterMixin, GenerationTesterMixin, TrainingTesterMixin, TensorParallelTesterMixin):
+class StudentTests(ModelTesterMixin, GenerationTesterMixin, TensorParallelTesterMixin):
     """The common tests, and what they are told about students."""
 
     all_model_classes = (AuraModel, AuraForSpeechQA)
     additional_model_inputs = ("input_features", "input_features_mask")
-    model_tester = None
+    model_tester: StudentTester | None = None
     _is_composite = True
     test_can_init_all_missing_weights_before_2023 = True  # they read the age of a model from its copyright notice
     skip_test_audio_features_output_shape = True  # as wide as the LLM, whose width `audio_config` does not know
 
     def _audio_features_prepare_config_and_inputs(self):
-        config, inputs = StudentTester(self.model_tester.family).prepare_config_and_inputs_for_common()
+        config, inputs = self.model_tester.with_recordings().prepare_config_and_inputs_for_common()
         return config, {name: inputs[name] for name in self.additional_model_inputs}
 
     def _audio_features_get_expected_num_attentions(self, model_tester=None):
         return 0  # the patch embedding attends to nothing
 
     def _audio_features_get_expected_num_hidden_states(self, model_tester=None):
-        return 2  # of the convolutions, and the embeddings themselves
+        return 2 + self.model_tester.get_config().audio_config.conv_blocks  # after the stem, and the embeddings
+
+
+class TextTests(StudentTests):
+    """Without a recording the adapter takes no part, so nothing of it gets a gradient."""
+
+    test_all_params_have_gradient = False
 
 
 @with_exemptions
@@ -46,7 +53,7 @@ class LlamaWithAudioTest(StudentTests, unittest.TestCase):
 
 
 @with_exemptions
-class LlamaTextTest(StudentTests, unittest.TestCase):
+class LlamaTextTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("llama", with_audio=False)
 
@@ -58,7 +65,7 @@ class Qwen3WithAudioTest(StudentTests, unittest.TestCase):
 
 
 @with_exemptions
-class Qwen3TextTest(StudentTests, unittest.TestCase):
+class Qwen3TextTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("qwen3", with_audio=False)
 
@@ -70,6 +77,26 @@ class Gemma3WithAudioTest(StudentTests, unittest.TestCase):
 
 
 @with_exemptions
-class Gemma3TextTest(StudentTests, unittest.TestCase):
+class Gemma3TextTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("gemma3_text", with_audio=False)
+
+
+@with_exemptions
+class TranscriberWithAudioTest(StudentTests, unittest.TestCase):
+    """With both CTC heads, kernel blocks in the patch embedding, and LoRA on audio positions only."""
+
+    test_all_params_have_gradient = False  # the heads have losses of their own, in the trainer
+
+    def setUp(self):
+        audio = {"conv_blocks": 1, "conv_block_type": "kernel"}
+        heads = {"character_ctc_alphabet": LATIN_ALPHABET, "subword_ctc_layer": 1}
+        self.model_tester = StudentTester("llama", audio=audio, lora_scope="audio", **heads)
+
+
+@with_exemptions
+class MergedWithAudioTest(StudentTests, TrainingTesterMixin, unittest.TestCase):
+    """A merged student has no adapter: everything is trainable, as in a plain LLM."""
+
+    def setUp(self):
+        self.model_tester = StudentTester("llama", lora_rank=0)

@@ -14,6 +14,7 @@ from tests.support.tiny_gguf import write_gguf
 from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel, AuraProcessor
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 
 
 pytestmark = pytest.mark.numerical
@@ -66,6 +67,49 @@ def test_dtype_and_loading_info(saved):
     loaded, info = AuraForSpeechQA.from_pretrained(folder, dtype=torch.bfloat16, output_loading_info=True)
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
     assert not info["missing_keys"]
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_without_a_name_the_weights_are_a_state_dict(saved, compact):
+    student = tiny_student(saved[0])
+    if not compact:
+        student = student.merge()
+    weights = student.state_dict()
+    loaded = AuraForSpeechQA.from_pretrained(None, config=student.config, state_dict=weights)
+    assert torch.equal(logits(loaded), logits(student))
+    weights.pop("model.embed_audio.norm.weight")
+    with pytest.raises(
+        AdapterMismatchError, match=r"in `state_dict` do.* not fit `config`:\n  missing: .*embed_audio.norm.weight"
+    ):
+        AuraForSpeechQA.from_pretrained(None, config=student.config, state_dict=weights)
+    with pytest.raises(ValueError, match="`config` and its weights as `state_dict`"):
+        AuraForSpeechQA.from_pretrained(None, config=student.config)
+
+
+def test_who_asks_for_the_report_reads_in_it_what_a_merged_checkpoint_lacks(saved):
+    merged, folder = tiny_student(saved[0]).merge(), saved[1].parent / "merged"
+    merged.save_pretrained(folder)
+    edit_weights(
+        folder, lambda w: {k: v for k, v in w.items() if "embed_audio.norm" not in k} | {"extra": torch.zeros(1)}
+    )
+    with pytest.raises(AdapterMismatchError, match=r"missing: .*embed_audio.norm.weight\n  unexpected: extra"):
+        AuraForSpeechQA.from_pretrained(folder)
+    _, report = AuraForSpeechQA.from_pretrained(folder, output_loading_info=True)
+    assert report["missing_keys"] == {"model.embed_audio.norm.weight"}
+    assert report["unexpected_keys"] == {"extra"}
+
+
+@pytest.mark.parametrize("cls", [AuraForSpeechQA, AuraModel])
+def test_weights_that_no_file_has_begin_as_in_a_new_student(cls, saved):
+    """Initialised on the meta device, as the stock loader does, every kind of layer has the scale that it has when built."""
+    heads = {"character_ctc_alphabet": LATIN_ALPHABET, "subword_ctc_layer": 1, "conv_blocks": 1}
+    config = tiny_student(saved[0], **heads).config
+    config.base_model, config.lora_rank = None, 0
+    loaded, _ = cls.from_pretrained(None, config=config, state_dict={}, output_loading_info=True)
+    for name, parameter in cls(config).named_parameters():
+        found = loaded.get_parameter(name)
+        assert found.mean().item() == pytest.approx(parameter.mean().item(), abs=0.2), name
+        assert found.var(correction=0).item() == pytest.approx(parameter.var(correction=0).item(), rel=0.7), name
 
 
 def test_new_student_starts_with_the_llms_own_scale_and_answers_text_as_it_does(tmp_path):

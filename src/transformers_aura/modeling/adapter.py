@@ -8,8 +8,8 @@ reset after it: nothing is toggled on the model, and nothing stays behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, TypeAlias
 
@@ -39,9 +39,19 @@ def lora_gate(gate: LoraGate) -> Iterator[None]:
         _current_gate.reset(token)
 
 
-def checkpoint_context() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """`context_fn` for `torch.utils.checkpoint`: the recomputation in backward runs under the forward pass's gate."""
-    return nullcontext(), lora_gate(_current_gate.get())
+def checkpoint_under_gate(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.utils.checkpoint.checkpoint`, whose recomputation in backward runs under the forward pass's gate."""
+
+    def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        gate = _current_gate.get()
+
+        def under_gate(*args: Any, **kwargs: Any) -> Any:
+            with lora_gate(gate):
+                return function(*args, **kwargs)
+
+        return checkpoint(under_gate, *args, **kwargs)
+
+    return run
 
 
 def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:

@@ -146,13 +146,18 @@ class AuraAudioEmbedding(nn.Module):
         self.norm = nn.RMSNorm(hidden_size, eps=config.rms_norm_eps)
 
     def forward(
-        self, input_features: torch.Tensor, input_features_mask: torch.Tensor
+        self,
+        input_features: torch.Tensor,
+        input_features_mask: torch.Tensor,
+        hidden_states: list[torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
             input_features (`torch.FloatTensor` of shape `(num_audios, num_frames, num_mel_bins)`): log-mel frames,
                 padded on the right.
             input_features_mask (`torch.BoolTensor` of shape `(num_audios, num_frames)`): `True` = a real frame.
+            hidden_states (`list`, *optional*): gets the states after the stem and after each residual convolution, of shape
+                `(num_audios, steps, conv_width)`, and the audio embeddings last.
 
         Returns:
             audio embeddings of shape `(num_audios, audio_tokens, hidden)` and a mask of shape
@@ -174,19 +179,27 @@ class AuraAudioEmbedding(nn.Module):
             states = nn.functional.gelu(self.conv1(nn.functional.pad(states, (2, 0))))
             states = nn.functional.gelu(self.conv2(nn.functional.pad(states, (1, 0))))
             frames = states.transpose(1, 2)
+            if hidden_states is not None:
+                hidden_states.append(frames)
         if self.blocks:
-            frames = self._through_blocks(frames, input_features_mask)
+            frames = self._through_blocks(frames, input_features_mask, hidden_states)
         embeddings = self.norm(self.proj(frames.reshape(num_audios, num_tokens, -1)))
+        if hidden_states is not None:
+            hidden_states.append(embeddings)
         clip_tokens = num_audio_tokens(input_features_mask.sum(-1), self.frames_per_token)
         token_mask = torch.arange(num_tokens, device=embeddings.device) < clip_tokens.unsqueeze(-1)
         return embeddings, token_mask
 
-    def _through_blocks(self, states: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
+    def _through_blocks(
+        self, states: torch.Tensor, frame_mask: torch.Tensor, hidden_states: list[torch.Tensor] | None
+    ) -> torch.Tensor:
         step_mask = torch.arange(states.shape[1], device=states.device) * 2 < frame_mask.sum(-1, keepdim=True)
         if self.offset is not None:
             states = states + self.offset
         for block in self.blocks:
             states = block(states, step_mask)
+            if hidden_states is not None:
+                hidden_states.append(states)
         return states if self.blocks_norm is None else self.blocks_norm(states)
 
     @torch.no_grad()

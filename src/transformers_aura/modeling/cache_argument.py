@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 
 from transformers import Cache, GenerationMixin
 
@@ -16,11 +17,15 @@ CACHE_ARGUMENT = (
 
 
 def one_cache(cache: Cache | None, past_key_values: Cache | None) -> Cache | None:
-    """The cache that the caller passed, under either name.
+    """The cache that the caller passed, under either name; the older one warns where the installed release does.
 
     Raises:
         ValueError: both were passed.
     """
     if cache is not None and past_key_values is not None:
         raise ValueError("`cache` and `past_key_values` are two names of one argument: pass one.")
-    return past_key_values if cache is None else cache
+    if past_key_values is None:
+        return cache
+    if CACHE_ARGUMENT != "past_key_values":
+        warnings.warn("`past_key_values` is deprecated: pass `cache` instead.", FutureWarning, stacklevel=3)
+    return past_key_values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -122,20 +122,27 @@ def _start_at_embedding_scale(student: Any) -> None:
 
 def load_compact_student(
     cls: type[PreTrainedModel],
-    name_or_path: str | os.PathLike,
+    name_or_path: str | os.PathLike | None,
     config: AuraConfig,
     base_model_name_or_path: str | os.PathLike | None,
     hub_kwargs: dict[str, Any],
     kwargs: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """A compact student and the stock loader's report, see [`AuraPreTrainedModel.from_pretrained`]."""
+    """A compact student and the stock loader's report, see [`AuraPreTrainedModel.from_pretrained`].
+
+    Without a name, the adapter is `kwargs["state_dict"]`.
+    """
     # AutoModel adds these two; they hold the student's commit, which is none of the base LLM's repo.
     of_the_student = {*hub_kwargs, "adapter_kwargs", "_commit_hash"}
     loader_kwargs = {name: value for name, value in kwargs.items() if name not in of_the_student}
     config = copy.deepcopy(config)
     if "attn_implementation" in loader_kwargs:
         config._attn_implementation = loader_kwargs["attn_implementation"]
-    adapter_file = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
+    adapter: str | os.PathLike | Mapping[str, torch.Tensor]
+    if name_or_path is None:
+        adapter = loader_kwargs.pop("state_dict")
+    else:
+        adapter = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
     base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
     base_config = copy.deepcopy(config)
     if base_model_name_or_path is not None:
@@ -147,12 +154,12 @@ def load_compact_student(
         raise
     except OSError as error:
         raise FileNotFoundError(
-            f"The base LLM of {name_or_path} could not be loaded from {base_config.base_model}: {_first_line(error)} {_NAME_A_COPY}"
+            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {_first_line(error)} {_NAME_A_COPY}"
         ) from error
     _check_base(student, config, base_config.base_model)
     student = _attach_adapter(student, config)
-    load_adapter_weights(student, adapter_file)
-    if student.can_generate():
+    load_adapter_weights(student, adapter)
+    if student.can_generate() and name_or_path is not None:
         student.text_statistics = _text_statistics(name_or_path, hub_kwargs, config)
         student.generation_config = _generation_config(name_or_path, hub_kwargs, student.generation_config)
     return student, loading_info
@@ -189,12 +196,17 @@ def _check_base(student: Any, config: AuraConfig, source: str | None) -> None:
 
 
 def load_full_student(
-    load: Callable[..., Any], name_or_path: str | os.PathLike, config: AuraConfig, kwargs: dict[str, Any]
+    load: Callable[..., Any],
+    name_or_path: str | os.PathLike | None,
+    config: AuraConfig,
+    kwargs: dict[str, Any],
+    caller_reads_report: bool,
 ) -> tuple[Any, dict[str, Any]]:
     """A merged checkpoint and the report of the stock loader, `load`.
 
     Raises:
-        AdapterMismatchError: a tensor is missing, unexpected or of another shape (the stock loader only reports it).
+        AdapterMismatchError: a tensor is missing, unexpected or of another shape, unless the caller asked for the report, which
+            says so (the stock loader never raises).
     """
     student, loading_info = load(name_or_path, config=config, output_loading_info=True, **kwargs)
     problems = [
@@ -202,26 +214,34 @@ def load_full_student(
         for kind in ("missing", "unexpected", "mismatched")
         if loading_info[f"{kind}_keys"]
     ]
-    if problems:
-        raise AdapterMismatchError(
-            f"The weights in {name_or_path} do not fit its config.json:\n  " + "\n  ".join(problems)
-        )
+    if problems and not caller_reads_report:
+        where, what = ("`state_dict`", "`config`") if name_or_path is None else (name_or_path, "its config.json")
+        raise AdapterMismatchError(f"The weights in {where} do not fit {what}:\n  " + "\n  ".join(problems))
     return student, loading_info
 
 
-def load_adapter_weights(student: Any, adapter_file: str | os.PathLike) -> None:
-    """Copies every adapter tensor of a compact `model.safetensors` into `student`.
+def load_adapter_weights(student: Any, adapter: str | os.PathLike | Mapping[str, torch.Tensor]) -> None:
+    """Copies every adapter tensor into `student`.
+
+    Args:
+        student: a compact one.
+        adapter: a compact `model.safetensors`, or a state dict, whose tensors of the base LLM are left out, as in what is saved.
 
     Raises:
         AdapterMismatchError: naming the tensors that are missing, unexpected or of another shape.
     """
-    try:
-        saved = load_file(adapter_file)
-    except Exception as error:
-        raise AdapterMismatchError(
-            f"{adapter_file} cannot be read as safetensors ({error}). Was its download or copy cut off? "
-            "Delete it and fetch it again."
-        ) from error
+    if isinstance(adapter, Mapping):
+        where, what = "`state_dict`", "`config`"
+        saved = {key: tensor for key, tensor in adapter.items() if is_adapter_key(key)}
+    else:
+        where, what = os.fspath(adapter), "its config.json"
+        try:
+            saved = load_file(adapter)
+        except Exception as error:
+            raise AdapterMismatchError(
+                f"{where} cannot be read as safetensors ({error}). Was its download or copy cut off? "
+                "Delete it and fetch it again."
+            ) from error
     saved = {key.removeprefix("model."): tensor for key, tensor in saved.items()}
     own = {
         key.removeprefix("model."): parameter for key, parameter in student.named_parameters() if is_adapter_key(key)
@@ -241,9 +261,7 @@ def load_adapter_weights(student: Any, adapter_file: str | os.PathLike) -> None:
         if own[key].shape != saved[key].shape:
             problems.append(f"{key} has shape {tuple(saved[key].shape)}, the model's is {tuple(own[key].shape)}")
     if problems:
-        raise AdapterMismatchError(
-            f"The adapter in {adapter_file} does not fit its config.json:\n  " + "\n  ".join(problems)
-        )
+        raise AdapterMismatchError(f"The adapter in {where} does not fit {what}:\n  " + "\n  ".join(problems))
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(saved[key])

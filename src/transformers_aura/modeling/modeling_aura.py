@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import find_audio_positions
-from .adapter import LoraGate, checkpoint_context, inject_lora, is_adapter_key, lora_gate
+from .adapter import LoraGate, checkpoint_under_gate, inject_lora, is_adapter_key, lora_gate
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
@@ -130,25 +130,13 @@ class AuraPreTrainedModel(PreTrainedModel):
     def _set_gradient_checkpointing(
         self, enable: bool = True, gradient_checkpointing_func: Callable[..., Any] = checkpoint, **kwargs: Any
     ) -> None:
-        """As in [`PreTrainedModel`]; the recomputation in backward keeps LoRA where the forward pass had it.
-
-        Raises:
-            ValueError: reentrant checkpointing was asked for, which cannot carry that over.
-        """
-        if isinstance(gradient_checkpointing_func, functools.partial):
-            if gradient_checkpointing_func.keywords.get("use_reentrant"):
-                raise ValueError(
-                    "AuRA needs non-reentrant gradient checkpointing: leave `use_reentrant` out or set it to False."
-                )
-            gradient_checkpointing_func = functools.partial(
-                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_context
-            )
-        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
+        """As in [`PreTrainedModel`]; the recomputation in backward keeps LoRA where the forward pass had it."""
+        super()._set_gradient_checkpointing(enable, checkpoint_under_gate(gradient_checkpointing_func), **kwargs)
 
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike,
+        pretrained_model_name_or_path: str | os.PathLike | None,
         config: AuraConfig | None = None,
         base_model_name_or_path: str | os.PathLike | None = None,
         **kwargs: Any,
@@ -162,17 +150,24 @@ class AuraPreTrainedModel(PreTrainedModel):
 
         Args:
             pretrained_model_name_or_path: hub id or folder of the student (compact or merged), or the name of one that
-                comes with the package.
+                comes with the package. `None`: the weights are `state_dict`, and `config` is given too; a compact student's base
+                LLM is loaded all the same, from where the config says.
             base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
                 or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
                 that the student carries. Without it, a copy of `make real-models` goes before that place.
+            output_loading_info (`bool`, defaults to `False`): also return what [`PreTrainedModel.from_pretrained`] reports. What a
+                merged checkpoint lacks or has too much is then no error, but in that report.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
+            ValueError: without a name, `config` or `state_dict` is missing.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
-        pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
+        if pretrained_model_name_or_path is not None:
+            pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
+        elif config is None or kwargs.get("state_dict") is None:
+            raise ValueError("Without the name of a student, pass its `config` and its weights as `state_dict`.")
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name]
             for name in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
@@ -189,7 +184,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                     "checkpoint that holds its base LLM."
                 )
             student, loading_info = load_full_student(
-                super().from_pretrained, pretrained_model_name_or_path, config, kwargs
+                super().from_pretrained, pretrained_model_name_or_path, config, kwargs, wants_loading_info
             )
         else:
             if base_model_name_or_path is None:
@@ -260,22 +255,42 @@ class AuraModel(AuraPreTrainedModel):
         if add_lora:
             self._add_lora()
 
+    @can_return_tuple
     def get_audio_features(
-        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
+        self,
+        input_features: torch.Tensor,
+        input_features_mask: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
     ) -> AuraAudioFeatures:
         """Embeds clips into the LLM's space.
 
         Args:
             input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames, padded on the right.
             input_features_mask (`(num_audios, num_frames)`, *optional*): `True` = a real frame; all when not given.
+            output_hidden_states (`bool`, *optional*): also return what the patch embedding makes on the way, see
+                [`AuraAudioEmbedding.forward`]. As the config says when not given.
+            output_attentions (`bool`, *optional*): also return attentions, of which the patch embedding has none: `()`.
+            return_dict (`bool`, *optional*): `False` = a tuple, without what is `None`. As the config says when not given.
         """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         if input_features_mask is None:
             input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
-        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool())
+        hidden_states: list[torch.Tensor] | None = [] if output_hidden_states else None
+        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool(), hidden_states)
         return AuraAudioFeatures(
-            last_hidden_state=embeddings, pooler_output=embeddings[token_mask], audio_token_mask=token_mask
+            last_hidden_state=embeddings,
+            pooler_output=embeddings[token_mask],
+            hidden_states=None if hidden_states is None else tuple(hidden_states),
+            attentions=() if output_attentions else None,
+            audio_token_mask=token_mask,
         )
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -355,6 +370,7 @@ class AuraModel(AuraPreTrainedModel):
                 inputs_embeds=inputs_embeds_with_audio,
                 attention_mask=attention_mask,
                 position_ids=position_ids,
+                return_dict=True,
                 **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
@@ -376,7 +392,7 @@ class AuraModel(AuraPreTrainedModel):
                 raise ValueError(
                     "There is no audio: pass `input_features`, as the processor returns them, or `audio_embeds`."
                 )
-            return self.get_audio_features(input_features, input_features_mask)
+            return self.get_audio_features(input_features, input_features_mask, return_dict=True)
         if input_features is not None:
             raise ValueError("`input_features` and `audio_embeds` are two forms of the same clips: pass one.")
         if audio_embeds_mask is None:
@@ -519,6 +535,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
     """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # the base LLM's plan shards the embedding that it may be tied to
 
     def __init__(self, config: AuraConfig):
         super().__init__(config)
@@ -624,6 +641,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
             logits = torch.tanh(logits / self._final_logit_softcapping) * self._final_logit_softcapping
         return logits
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -660,7 +678,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
         >>> tokens = model.generate(**inputs, max_new_tokens=40)
         ```
         """
-        loss_kwargs = {"num_items_in_batch": kwargs.pop("num_items_in_batch", None)}
+        loss_kwargs = {name: kwargs.pop(name) for name in _LOSS_ARGUMENTS if name in kwargs}
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -675,6 +693,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
             audio_positions=audio_positions,
             audio_rows=audio_rows,
             use_cache=use_cache,
+            return_dict=True,
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -692,6 +711,9 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
             **{CACHE_ARGUMENT: getattr(outputs, CACHE_ARGUMENT)},
         )
 
+
+_LOSS_ARGUMENTS = ("num_items_in_batch", "shift_labels")
+"""Arguments of `forward` that are for the loss alone."""
 
 _PLACEHOLDERS_OF_AUDIO = 4
 """So many audio tokens in a row come from a processor: a third of a second of audio at the usual 12.5 a second."""
