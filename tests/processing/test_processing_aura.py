@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import AutoProcessor, AutoTokenizer
+from transformers import AutoProcessor, AutoTokenizer, LlamaConfig
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
@@ -486,6 +486,9 @@ def test_saving_and_loading(tmp_path):
 
 def test_processor_for_a_new_student(tmp_path, caplog):
     tiny_tokenizer().save_pretrained(tmp_path / "chat")
+    config = LlamaConfig(vocab_size=len(tiny_tokenizer()))
+    config.save_pretrained(tmp_path / "chat")
+    config.save_pretrained(tmp_path / "plain")
     processor = AuraProcessor.from_language_model_pretrained(tmp_path / "chat", num_mel_bins=128, frames_per_token=16)
     assert processor.apply_chat_template(CHAT) == RENDERED
     assert processor.feature_extractor.feature_size == 128

@@ -166,6 +166,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             return super().__call__(Request(inputs), **kwargs)
         if isinstance(inputs, (list, tuple)):
             if not inputs:
+                kwargs.pop("batch_size", None), kwargs.pop("num_workers", None)
                 self._sanitize_parameters(**kwargs)  # what is wrong in the call is wrong for no input, too
                 return []
             return super().__call__([Request(item) for item in inputs], **kwargs)
