@@ -18,8 +18,11 @@ FrameCount = TypeVar("FrameCount", int, torch.Tensor)
 _RESERVED_TOKEN = re.compile(
     r"\W+(reserved|unused|extra|dummy|placeholder|control|special)[a-z_]*\d+(_token)?\W+", re.IGNORECASE
 )
-# Not every token that ends a turn is named in a tokenizer's settings.
-_ENDS_SOMETHING = re.compile(r"end|stop|eo[a-z]", re.IGNORECASE)
+# Not every token that begins or ends a turn is named in a tokenizer's settings, and a template may come later.
+_MARKS_TEXT = re.compile(
+    r"start|end|stop|begin|eo[a-z]|bo[a-z]|im_|turn|header|user|assistant|system|tool|think|mask|pad|unk|cls",
+    re.IGNORECASE,
+)
 
 
 def choose_audio_token(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> str:
@@ -30,7 +33,7 @@ def choose_audio_token(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCon
 
     1. [`AUDIO_TOKEN`], if the tokenizer has it, or the embedding has more rows than the tokenizer has tokens (a padded vocabulary);
     2. the last of the tokens that are reserved for later use (`<|reserved_special_token_247|>`, `<unused98>`, ...);
-    3. the last special token that nothing uses: it neither begins, ends nor pads a text, and the chat template does not write it;
+    3. the last special token that nothing uses: by its name it marks no part of a text, a turn or a tool call, and the chat template does not write it;
     4. [`AUDIO_TOKEN`], with an id beyond the vocabulary.
 
     Args:
@@ -51,7 +54,7 @@ def choose_audio_token(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCon
 
     reserved = [text for text in vocabulary if _RESERVED_TOKEN.fullmatch(text)]
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    for texts in (reserved, [text for text in special if not _ENDS_SOMETHING.search(text)]):
+    for texts in (reserved, [text for text in special if not _MARKS_TEXT.search(text)]):
         if free := list(filter(is_free, texts)):
             return max(free, key=vocabulary.__getitem__)
     return AUDIO_TOKEN
