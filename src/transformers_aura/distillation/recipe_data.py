@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ..processing.audio_loading import describe_audio
+from ..processing.audio_source import describe_audio
 from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
 from ..processing.text_files import TextFileError, read_text_file
 from .examples import ROW_KEYS

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..processing.audio_loading import AudioLoadingError, load_audio
+from ..processing.audio_errors import AudioLoadingError
+from ..processing.audio_loading import load_audio
 from ..processing.mixing import SAMPLING_RATE
 from .conditions import Condition
 from .generations import Generation, GenerationFile, input_hash

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..processing.audio_loading import is_path
+from ..processing.audio_source import is_path
 from ..processing.manifests import (
     COMMON_VOICE_COLUMNS,
     SUFFIXES,

@@ -13,13 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from ..processing.arguments import described
-from ..processing.audio_loading import (
-    AUDIO_DICT_KEYS,
-    SupportsRead,
-    is_array_with_rate,
-    is_audio_decoder,
-    is_samples_list,
-)
+from ..processing.audio_files.reading import SupportsRead
+from ..processing.audio_source import AUDIO_DICT_KEYS, is_array_with_rate, is_audio_decoder, is_samples_list
 from ..processing.conversation import Conversation, as_batch_of_chats, build_conversation
 
 

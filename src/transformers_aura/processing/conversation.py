@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from . import arguments
 from .arguments import described
-from .audio_loading import AudioSource
+from .audio_source import AudioSource
 
 
 TRANSCRIPTION_INSTRUCTION = "Transcribe the audio."

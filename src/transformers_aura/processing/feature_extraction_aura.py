@@ -13,16 +13,11 @@ from transformers.audio_utils import mel_filter_bank
 from transformers.utils import logging
 
 from .arguments import real_number, whole_number
-from .audio_loading import (
-    SAMPLING_RATE_LIMITS_HZ,
-    AudioLoadingError,
-    AudioSource,
-    describe_audio,
-    has_own_sampling_rate,
-    is_samples_list,
-    load_audio,
-    to_mono_float32,
-)
+from .audio_errors import AudioLoadingError
+from .audio_limits import SAMPLING_RATE_LIMITS_HZ
+from .audio_loading import load_audio
+from .audio_samples import to_mono_float32
+from .audio_source import AudioSource, describe_audio, has_own_sampling_rate, is_samples_list
 
 
 logger = logging.get_logger(__name__)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .audio_loading import is_path
+from .audio_source import is_path
 from .text_files import TextFileError, read_text_file
 
 

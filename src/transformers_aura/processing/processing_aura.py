@@ -21,14 +21,9 @@ from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from . import arguments
-from .audio_loading import (
-    AudioLoadingError,
-    AudioSource,
-    has_own_sampling_rate,
-    is_array_with_rate,
-    is_samples_list,
-    load_audio,
-)
+from .audio_errors import AudioLoadingError
+from .audio_loading import load_audio
+from .audio_source import AudioSource, has_own_sampling_rate, is_array_with_rate, is_samples_list
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, choose_audio_token, num_audio_tokens
 from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, refuse_misspelt
 from .control_tokens import ControlTokens
