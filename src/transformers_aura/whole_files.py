@@ -12,13 +12,15 @@ from pathlib import Path
 
 def write_whole(path: Path, content: str | bytes) -> Path:
     """
-    Write a file (text as UTF-8), in the place of an earlier one.
+    Write a file (text as UTF-8, what that lacks as its escape), in the place of an earlier one.
 
     Raises:
         OSError: it cannot be written; it names the file, and the earlier one is still there.
     """
     with files_together(path.parent) as staging:
-        (staging / path.name).write_bytes(content.encode() if isinstance(content, str) else content)
+        (staging / path.name).write_bytes(
+            content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+        )
     return path
 
 

@@ -1,6 +1,12 @@
 """`aura transcribe`, `aura ask --from` and `aura count-text` on a tiny student with both heads."""
 
+import base64
+import errno
+import io
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +16,7 @@ from transformers import pipeline
 from tests.cli.test_main import run
 from tests.support.tiny_models import babble, quiet, tiny_student, tiny_transcriber
 from transformers_aura import AuraForSpeechQA, AuraProcessor
+from transformers_aura.cli.main import main
 from transformers_aura.cli.transcribe import Format, caption_words, render, timestamp
 from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from transformers_aura.modeling.transcription_aura import TimedWord, Transcript
@@ -122,6 +129,9 @@ class TestTranscribe:
             (("--beam-size", "0"), 2, "beam-size"),
             (("--best", "0"), 2, "best"),
             (("--format", "docx"), 2, "docx"),
+            (("--device", "cuda:99"), 2, "'cuda:99' cannot be used here"),
+            (("--device", "gpu"), 2, "'gpu' cannot be used here"),
+            (("--dtype", "float8"), 2, "'float8' is not one of 'auto', 'float32', 'bfloat16', 'float16'"),
             (("missing.wav",), 1, "missing.wav"),
         ],
     )
@@ -138,6 +148,59 @@ class TestTranscribe:
         assert found == code
         assert said in " ".join(err.replace("│", " ").split())
         assert "Traceback" not in err
+
+    @pytest.mark.fault("requests")
+    @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+    def test_a_console_of_another_encoding_prints_what_it_can(
+        self, student: Path, recordings: dict[str, str], encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = [tmp_path / f"{name}.wav" for name in ("café", "日本😀")]
+        for file in files:
+            shutil.copy(recordings["silent"], file)
+        read_as = "utf-8" if encoding == "ascii" else encoding  # typer takes ASCII for an oversight
+        printed = {}
+        for output_format in ("text", "json"):
+            console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+            monkeypatch.setattr(sys, "stdout", console)
+            with pytest.raises(SystemExit) as stopped:
+                main(["transcribe", str(student), *map(str, files), "--format", output_format])
+            assert stopped.value.code == 0
+            printed[output_format] = console.buffer.getvalue().decode(read_as)  # type: ignore[attr-defined]
+        escaped = [str(file).encode(read_as, "backslashreplace").decode(read_as) for file in files]
+        assert printed["text"] == "".join(f"{name}: \n" for name in escaped)
+        assert [json.loads(line)["audio"] for line in printed["json"].splitlines()] == list(map(str, files))
+
+    @pytest.mark.fault("disk")
+    def test_what_cannot_be_printed_is_not_lost(
+        self,
+        student: Path,
+        recordings: dict[str, str],
+        transcripts: dict[str, Transcript],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        class Full(io.StringIO):
+            def write(self, text: str) -> int:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(sys, "stdout", Full())
+        with pytest.raises(SystemExit) as stopped:
+            main(["transcribe", str(student), recordings["one"]])
+        assert stopped.value.code == 1
+        err = capsys.readouterr().err
+        assert transcripts["one"].text in err
+        assert "No space left on device" in err
+
+    def test_a_recording_within_the_command_line_is_called_by_its_number(
+        self, student: Path, recordings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = base64.b64encode(Path(recordings["silent"]).read_bytes()).decode()
+        urls = (f"data:audio/wav;base64,{data}", f"DATA:audio/wav;base64,{data}")
+        code, out, err = run(capsys, "transcribe", str(student), *urls)
+        assert (code, out) == (0, "recording-1: \nrecording-2: \n"), err
+        code, _, err = run(capsys, "transcribe", str(student), *urls, "--out", str(tmp_path))
+        assert code == 0, err
+        assert {file.name for file in tmp_path.iterdir()} == {"recording-1.txt", "recording-2.txt"}
 
     def test_two_recordings_of_one_name_do_not_share_a_file(
         self, student: Path, recordings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

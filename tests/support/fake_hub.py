@@ -3,7 +3,8 @@ A small Hugging Face Hub on loopback, so that tests load, push and reload by Hub
 
 It speaks as much of the protocol as `huggingface_hub` 2.x needs for model repos: repo info, refs, tree, paths-info, `resolve` (HEAD and
 GET, redirects of large files, ranges, commit and error headers), create_repo, branches, preupload, LFS upload and commits. It can also
-misbehave on request: cut a download off in the middle or refuse an upload.
+misbehave on request: cut a download off in the middle, refuse an upload, or answer anything with an error (gated, private, too many
+requests, out of order).
 
 Everything is kept in memory. Each commit is a complete listing `path -> content hash`, like git's trees.
 """
@@ -81,6 +82,12 @@ class HubError(Exception):
         self.commit = commit
 
 
+@dataclass
+class _Refusal:
+    error: HubError
+    paths: str
+
+
 class FakeHub:
     """
     The hub: state, and the server thread that serves it at `endpoint`.
@@ -116,6 +123,7 @@ class FakeHub:
             self.requests: list[Request] = []
             self._cut_offs: list[_CutOff] = []
             self._upload_failure: _UploadFailure | None = None
+            self._refusals: list[_Refusal] = []
 
     # What tests do with it
 
@@ -161,6 +169,20 @@ class FakeHub:
         """Undo `fail_uploads`."""
         with self.lock:
             self._upload_failure = None
+
+    def refuse(self, status: int, code: str | None = None, message: str = "No.", paths: str = "") -> None:
+        """Answer every request with this status until `clear`.
+
+        Args:
+            code: `X-Error-Code`, as the real Hub sends it: `"GatedRepo"`, `"RepoNotFound"`.
+            paths: a regular expression; only requests whose path matches it.
+        """
+        with self.lock:
+            self._refusals.append(_Refusal(HubError(status, code, message), paths))
+
+    def refusal(self, path: str) -> HubError | None:
+        with self.lock:
+            return next((refusal.error for refusal in self._refusals if re.search(refusal.paths, path)), None)
 
     def requested(self, method: str, pattern: str) -> list[Request]:
         """The recorded requests of a method whose path matches a regular expression."""
@@ -259,6 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self._read_body()
         with self.hub.lock:
             self.hub.requests.append(Request(self.command, unquote(url.path), len(self.body)))
+        if (refusal := self.hub.refusal(unquote(url.path))) is not None:
+            self._send_error(refusal)
+            return
         method = "GET" if self.command == "HEAD" else self.command
         for route_method, pattern, name in self._ROUTES:
             match = re.fullmatch(pattern, url.path)

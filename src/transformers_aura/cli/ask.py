@@ -1,12 +1,12 @@
 """`aura ask`: put one recording to a student."""
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from .console import quiet_libraries
+from .compute import DeviceOption, Dtype, DtypeOption, check_device
+from .console import print_result, quiet_libraries, to_json
 
 
 def ask(
@@ -33,13 +33,8 @@ def ask(
         float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="auto (as stored, or float32 where the processor is faster so), float32, bfloat16 or float16."
-        ),
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
+    dtype: DtypeOption = Dtype.auto,
+    device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
         str | None,
@@ -52,7 +47,11 @@ def ask(
     ] = False,
 ) -> None:
     """Ask a student by voice, or ask it about a recording."""
+    if audio == "-" and sys.stdin is None:
+        raise typer.BadParameter("there is no standard input to read from.", param_hint="AUDIO")
     recording: str | bytes = sys.stdin.buffer.read() if audio == "-" else audio
+
+    check_device(device)
 
     import transformers
 
@@ -74,7 +73,7 @@ def ask(
         model=AuraForSpeechQA.from_pretrained(
             model,
             revision=revision,
-            dtype=dtype,
+            dtype=dtype.value,
             device_map=device,
             base_model_name_or_path=base_model,
         ),
@@ -87,4 +86,4 @@ def ask(
     if temperature is not None:
         generation["temperature"] = temperature
     answer = answerer(recording, question=question, context=context, answer_from=answer_from, **generation)[0]
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else answer["answer"])
+    print_result(to_json(answer) if as_json else answer["answer"])

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import sys
 import warnings
+from typing import Any
 
 import typer
+
+
+def print_in_any_encoding() -> None:
+    """From now on, a character that the console's encoding lacks is printed as its escape (`\\u2192`) and ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_result(text: str) -> None:
+    """
+    What a command was asked for, on standard output.
+
+    Raises:
+        OSError: standard output is closed, or a file on a full disk; the text is on standard error then, so that the work is not lost.
+    """
+    try:
+        typer.echo(text)
+    except OSError:
+        typer.echo(text, err=True)
+        raise
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON that any console can print: in ASCII unless standard output is UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return json.dumps(value, ensure_ascii=codecs.lookup(encoding).name != "utf-8")
 
 
 def print_error(message: str) -> None:

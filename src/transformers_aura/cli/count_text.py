@@ -23,12 +23,13 @@ def count_text(
     """
     from ..hub.repo_folder import human_bytes
     from ..hub.text_statistics import add_text_statistics
+    from ..processing.text_files import read_text_file
     from ..registration import register
 
     register()
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise typer.BadParameter(f"There is no file {', '.join(missing)}.")
-    texts = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    texts = [line for file in files for line in read_text_file(file).split("\n")]
     written = add_text_statistics(student, texts)
     print_status(f"{human_bytes(written.stat().st_size)} in {written}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import print_status, quiet_libraries
+from .compute import DeviceOption, Dtype, DtypeOption, best_device, check_device
+from .console import print_result, print_status, quiet_libraries
 
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def evaluate(
             help="Commit, branch or tag of benchmarks on the Hub. Without it, the newest; that of the results in --out, where there are some."
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
+    dtype: DtypeOption = Dtype.auto,
+    device: DeviceOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
     seed: Annotated[int, typer.Option(help="Of excerpts of noise, shuffling and bootstrap.")] = 0,
     card: Annotated[
@@ -92,6 +93,8 @@ def evaluate(
         raise typer.BadParameter("name at least one benchmark: --benchmark sd-qa, or a folder of your own.")
     if not students and not system:
         raise typer.BadParameter("name a student, or a --system.")
+    check_device(device)
+    settings = {"dtype": dtype.value, "device": device or best_device()}
 
     from ..registration import register
 
@@ -103,12 +106,14 @@ def evaluate(
     from ..evaluation.evaluation import Evaluation
     from ..evaluation.results import earlier_commits
     from ..evaluation.scorers.registry import scorer as scorer_by_name
+    from ..folder_lock import lock_folder
 
     scorers = [scorer_by_name(name) for name in scorer] if scorer else None
     conditions = [Condition.parse(written, noise, seed) for written in condition or ["clean"]]
     commits = earlier_commits(out)  # a run that goes on stays with the rows that it began with
     benchmarks = [load_benchmark(written, limit, revision or commits.get(written)) for written in benchmark]
-    settings = {"dtype": dtype, "device": device or _best_device()}
+    with lock_folder(out, "an evaluation"):
+        pass  # only to be told before models are loaded; the run itself locks later
     asked, of_students, reader = _systems(students or [], system or [], base_model, whisper, settings)
     evaluation = Evaluation(
         asked, benchmarks, conditions, out, scorers, batch_size, seed, facts={"limit": limit or "all rows"}
@@ -184,13 +189,6 @@ def _reader_of(of_students: list[AuraSystem], others: list[str], settings: dict[
     return TextLanguageModel(str(model), revision, gguf_file, **settings)
 
 
-def _best_device() -> str:
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return "cpu" if accelerator is None else str(accelerator)
-
-
 def _text_ability(of_students: list[AuraSystem], reader: TextLanguageModel | None) -> dict[str, dict[str, Any]]:
     """Of every compact student; the LLM that gets text is the base of all of them."""
     from ..evaluation.text_ability import compare_text_logits
@@ -235,5 +233,5 @@ def _write_card(results: Results, student: AuraSystem, out: Path) -> None:
 
 def _print_report(out: Path) -> None:
     report = (out / "results.md").read_text(encoding="utf-8")
-    typer.echo(report.partition("## What was run")[0].rstrip())
+    print_result(report.partition("## What was run")[0].rstrip())
     print_status(f"Everything: {out}")

@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from .ask import ask
-from .console import print_error
+from .console import print_error, print_in_any_encoding
 from .count_text import count_text
 from .demo import demo
 from .distill import distill
@@ -60,6 +60,7 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, by default that of the process, and exit."""
+    print_in_any_encoding()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:

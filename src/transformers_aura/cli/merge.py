@@ -5,15 +5,14 @@ from typing import Annotated
 
 import typer
 
+from .compute import Dtype
 from .console import print_status, quiet_libraries
 
 
 def merge(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    dtype: Annotated[
-        str, typer.Option(help="Save in auto (what the student's config names), float32, bfloat16, float16.")
-    ] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="What to save in; auto: what the student's config names.")] = Dtype.auto,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
         str | None,
@@ -28,6 +27,6 @@ def merge(
 
     register()
     quiet_libraries()
-    merge_to_folder(model, out, revision=revision, dtype=dtype, base_model_name_or_path=base_model)
+    merge_to_folder(model, out, revision=revision, dtype=dtype.value, base_model_name_or_path=base_model)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print_status(f"{out}: {size / 1e6:.1f} MB of weights")

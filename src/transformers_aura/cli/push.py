@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import print_status, quiet_libraries
+from .console import print_result, print_status, quiet_libraries
 
 
 def push(
@@ -35,4 +35,4 @@ def push(
         commit_message=message,
         report=print_status,
     )
-    typer.echo(pushed.url)
+    print_result(pushed.url)

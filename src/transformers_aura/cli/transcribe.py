@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -10,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import quiet_libraries
+from ..whole_files import write_whole
+from .compute import DeviceOption, Dtype, DtypeOption, check_device
+from .console import print_result, quiet_libraries, to_json
 
 
 if TYPE_CHECKING:
     from ..modeling.transcription_aura import TimedWord, Transcript
 
+
+LONGEST_NAME = 200
+"""Characters. What is longer is no name, but a recording itself (a `data:` URL); it is called by its number."""
 
 CAPTION_WORDS, CAPTION_PAUSE_SECONDS = 10, 0.8
 """A caption has at most so many words, and ends where nobody speaks for so long."""
@@ -53,13 +57,8 @@ def transcribe(
     language_model_weight: Annotated[
         float | None, typer.Option("--lm-weight", min=0, help="Of the base LLM's opinion; 0 = it is not asked.")
     ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="auto (as stored, or float32 where the processor is faster so), float32, bfloat16 or float16."
-        ),
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")] = None,
+    dtype: DtypeOption = Dtype.auto,
+    device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
         str | None, typer.Option(help="Where the base model lies: folder, Hub id or .gguf file.")
@@ -68,8 +67,14 @@ def transcribe(
     """Write recordings down, with the times of the words."""
     if greedy and output_format in (Format.srt, Format.vtt):
         raise typer.BadParameter("Captions need the times of words, which --greedy does not have.")
-    if out is not None and len({Path(file).stem for file in files}) < len(files):
+    names = [
+        file if len(file) <= LONGEST_NAME else f"recording-{number}" for number, file in enumerate(files, start=1)
+    ]
+    if out is not None and len({Path(name).stem for name in names}) < len(names):
         raise typer.BadParameter("Two recordings have the same name, so their files in --out would be one.")
+    check_device(device)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
 
     from ..modeling.modeling_aura import AuraForSpeechQA
     from ..package_data import resolve_student
@@ -81,10 +86,10 @@ def transcribe(
     quiet_libraries()
     model = resolve_student(model)
     student: Any = AuraForSpeechQA.from_pretrained(
-        model, revision=revision, dtype=dtype, device_map=device, base_model_name_or_path=base_model
+        model, revision=revision, dtype=dtype.value, device_map=device, base_model_name_or_path=base_model
     )
     processor = AuraProcessor.from_pretrained(model, revision=revision)
-    for file in files:
+    for name, file in zip(names, files, strict=True):
         inputs = processor.apply_chat_template(
             build_conversation(file), tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
         ).to(student.device, dtype=student.dtype)
@@ -96,13 +101,12 @@ def transcribe(
             beam_size=beam_size,
             language_model_weight=language_model_weight,
         )
-        text = render(file, transcript, output_format)
+        text = render(name, transcript, output_format)
         if out is None:
-            typer.echo(text if len(files) == 1 or output_format is not Format.text else f"{file}: {text}")
+            print_result(text if len(files) == 1 or output_format is not Format.text else f"{name}: {text}")
         else:
-            out.mkdir(parents=True, exist_ok=True)
             suffix = "txt" if output_format is Format.text else output_format.value
-            (out / f"{Path(file).stem}.{suffix}").write_text(text + "\n", encoding="utf-8")
+            write_whole(out / f"{Path(name).stem}.{suffix}", text + "\n")
 
 
 def render(file: str, transcript: Transcript, output_format: Format) -> str:
@@ -110,7 +114,7 @@ def render(file: str, transcript: Transcript, output_format: Format) -> str:
     if output_format is Format.text:
         return transcript.text
     if output_format is Format.json:
-        return json.dumps(
+        return to_json(
             {
                 "audio": file,
                 "text": transcript.text,
@@ -125,8 +129,7 @@ def render(file: str, transcript: Transcript, output_format: Format) -> str:
                     if transcript.alternatives
                     else {}
                 ),
-            },
-            ensure_ascii=False,
+            }
         )
     captions = []
     for number, words in enumerate(caption_words(transcript.words), start=1):

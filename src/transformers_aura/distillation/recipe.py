@@ -34,6 +34,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from ..package_data import package_data_folder
+from ..processing.text_files import TextFileError, read_text_file
 
 
 RENAMED_ARGUMENTS = {
@@ -236,8 +237,10 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     file = _find(path)
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+        content = yaml.load(read_text_file(file), Loader=_StrictLoader)
+    except TextFileError as error:
+        raise RecipeError(str(error)) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{file} must hold the sections {_names(Recipe)}, but is {_kind(content)}.")

@@ -9,6 +9,7 @@ from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
 from ..modeling.configuration_aura import AuraConfig
 from ..processing.processing_aura import AuraProcessor
+from ..whole_files import files_together
 from .errors import HubError
 
 
@@ -42,6 +43,6 @@ def add_text_statistics(student: Path, texts: Iterable[str]) -> Path:
         config.text_config.vocab_size,
         tokenizer.eos_token_id,
     )
-    file = student / TEXT_STATISTICS_FILE_NAME
-    statistics.save(file)
-    return file
+    with files_together(student) as staging:
+        statistics.save(staging / TEXT_STATISTICS_FILE_NAME)
+    return student / TEXT_STATISTICS_FILE_NAME
