@@ -79,12 +79,13 @@ def without_text_only_rows(dataset: Any) -> Any:
     if not isinstance(dataset, (list, tuple)):
         return dataset
     kept = [row for row in dataset if row.get("audio") is not None]
-    if len(kept) < len(dataset):
-        logger.warning(
-            f"{len(dataset) - len(kept)} of {len(dataset)} rows are text only and are skipped: where LoRA follows the audio "
-            "(`lora_scope` 'rows' or 'audio') the student's text path is the base LLM and such rows have no gradient. They "
-            "teach only with `lora_scope='always'`."
-        )
+    if len(kept) == len(dataset):
+        return dataset  # it may know more than a list does
+    logger.warning(
+        f"{len(dataset) - len(kept)} of {len(dataset)} rows are text only and are skipped: where LoRA follows the audio "
+        "(`lora_scope` 'rows' or 'audio') the student's text path is the base LLM and such rows have no gradient. They "
+        "teach only with `lora_scope='always'`."
+    )
     return kept
 
 

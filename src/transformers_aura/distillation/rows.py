@@ -80,25 +80,27 @@ class LengthGroupedBatches(Sampler[int]):
     All rows are shuffled, sorted by length within groups of 50 steps, cut into steps, and the steps shuffled: unlike transformers'
     sampler, long and short clips do not take turns over the epoch.
 
-    The order depends on the rows' seed and epoch alone, so it is the same in every process and after a resume.
+    The order depends on the seed and the rows' epoch alone, so it is the same in every process and after a resume.
 
     Args:
         rows: over a dataset with `seconds`.
         step_size: rows of one step, over all processes and micro-batches.
+        seed: of the order; that of the rows if not given.
     """
 
     steps_per_group = 50
 
-    def __init__(self, rows: NumberedRows, step_size: int) -> None:
+    def __init__(self, rows: NumberedRows, step_size: int, seed: int | None = None) -> None:
         self.seconds = np.asarray(seconds_of(rows.dataset))
-        self.seeds = rows.seeds
+        self.epoch = rows.seeds.epoch
         self.step_size = step_size
+        self.seed = rows.seeds.seed if seed is None else seed
 
     def __len__(self) -> int:
         return len(self.seconds)
 
     def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.seeds.seed, int(self.seeds.epoch)])
+        generator = np.random.default_rng([self.seed, int(self.epoch)])
         order = generator.permutation(len(self.seconds))
         steps: list[np.ndarray] = []
         for start in range(0, len(order), self.steps_per_group * self.step_size):

@@ -141,6 +141,12 @@ class AuraTrainer(CheckpointedTrainer):
         if processing_class is None:
             raise ValueError("Pass the student's processor as `processing_class=` (an AuraProcessor).")
         self.objectives = default_objectives(args) if objectives is None else dict(objectives)
+        smoothing = args.label_smoothing_factor
+        if smoothing and all(getattr(each, "label_smoothing", 0.0) != smoothing for each in self.objectives.values()):
+            raise ValueError(
+                f"`label_smoothing_factor={smoothing}` acts on the next-token cross-entropy (`lm`), which these objectives lack: "
+                f"{', '.join(self.objectives)}."
+            )
         check_compatible(model, processing_class, args)
         needs_teacher = any(objective.needs_teacher for objective in self.objectives.values())
         self.heads = distillation_heads(model, teacher, args) if needs_teacher else None
@@ -205,13 +211,16 @@ class AuraTrainer(CheckpointedTrainer):
         self.forward_pass = ForwardPass(model, self.objectives, self.heads, args.pad_to_multiple_of).to(args.device)
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.forward_pass
-        self._means = FigureMeans(len(self.forward_pass.figure_names), args.device)
-        self.divergence = DivergenceWatch()
+        self._forget_sums()
         self.current_gradient_accumulation_steps = 1
-        self.add_callback(_EpochCallback(self))
+        self.add_callback(_BeginCallback(self))
         self.add_callback(HistoryCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(CompactProgressCallback)
+
+    def _forget_sums(self) -> None:
+        self._means = FigureMeans(len(self.forward_pass.figure_names), self.args.device)
+        self.divergence = DivergenceWatch()
 
     # ---- the loss ----
 
@@ -311,6 +320,10 @@ class AuraTrainer(CheckpointedTrainer):
         dataset = self.train_dataset
         if dataset is None:
             raise ValueError("Training needs `train_dataset`.")
+        if not has_length(dataset) and self.args.train_sampling_strategy == "group_by_length":
+            raise ValueError(
+                "`train_sampling_strategy='group_by_length'` needs rows that can be read in any order; a stream cannot."
+            )
         numbered = NumberedRows if has_length(dataset) else NumberedStream
         self.train_dataset = numbered(dataset, self.args.seed)
         try:
@@ -322,10 +335,10 @@ class AuraTrainer(CheckpointedTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, NumberedRows):
+        if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         step_size = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedBatches(dataset, step_size)
+        return LengthGroupedBatches(dataset, step_size, self.args.data_seed)
 
     @property
     def eval_collator(self) -> AuraDataCollator:
@@ -353,6 +366,9 @@ class AuraTrainer(CheckpointedTrainer):
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.eval_collator,
             num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
         )
 
     # ---- training ----
@@ -488,11 +504,14 @@ class AuraTrainer(CheckpointedTrainer):
         super().log(logs, start_time)
 
 
-class _EpochCallback(TrainerCallback):
-    """Tells the rows which epoch begins."""
+class _BeginCallback(TrainerCallback):
+    """Forgets what was summed up by a training that was tried before, and tells the rows which epoch begins."""
 
     def __init__(self, trainer: AuraTrainer) -> None:
         self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer._forget_sums()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer._numbered_rows.set_epoch(math.floor(state.epoch or 0.0))

@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerMapping, TimeAlignment
 from .heads import TEACHER_NORMALIZATIONS, TeacherNormalization
+from .unsupported_arguments import check_supported
 
 
 Supervision: TypeAlias = Literal["transcript", "distillation", "both"]
@@ -19,7 +20,8 @@ SUPERVISIONS: tuple[str, ...] = get_args(Supervision)
 @dataclass
 class AuraTrainingArguments(TrainingArguments):
     r"""
-    Arguments of [`AuraTrainer`], beside those of [`~transformers.TrainingArguments`].
+    Arguments of [`AuraTrainer`], beside those of [`~transformers.TrainingArguments`]; of these, some have no meaning here and are refused
+    (`distillation/unsupported_arguments.py`).
 
     The loss is the sum of the objectives whose weight is above 0, each times its weight; what each of them is says its own file in
     `distillation/objectives/`. Each is averaged over what it is about (audio tokens, answer tokens, characters or tokens of transcripts) in the whole
@@ -35,7 +37,7 @@ class AuraTrainingArguments(TrainingArguments):
             With `supervision="both"`: so many first steps are without the objectives that read the LLM's head (`lm`, `answer_kl`). They need neither the
             upper layers nor the head, hence are much cheaper.
         lm_weight (`float`, *optional*, defaults to `1.0`):
-            Weight of the next-token cross-entropy.
+            Weight of the next-token cross-entropy. `label_smoothing_factor` acts on it alone.
         answer_kl_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the KL divergence from the base LLM given the gold transcript, on rows with audio, transcript and
             answer. 0 = off; costs one forward of the base LLM.
@@ -94,6 +96,10 @@ class AuraTrainingArguments(TrainingArguments):
     )
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Must stay False: a training that diverges stops and says so."}
+    )
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "Must stay 'end': the student is uploaded when it is saved, not its checkpoints."},
     )
     use_cache: bool = field(
         default=True,
@@ -159,6 +165,7 @@ class AuraTrainingArguments(TrainingArguments):
     context_max_words: int = field(default=50, metadata={"help": "Most words of such a text."})
 
     def __post_init__(self) -> None:
+        check_supported(self)
         self._check_choice("supervision", SUPERVISIONS)
         self._check_choice("time_alignment", TIME_ALIGNMENTS)
         self._check_choice("teacher_normalization", TEACHER_NORMALIZATIONS)
@@ -175,7 +182,8 @@ class AuraTrainingArguments(TrainingArguments):
         for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         self._check("context_max_words", self.context_max_words >= 1, "at least 1")
-        self._check("context_probability", 0 <= self.context_probability <= 1, "between 0 and 1")
+        for name in ("context_probability", "label_smoothing_factor"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
             value = getattr(self, name)
             self._check(name, value is None or value >= 0, "at least 0")
@@ -191,17 +199,23 @@ class AuraTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`text_state_weight={self.text_state_weight}` needs to know where each token is spoken: set `subword_ctc_weight` too."
             )
-        if self.remove_unused_columns:
-            raise ValueError(
-                "`remove_unused_columns=True` would drop the columns that `AuraDataCollator` reads: leave it at False."
-            )
         # Every trainable parameter takes part in every step, so DDP need not search for unused ones.
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False
-        # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
-        if self.accelerator_config is None:
-            self.accelerator_config = {"dispatch_batches": False}
         super().__post_init__()
+        # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
+        if self.accelerator_config.dispatch_batches:
+            raise ValueError(
+                "`dispatch_batches=True` of `accelerator_config` is not supported: every process reads its own rows."
+            )
+        self.accelerator_config.dispatch_batches = False
+        if self.push_to_hub and self.hub_strategy != "end":
+            raise ValueError(
+                f"`hub_strategy={self.hub_strategy!s}` is not supported: it uploads what a checkpoint holds, and pickles. Use 'end': "
+                "`save_model` uploads the student."
+            )
+        if self.fp16 and self.device.type == "cpu":
+            raise ValueError("`fp16=True` does nothing on a CPU: use `bf16=True`, or leave it out.")
         if self.train_sampling_strategy not in ("random", "sequential", "group_by_length"):
             raise ValueError(
                 f"`train_sampling_strategy={self.train_sampling_strategy!r}` needs token lengths in the dataset, which rows "

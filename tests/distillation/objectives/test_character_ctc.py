@@ -57,11 +57,12 @@ def test_the_patch_embedding_alone_learns_without_the_llm(tmp_path):
         layer.register_forward_hook(lambda *_: pytest.fail("a layer of the LLM ran"))
     for trainer in (whole, alone):
         trainer.train()
-    # LoRA has no part in these losses: at rest or not, the patch embedding learns the same.
+    # LoRA has no part in these losses: at rest or not, the patch embedding learns the same. MKL's last bit depends on where in memory a matrix lies.
     terms = ("cosine_loss", "mse_loss", "character_ctc_loss")
-    assert step_logs(alone, *terms) == step_logs(whole, *terms)
+    torch.testing.assert_close(
+        torch.tensor(step_logs(alone, *terms)), torch.tensor(step_logs(whole, *terms)), rtol=1e-5, atol=1e-6
+    )
     for name, weight in trained_weights(alone).items():
-        # MKL's last bit depends on where in memory a matrix lies.
         torch.testing.assert_close(weight, trained_weights(whole)[name], rtol=1e-5, atol=1e-6, msg=name)
         assert torch.equal(weight, before[name]) == ("lora_" in name), name
 

@@ -31,7 +31,7 @@ def default_objectives(args: AuraTrainingArguments) -> dict[str, Objective]:
     known: tuple[Objective, ...] = (
         CosineObjective(args.cosine_weight),
         MSEObjective(args.mse_weight),
-        LanguageModelingObjective(args.lm_weight),
+        LanguageModelingObjective(args.lm_weight, args.label_smoothing_factor),
         AnswerKLObjective(args.answer_kl_weight),
         CharacterCTCObjective(args.character_ctc_weight),
         SubwordCTCObjective(args.subword_ctc_weight),

@@ -16,16 +16,21 @@ from .objective import Objective
 class LanguageModelingObjective(Objective):
     r"""Cross-entropy of each labelled token (the answer and the token that ends the turn), in nats.
 
+    Args:
+        weight: of the term.
+        label_smoothing: so much of the probability that is aimed at goes to all tokens of the vocabulary alike.
+
     References:
         - AuRA: Internalizing Audio Understanding into LLMs as LoRA: https://arxiv.org/abs/2606.11033
         - Why the divisor is the whole step's: https://huggingface.co/blog/gradient_accumulation
 
     Inputs of `cross_entropies`:
-        | argument  | shape                          | meaning                                     |
-        |-----------|--------------------------------|---------------------------------------------|
-        | `logits`  | `(labelled_tokens, vocabulary)`| predictions for the labelled tokens         |
-        | `labels`  | `(labelled_tokens,)`           | ids of the labelled tokens                  |
-        | returns   | `(labelled_tokens,)`           | cross-entropy, nats                         |
+        | argument    | shape                          | meaning                                     |
+        |-------------|--------------------------------|---------------------------------------------|
+        | `logits`    | `(labelled_tokens, vocabulary)`| predictions for the labelled tokens         |
+        | `labels`    | `(labelled_tokens,)`           | ids of the labelled tokens                  |
+        | `smoothing` | a number                       | `label_smoothing`                           |
+        | returns     | `(labelled_tokens,)`           | cross-entropy, nats                         |
 
     Example:
         >>> import torch
@@ -37,12 +42,16 @@ class LanguageModelingObjective(Objective):
     needs_text = True
     needs_logits = True
 
+    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__(weight)
+        self.label_smoothing = label_smoothing
+
     @staticmethod
-    def cross_entropies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits.float(), labels, reduction="none")
+    def cross_entropies(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
     def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
         return batch["labels"][:, 1:].ne(IGNORED_LABEL).sum()
 
     def loss(self, outputs: StudentOutputs) -> torch.Tensor:
-        return self.cross_entropies(outputs.labelled_logits, outputs.labels).sum()
+        return self.cross_entropies(outputs.labelled_logits, outputs.labels, self.label_smoothing).sum()
