@@ -182,7 +182,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
 
     def _over_the_pipelines_own(self, given: dict[str, Any]) -> dict[str, Any]:
         """Arguments of a call, in which its generation config holds against what the pipeline was made with, as an argument by name does."""
-        config = {**given, **(given.get("generate_kwargs") or {})}.get("generation_config")
+        grouped = given.get("generate_kwargs")
+        config = {**given, **(grouped if isinstance(grouped, Mapping) else {})}.get("generation_config")
         if not isinstance(config, GenerationConfig):
             return given
         settings = {name: value for name, value in config.to_diff_dict().items() if name in self._forward_params}
