@@ -1,6 +1,7 @@
 """`transcribe` on a tiny student with both heads: alike alone and in a batch, whole and in chunks, and no longer than it may be."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -380,3 +381,28 @@ def test_arguments_that_do_not_belong_together(student, processor):
         student.transcribe(input_ids=batch["input_ids"], tokenizer=processor.tokenizer)
     with pytest.raises(ValueError, match="two forms of the same clips"):
         student.transcribe(**batch, audio_embeds=torch.zeros(1, 7, 32), tokenizer=processor.tokenizer)
+
+
+@pytest.mark.fault("requests")
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, (True, "2", math.nan, math.inf, -1, 0, 1.5)) for name in ("num_hypotheses", "max_new_tokens")),
+        ("beam_size", (True, "2", math.nan, math.inf, -1, 0, 1.5, 10**12)),
+        ("language_model_weight", (True, "2", math.nan, math.inf, -1, 10**400)),
+        ("max_seconds", (True, "2", math.nan, math.inf, -1, 10**400)),
+        ("method", ("ears", 1, None, [])),
+        ("stop", ("word", 3)),
+        ("tokenizer", (None, "gpt2", 3)),
+        ("input_features", (np.zeros((1, 100, 80), np.float32), torch.zeros(100, 80), torch.zeros(1, 100, 40))),
+        ("input_features_mask", (torch.ones(1, 40, dtype=torch.bool), torch.ones(1), [[1]])),
+        ("input_ids", (torch.zeros(5, dtype=torch.long), [[1, 2]], "hi")),
+        ("attention_mask", (torch.ones(3, 2), torch.ones(5))),
+        ("audio_embeds", (torch.zeros(3, 4), torch.zeros(1, 4, 7))),
+    ],
+)
+def test_values_that_cannot_be_are_named(student, processor, name, values):
+    given = {**inputs(processor, babble(0.5)), "tokenizer": processor.tokenizer}
+    for value in values:
+        with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
+            student.transcribe(**{**given, name: value})

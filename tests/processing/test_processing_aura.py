@@ -499,7 +499,7 @@ def test_processor_for_a_new_student(tmp_path, caplog):
     processor = AuraProcessor.from_language_model_pretrained(tmp_path / "plain")
     assert processor.chat_template == PLAIN_CHAT_TEMPLATE
     text = processor.apply_chat_template(CHAT, add_generation_prompt=True)
-    assert text == (
+    assert text.replace(processor.audio_token, AUDIO_TOKEN) == (
         "System: Be brief.\nUser: One:\n<|audio|>\n<|audio|>\nWhich is longer?\nAssistant: The first.<|im_end|>\n"
         "User: <|audio|>\nAssistant:"
     )

@@ -45,16 +45,24 @@ def check_context_length(config: AuraConfig, num_text: int, num_audio: int = 0, 
         parts.append(f"{num_audio} of audio ({num_audio / tokens_per_second:.1f} s)")
     if num_new > 1:
         parts.append(f"up to {num_new} of the answer (`max_new_tokens`)")
-    room = limit - num_text - num_new
-    if not num_audio:
-        advice = f"Shorten the text (question, context or history) by {-room} tokens."
+    left, room = limit - num_text - num_audio, limit - num_text - num_new
+    if left > 0:
+        advice = f"Lower `max_new_tokens` to {left} at most"
+        if room > 0 and num_audio:
+            advice += (
+                f", or cut the recording: beside text and answer, {_down(room / tokens_per_second)} s of audio fit"
+            )
+    elif not num_audio:
+        advice = f"Shorten the text (question, context or history) by {-room} tokens"
     elif room > 0:
-        advice = f"Beside text and answer, {_down(room / tokens_per_second)} s of audio fit: cut the recording, see `truncate_to_seconds`."
+        advice = f"Beside text and answer, {_down(room / tokens_per_second)} s of audio fit: cut the recording, see `truncate_to_seconds`"
     else:
         alone = _down((limit - num_new) / tokens_per_second)
-        advice = f"Beside this text no audio fits, and {alone} s without any: shorten the text (question, context or history)."
+        advice = (
+            f"Beside this text no audio fits (without any, {alone} s): shorten the text (question, context or history)"
+        )
     raise ValueError(
-        f"The request is too long for the LLM, which takes {limit} tokens: it has {', '.join(parts)}. {advice}"
+        f"The request is too long for the LLM, which takes {limit} tokens: it has {', '.join(parts)}. {advice}."
     )
 
 

@@ -175,6 +175,8 @@ class TranscriptionMixin:
         num_hypotheses = whole_number("num_hypotheses", num_hypotheses)
         if max_new_tokens is not None:
             max_new_tokens = whole_number("max_new_tokens", max_new_tokens)
+        if language_model_weight is not None:
+            language_model_weight = real_number("language_model_weight", language_model_weight, at_least=0)
         if max_seconds is not None:
             max_seconds = real_number("max_seconds", max_seconds, at_least=0)
         if stop is not None and not callable(stop):
@@ -307,12 +309,12 @@ class TranscriptionMixin:
         return found
 
     def _check_room(self, num_context: int, longest: int) -> None:
-        """Raise where the text before a clip leaves no room for a chunk and its transcript."""
+        """Raise where the text before a clip leaves no room for the longest chunk, and for as many tokens of its transcript."""
         limit = context_length(self.config.text_config)
-        if limit is not None and num_context + 2 * longest > limit:
+        if limit is not None and num_context and num_context + 2 * longest > limit:
             raise ValueError(
                 f"The text before the recording takes {num_context} tokens, and a chunk of the recording {longest}, with as many for its transcript. The "
-                f"LLM takes {limit}: shorten the text (context or history){', or `chunk_seconds`' if 2 * longest > limit // 2 else ''}."
+                f"LLM takes {limit}: shorten the text (context or history)."
             )
 
     def _contexts(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import BatchFeature, Pipeline
+from transformers import BatchFeature, GenerationConfig, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import logging
 
@@ -44,6 +44,7 @@ _PREPROCESS_KEYWORDS = (
 )
 _FORWARD_KEYWORDS = ("answer_from",)
 _POSTPROCESS_KEYWORDS = ("skip_special_tokens",)
+_BATCHING = {"batch_size": 1, "num_workers": 0}  # and the least that each may be
 
 NOTHING_HEARD = "(Nothing was heard.)"
 """The answer to recordings in which nobody speaks."""
@@ -162,12 +163,13 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses, and plain samples without a rate.
         """
         _check_batching(kwargs)
+        kwargs = self._over_the_pipelines_own(kwargs)
         if is_one_input(inputs):
             return super().__call__(Request(inputs), **kwargs)
         if isinstance(inputs, (list, tuple)):
             if not inputs:
-                kwargs.pop("batch_size", None), kwargs.pop("num_workers", None)
-                self._sanitize_parameters(**kwargs)  # what is wrong in the call is wrong for no input, too
+                settings = {name: kwargs[name] for name in kwargs if name not in _BATCHING}
+                self._sanitize_parameters(**settings)  # raises for what the call of one input raises for
                 return []
             return super().__call__([Request(item) for item in inputs], **kwargs)
         if isinstance(inputs, (Dataset, collections.abc.Sized)) and not isinstance(
@@ -177,6 +179,15 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         if isinstance(inputs, collections.abc.Iterable):
             return super().__call__((Request(item) for item in inputs), **kwargs)
         raise ValueError(input_error(inputs))
+
+    def _over_the_pipelines_own(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of a call, in which its generation config holds against what the pipeline was made with, as an argument by name does."""
+        grouped = given.get("generate_kwargs")
+        config = {**given, **(grouped if isinstance(grouped, Mapping) else {})}.get("generation_config")
+        if not isinstance(config, GenerationConfig):
+            return given
+        settings = {name: value for name, value in config.to_diff_dict().items() if name in self._forward_params}
+        return {**settings, **given}
 
     def preprocess(
         self,
@@ -467,7 +478,7 @@ class Chat:
 
 
 def _check_batching(given: Mapping[str, Any]) -> None:
-    for name, least in (("batch_size", 1), ("num_workers", 0)):
+    for name, least in _BATCHING.items():
         if given.get(name) is not None:
             arguments.whole_number(name, given[name], least)
 
