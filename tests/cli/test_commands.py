@@ -25,6 +25,7 @@ from tests.support.published import (
     save_tiny_whisper,
 )
 from tests.support.tiny import tone
+from transformers_aura.folder_lock import lock_folder
 
 
 @pytest.fixture
@@ -193,6 +194,47 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         code, _, err = run(capsys, "distill", "--config", str(recipe), "--resume")
         assert code == 0, err
         assert (tmp_path / "out" / "checkpoint-4").is_dir()
+
+    @pytest.mark.fault("training")
+    def test_a_run_that_diverges_fails_and_saves_no_student(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        code, _, err = run(capsys, "distill", "--config", str(recipe), "--set", "training.learning_rate=1e30")
+        assert code == 1
+        assert "error: The training diverged: at step 2 the loss is nan" in err
+        assert "Try: aura ask" not in err
+        assert not list((tmp_path / "out").glob("*.safetensors"))
+
+    @pytest.mark.fault("resume")
+    def test_resume_passes_over_a_damaged_checkpoint_and_says_so(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        settings = ("--set", "training.save_steps=1")
+        assert run(capsys, "distill", "--config", str(recipe), *settings)[0] == 0
+        (tmp_path / "out" / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
+        code, _, err = run(capsys, "distill", "--config", str(recipe), *settings, "--resume")
+        assert code == 0, err
+        assert "checkpoint-4 is damaged: optimizer.pt is empty. It is passed over." in caplog.text
+
+    @pytest.mark.fault("training")
+    def test_a_folder_that_another_run_writes_to_is_refused_before_anything_is_loaded(
+        self, recipe: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        with lock_folder(tmp_path / "out", "a training"):
+            code, _, err = run(capsys, "distill", "--config", str(recipe))
+        assert code == 1
+        assert "out is in use: a training (process" in err
+        assert not fake_hub.requested("GET", r"\.safetensors")
+
+    @pytest.mark.parametrize(
+        ("key", "instead"), [("resume_from_checkpoint", "--resume"), ("push_to_hub", "aura push")]
+    )
+    def test_arguments_of_other_scripts_are_refused(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], key: str, instead: str
+    ) -> None:
+        code, _, err = run(capsys, "distill", "--config", str(recipe), "--set", f"training.{key}=true")
+        assert code == 2
+        assert instead in err
 
     def test_dry_run_loads_no_weights(
         self, recipe: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 
 from transformers_aura.decoding.config import DecodingConfig
@@ -17,16 +20,37 @@ def test_an_unknown_setting_is_named_with_those_that_there_are():
         DecodingConfig.from_dict({"beams": 3}, width=2)
 
 
-@pytest.mark.parametrize("name", ["beam_size", "num_rescored", "chunks_at_once", "chunk_seconds"])
-def test_at_least_one(name):
-    DecodingConfig(**{name: 1})
-    for value in (0, -3, float("nan")):
-        with pytest.raises(ValueError, match=f"`{name}` must be 1 or more, got"):
+@pytest.mark.fault("requests")
+@pytest.mark.parametrize(
+    ("name", "least", "kind"),
+    [
+        *((name, 1, "a whole number") for name in ("beam_size", "num_rescored", "chunks_at_once")),
+        ("other_forms", 0, "a whole number"),
+        *((name, 0, "a number") for name in ("beam_threshold", "symbol_threshold", "language_model_weight")),
+        ("chunk_seconds", 1, "a number"),
+        *((name, None, "a number") for name in ("character_weight", "word_bonus", "unknown_word_penalty")),
+    ],
+)
+def test_settings_that_cannot_be_are_an_error(name, least, kind):
+    if least is not None:
+        DecodingConfig(**{name: least})
+        with pytest.raises(ValueError, match=f"`{name}` must be {least} or more, got {least - 1}"):
+            DecodingConfig(**{name: least - 1})
+    if kind == "a number":
+        assert type(getattr(DecodingConfig(**{name: np.float32(2)}), name)) is float
+        for value in (math.nan, -math.inf, math.inf):
+            with pytest.raises(ValueError, match=f"`{name}` must be .* or (more|less), got"):
+                DecodingConfig(**{name: value})
+    else:
+        assert type(getattr(DecodingConfig(**{name: np.int64(2)}), name)) is int
+    with pytest.raises(ValueError, match=f"`{name}` must be .* or less, got 1000000000000"):
+        DecodingConfig(**{name: 10**12})
+    for value in (True, "3", None, [3]):
+        with pytest.raises(TypeError, match=f"`{name}` must be {kind}, got"):
             DecodingConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["beam_threshold", "symbol_threshold", "language_model_weight"])
-def test_not_negative(name):
-    DecodingConfig(**{name: 0})
-    with pytest.raises(ValueError, match=f"`{name}` must be 0 or more, got -1"):
-        DecodingConfig(**{name: -1})
+@pytest.mark.fault("requests")
+def test_a_switch_is_no_number():
+    with pytest.raises(TypeError, match="`rescore_chunks` must be True or False, got 1"):
+        DecodingConfig(rescore_chunks=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import WhisperConfig
+from transformers import TrainerCallback, WhisperConfig
 
 from tests.support.tiny import tone
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
@@ -111,6 +111,16 @@ def tiny_trainer_of(folder: Path, family: str, **settings: Any) -> AuraTrainer:
     """[`tiny_trainer`] on a base LLM of `family`."""
     save_tiny_language_model(folder / "base", family)
     return tiny_trainer(folder, **settings)
+
+
+class StopAfter(TrainerCallback):
+    """Ends a training after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step == self.step
 
 
 def trained_weights(trainer: AuraTrainer) -> dict[str, torch.Tensor]:

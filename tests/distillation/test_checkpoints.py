@@ -1,5 +1,10 @@
 import json
 import logging
+import multiprocessing
+import os
+import re
+import resource
+import signal
 
 import pytest
 import torch
@@ -10,27 +15,26 @@ from transformers.trainer_utils import set_seed
 from tests.distillation.support import (
     HEAD_WEIGHTS,
     HEADS,
+    StopAfter,
     assert_same_weights,
     step_logs,
     tiny_rows,
     tiny_trainer,
     trained_weights,
 )
-from transformers_aura.distillation.checkpoints import last_complete_checkpoint
+from transformers_aura.distillation.checkpoint_files import (
+    CHECKSUMS_FILE_NAME,
+    CheckpointError,
+    damage,
+    last_complete_checkpoint,
+)
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, DistillationHeads
 from transformers_aura.distillation.logs import HISTORY_FILE_NAME
+from transformers_aura.folder_lock import FolderInUseError
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
 
-class StopAfter(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step == self.step
-
-
-@pytest.mark.parametrize("stop", [3, 4])
+@pytest.mark.parametrize("stop", [3, 4, 6])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
     # 8 rows in batches of 2: step 4 ends the first epoch. Everything random is on: order, gain, context.
     settings = {
@@ -145,32 +149,69 @@ def test_heads_can_be_loaded_again(tmp_path):
     assert torch.equal(heads.target_std, trainer.heads.target_std)
 
 
-def test_an_incomplete_checkpoint_is_an_error(tmp_path):
-    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
-    tiny_trainer(tmp_path, **settings).train()
-    checkpoint = tmp_path / "run" / "checkpoint-1"
-    heads = (checkpoint / HEADS_FILE_NAME).read_bytes()
-    (checkpoint / HEADS_FILE_NAME).unlink()
-    with pytest.raises(FileNotFoundError, match=HEADS_FILE_NAME):
-        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
-    (checkpoint / HEADS_FILE_NAME).write_bytes(heads)
-    (checkpoint / "optimizer.pt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"optimizer\.pt.*interrupted"):
-        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=str(checkpoint))
-    with pytest.raises(ValueError, match="no complete checkpoint"):
-        tiny_trainer(tmp_path, **settings).train(resume_from_checkpoint=True)
+@pytest.mark.fault("resume")
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, caplog):
+    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3, "lr_scheduler_type": "constant"}
+    whole = tiny_trainer(tmp_path, "whole", **settings)
+    whole.train()
+    tiny_trainer(tmp_path, "killed", callbacks=[StopAfter(2)], **settings).train()
+    weights = tmp_path / "killed" / "checkpoint-2" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # other weights, and still a valid file
+    weights.write_bytes(content)
+    resumed = tiny_trainer(tmp_path, "killed", **settings)
+    resumed.train(resume_from_checkpoint=True)
+    (warning,) = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    assert re.search(r"checkpoint-2 is damaged: model\.safetensors \(\d+ bytes\) is not what was written", warning)
+    assert_same_weights(trained_weights(resumed), trained_weights(whole))
+    assert last_complete_checkpoint(tmp_path / "killed") == str(tmp_path / "killed" / "checkpoint-3")
+    assert damage(tmp_path / "killed" / "checkpoint-2") is None, "it was written anew on the way"
 
 
-def test_a_checkpoint_whose_writing_was_interrupted_is_passed_over(tmp_path):
-    for step, state in ((9, "{}"), (10, '{"glo')):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
-            (folder / name).touch()
-        (folder / "trainer_state.json").write_text(state)
-    (tmp_path / "checkpoint-11").mkdir()
-    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
-    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+@pytest.mark.fault("disk")
+@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json", CHECKSUMS_FILE_NAME])
+def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path, name):
+    settings = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 2, "max_steps": 3}
+    trainer = tiny_trainer(tmp_path, **settings)
+    full = tmp_path / "run" / "checkpoint-2"
+    full.mkdir(parents=True)
+    (full / (f".{name}" if name == CHECKSUMS_FILE_NAME else name)).symlink_to("/dev/full")
+    with pytest.raises(
+        OSError, match=r"checkpoint-2 could not be written \(.*\); [\d,]+ MB are free there.*resume from the last"
+    ):
+        trainer.train()
+    assert last_complete_checkpoint(tmp_path / "run") == str(tmp_path / "run" / "checkpoint-1")
+    assert not full.exists()
+    resumed = tiny_trainer(tmp_path, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 3
+
+
+@pytest.mark.fault("disk")
+def test_a_full_disk_when_the_student_is_saved(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"out could not be written \(.*too large.* MB are free there.*resume from it"
+        ):
+            trainer.save_model(tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.fault("resume")
+def test_settings_of_the_optimizer_that_a_resume_would_not_take_are_refused(tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 1}
+    tiny_trainer(tmp_path, max_steps=1, **settings).train()
+    for name, value in (("learning_rate", 5e-4), ("adam_beta2", 0.97)):
+        trainer = tiny_trainer(tmp_path, max_steps=2, **settings, **{name: value})
+        with pytest.raises(
+            ValueError, match=f"optimizer's .* .*{value}.* in this run .* in .*checkpoint-1: a resumed run keeps"
+        ):
+            trainer.train(resume_from_checkpoint=True)
+    tiny_trainer(tmp_path, max_steps=2, **settings).train(resume_from_checkpoint=True)
 
 
 def test_a_half_precision_student_is_trained_in_float32_and_released_in_its_own_dtype(tmp_path):
@@ -199,29 +240,69 @@ def test_a_half_precision_student_is_trained_in_float32_and_released_in_its_own_
     AuraForSpeechQA.from_pretrained(tmp_path / "released")
 
 
-def test_the_best_model_is_loaded_with_its_heads(tmp_path):
+@pytest.mark.parametrize("only_model", [False, True])
+@pytest.mark.parametrize("greater_is_better", [True, False])
+def test_the_best_model_is_loaded_with_all_of_its_heads(tmp_path, greater_is_better, only_model):
+    class Climb(TrainerCallback):
+        """So that the loss rises, and the first is the best, whichever is better."""
+
+        def on_step_begin(self, args, state, control, optimizer, **kwargs):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01 if greater_is_better else -0.01
+
     trainer = tiny_trainer(
         tmp_path,
-        max_steps=2,
+        callbacks=[Climb()],
+        max_steps=3,
         eval_dataset=tiny_rows(3),
         eval_strategy="steps",
         eval_steps=1,
         save_strategy="steps",
         save_steps=1,
+        save_only_model=only_model,
         load_best_model_at_end=True,
         metric_for_best_model="lm_loss",
-        greater_is_better=True,  # so that the first is the best
-        learning_rate=0.01,
+        greater_is_better=greater_is_better,
         student=HEADS,
         **HEAD_WEIGHTS,
     )
     trainer.train()
     assert trainer.state.best_model_checkpoint.endswith("checkpoint-1")
-    heads = DistillationHeads.load(tmp_path / "run" / "checkpoint-1" / HEADS_FILE_NAME)
-    assert torch.equal(heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
-    saved = load_file(tmp_path / "run" / "checkpoint-1" / "model.safetensors")
-    for name, tensor in saved.items():
-        assert torch.equal(trainer.model.state_dict()[name], tensor), name
+    trainer.save_model()
+    best, last = (tmp_path / "run" / f"checkpoint-{step}" for step in (1, 3))
+    own, saved = trainer.model.state_dict(), load_file(tmp_path / "run" / "model.safetensors")
+    of_best, of_last = load_file(best / "model.safetensors"), load_file(last / "model.safetensors")
+    heads = [name for name in saved if "_ctc_head." in name]
+    assert {name.split(".")[1] for name in heads} == {"character_ctc_head", "subword_ctc_head"}
+    assert saved.keys() == of_best.keys()
+    for name, tensor in of_best.items():
+        assert torch.equal(own[name], tensor), name
+        assert torch.equal(saved[name], tensor), name
+        assert not torch.equal(of_last[name], tensor), name
+    distillation_heads = DistillationHeads.load(best / HEADS_FILE_NAME)
+    assert torch.equal(distillation_heads.heads[0][1].weight, trainer.heads.heads[0][1].weight)
+
+
+@pytest.mark.fault("training")
+def test_a_best_checkpoint_that_was_damaged_meanwhile_is_not_loaded(tmp_path):
+    class Damage(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            path = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    trainer = tiny_trainer(
+        tmp_path,
+        callbacks=[Damage()],
+        max_steps=1,
+        eval_dataset=tiny_rows(2),
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=1,
+        save_steps=1,
+        load_best_model_at_end=True,
+    )
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: model\.safetensors"):
+        trainer.train()
 
 
 def test_a_later_stage_takes_over_the_distillation_heads(tmp_path):
@@ -234,3 +315,40 @@ def test_a_later_stage_takes_over_the_distillation_heads(tmp_path):
     assert not second.heads.needs_statistics
     with pytest.raises(FileNotFoundError):
         second.load_heads(tmp_path)
+
+
+@pytest.mark.fault("training")
+def test_two_runs_never_write_to_one_folder(tmp_path):
+    class SecondRun(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            with pytest.raises(
+                FolderInUseError, match=r"run is in use: a training \(process \d+ on .*choose another folder"
+            ):
+                tiny_trainer(tmp_path, max_steps=1).train()
+
+    first = tiny_trainer(tmp_path, callbacks=[SecondRun()], max_steps=2, save_strategy="steps", save_steps=2)
+    first.train()
+    history = (tmp_path / "run" / HISTORY_FILE_NAME).read_text().splitlines()
+    assert len(history) == 3, "only the first wrote"
+    tiny_trainer(tmp_path, max_steps=2, save_strategy="steps", save_steps=2).train(resume_from_checkpoint=True)
+
+
+class KillAfter(StopAfter):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.fault("resume")
+def test_a_killed_run_holds_nothing_and_is_resumed_at_once(tmp_path):
+    settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    train = tiny_trainer(tmp_path, callbacks=[KillAfter(3)], **settings).train
+    process = multiprocessing.get_context("fork").Process(target=train)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    resumed = tiny_trainer(tmp_path, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    whole = tiny_trainer(tmp_path, "whole", **settings)
+    whole.train()
+    assert_same_weights(trained_weights(resumed), trained_weights(whole))

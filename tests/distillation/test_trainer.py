@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 
 from tests.distillation.support import (
     HEAD_WEIGHTS,
     HEADS,
+    StopAfter,
     assert_same_weights,
     audio,
     step_logs,
@@ -126,6 +128,69 @@ def test_workers_do_not_change_the_trajectory(tmp_path):
     helped = tiny_trainer(tmp_path, "helped", dataloader_num_workers=1, dataloader_persistent_workers=True, **settings)
     helped.train()
     assert step_logs(alone) == step_logs(helped)
+
+
+def shuffled_stream():
+    rows = [{"audio": audio(0.3 + 0.1 * index, 200 + 40 * index), "transcript": f"hear {index}"} for index in range(6)]
+    listed = [{**row, "audio": {**row["audio"], "array": row["audio"]["array"].tolist()}} for row in rows]
+    return datasets.IterableDataset.from_generator(lambda: iter(listed)).shuffle(seed=1, buffer_size=6)
+
+
+def stream_run(folder, name, resume=None, **settings):
+    """A run over passes of three steps; and what it read, a word for each pass."""
+    trainer = tiny_trainer(
+        folder,
+        name,
+        train_dataset=shuffled_stream(),
+        per_device_train_batch_size=2,
+        supervision="transcript",
+        teacher=None,
+        random_gain_db=0,
+        **settings,
+    )
+    read, load_waveform = [], trainer.data_collator.load_waveform
+    trainer.data_collator.load_waveform = lambda row: (read.append(row["transcript"][-1]), load_waveform(row))[1]
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer, ["".join(read[start : start + 6]) for start in range(0, len(read), 6)]
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_a_shuffled_stream_has_another_order_in_each_pass_and_resumes_in_it(tmp_path, stop):
+    settings = {"max_steps": 9, "save_strategy": "steps", "save_steps": stop}
+    whole, passes = stream_run(tmp_path, "whole", **settings)
+    assert len(set(passes)) == 3
+    assert all(sorted(word) == sorted("012345") for word in passes)
+    stream_run(tmp_path, "stopped", callbacks=[StopAfter(stop)], **settings)
+    resumed, read = stream_run(tmp_path, "stopped", resume=True, **settings)
+    assert read == passes[(stop - 1) // 3 :], "from the beginning of its pass on, of which what was seen is left out"
+    assert step_logs(resumed) == step_logs(whole)
+    assert_same_weights(trained_weights(resumed), trained_weights(whole))
+
+
+def test_the_end_of_a_stream_is_not_added_to_the_next_step(tmp_path):
+    # Two micro-batches a step, three in a pass: stock transformers adds the gradients of the third to those of the next step.
+    trainer, passes = stream_run(tmp_path, "short", gradient_accumulation_steps=2, max_steps=2)
+    first_rows = [word[:4] for word in passes]
+    rows = [
+        {"audio": audio(0.3 + 0.1 * int(i), 200 + 40 * int(i)), "transcript": f"hear {i}"} for i in "".join(first_rows)
+    ]
+    by_hand = tiny_trainer(
+        tmp_path, "by_hand", train_dataset=rows, per_device_train_batch_size=2, gradient_accumulation_steps=2, max_steps=2,
+        supervision="transcript", teacher=None, train_sampling_strategy="sequential", random_gain_db=0,
+    )  # fmt: skip
+    by_hand.train()
+    assert [entry["grad_norm"] for entry in by_hand.state.log_history[:2]] == pytest.approx(
+        [entry["grad_norm"] for entry in trainer.state.log_history[:2]], rel=1e-4
+    )
+    with pytest.raises(ValueError, match=r"No step was taken.* fewer than the 4 batches of a step"):
+        stream_run(tmp_path, "none", gradient_accumulation_steps=4, max_steps=2)
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path):
+    settings = {"max_steps": 3, "save_strategy": "steps", "save_steps": 3, "per_device_train_batch_size": 2}
+    tiny_trainer(tmp_path, **settings).train()
+    again = tiny_trainer(tmp_path, **settings)
+    assert again.train(resume_from_checkpoint=True).global_step == 3
 
 
 @pytest.mark.slow
@@ -308,7 +373,7 @@ def test_errors_for_people(tmp_path):
     with pytest.raises(ValueError, match="processor"):
         type(trainer)(model=trainer.model, teacher=tiny_teacher(), args=trainer.args)
     trainer.processing_class.frames_per_token = 4
-    with pytest.raises(ValueError, match="4 frames, the student of 8"):
+    with pytest.raises(ValueError, match="frames_per_token is 8 in the model"):
         type(trainer)(
             model=trainer.model, teacher=tiny_teacher(), args=trainer.args, processing_class=trainer.processing_class
         )

@@ -77,6 +77,7 @@ def names(call: tuple[Any, dict[str, Any]]) -> tuple[str, ...]:
     return (
         *settings,
         "audio",
+        "sampling rate",
         "question",
         "context",
         "history",

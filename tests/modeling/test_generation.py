@@ -38,6 +38,7 @@ def test_it_is_the_stock_method():
         "_expand_inputs_for_generation",
         "_get_logits_processor",
         "_get_candidate_generator",
+        "_prepare_generated_length",
     }
 
 

@@ -1,5 +1,8 @@
 import io
 import itertools
+import json
+import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,14 +11,15 @@ import torch
 import transformers
 from packaging.version import Version
 from torch.utils.data import Dataset
-from transformers import GenerationConfig, TextStreamer, pipeline
+from transformers import AutoProcessor, GenerationConfig, TextStreamer, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from tests.support.tiny import tiny_processor, tone
+from tests.support.tiny import tiny_processor, tiny_tokenizer, tone
 from tests.support.tiny_models import tiny_language_model, tiny_student
 from transformers_aura import (
     AudioLoadingError,
     AudioQuestionAnsweringPipeline,
+    AuraFeatureExtractor,
     AuraForSpeechQA,
     AuraProcessor,
 )
@@ -248,9 +252,9 @@ def test_long_audio_and_cutting_when_asked(pipe):
 
 
 def _request(pipe, value):
-    from transformers_aura.pipelines.audio_question_answering import _Request
+    from transformers_aura.pipelines.requests import Request
 
-    return _Request(value)
+    return Request(value)
 
 
 @pytest.mark.parametrize(
@@ -306,10 +310,36 @@ def test_model_and_processor_must_belong_together(pipe):
         AudioQuestionAnsweringPipeline(model=pipe.model, processor=tiny_processor(frames_per_token=4))
     with pytest.raises(ValueError, match="num_mel_bins is 80 in the model's config and 128"):
         AudioQuestionAnsweringPipeline(model=pipe.model, processor=tiny_processor(num_mel_bins=128))
+    other_window = AuraProcessor(AuraFeatureExtractor(n_fft=512), tiny_tokenizer())
+    with pytest.raises(ValueError, match="n_fft is 400 in the model's config and 512 in the processor"):
+        AudioQuestionAnsweringPipeline(model=pipe.model, processor=other_window)
     with pytest.raises(TypeError, match="runs an AuraForSpeechQA, got a Qwen2ForCausalLM"):
         AudioQuestionAnsweringPipeline(model=tiny_language_model(), processor=pipe.processor)
     with pytest.raises(TypeError, match="needs `processor=` to be an AuraProcessor, got NoneType"):
         AudioQuestionAnsweringPipeline(model=pipe.model)
+
+
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_fft", 512, "n_fft is 400 in the model's config and 512 in the processor"),
+        ("hop_length", 200, "hop_length is 160 in the model's config and 200"),
+        ("feature_size", 128, "num_mel_bins is 80 in the model's config and 128"),
+        ("mel_floor", math.nan, "`mel_floor` must be above 0"),
+    ],
+)
+def test_a_processor_whose_files_do_not_fit_the_student_beside_it_is_refused(folder, tmp_path, name, value, message):
+    shutil.copytree(folder, tmp_path / "student")
+    file = tmp_path / "student" / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["feature_extractor"][name] = value
+    file.write_text(json.dumps(settings))
+    for load in (AuraProcessor.from_pretrained, AutoProcessor.from_pretrained):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / "student")
+    with pytest.raises(ValueError, match=message):
+        pipeline("audio-question-answering", model=str(tmp_path / "student"))
 
 
 def test_saving_makes_an_ordinary_student(pipe, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +209,6 @@ def test_cutting_happens_only_when_asked():
 @pytest.mark.parametrize(
     ("audio", "sampling_rate", "message"),
     [
-        (SPEECH, None, "Pass `sampling_rate=`"),
         (SPEECH, 8_000, r"takes 16000 Hz, but `sampling_rate=8000`.*load_audio\(samples, sampling_rate=8000\)"),
         (np.stack([SPEECH, SPEECH]), 16_000, r"shape \(n_samples,\), got \(2, 37520\)"),
         ("clip.wav", 16_000, "takes samples, not 'clip.wav'"),
@@ -222,13 +222,27 @@ def test_wrong_input_is_an_error(audio, sampling_rate, message):
         AuraFeatureExtractor()(audio, sampling_rate=sampling_rate)
 
 
-def test_impossible_settings_are_an_error():
-    with pytest.raises(ValueError, match="`n_fft`"):
-        AuraFeatureExtractor(n_fft=100)
-    with pytest.raises(ValueError, match="`mel_floor`"):
-        AuraFeatureExtractor(mel_floor=0.0)
-    with pytest.raises(ValueError, match="`max_gain_db` must be at least 0"):
-        AuraFeatureExtractor(max_gain_db=-1.0)
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("mel_floor", value) for value in (0, -1e-8, math.nan, math.inf, 2.0, "1e-8", True, None)),
+        *(("n_fft", value) for value in (0, 100, 20_000, 400.0, True, "400", math.nan)),
+        *(("hop_length", value) for value in (0, -160, 20_000, 160.5, math.inf)),
+        *(("feature_size", value) for value in (0, 201, 10_000, True, "80", 80.0)),
+        *(("sampling_rate", value) for value in (0, -1, 1, 10**9, math.nan, 16_000.5, False)),
+        *(("target_level_db", value) for value in (math.nan, -math.inf, 1e6, "-25")),
+        *(("max_gain_db", value) for value in (-1.0, math.nan, math.inf, 1e6, True)),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_when_made_and_when_loaded(name, value, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
+        AuraFeatureExtractor(**{name: value})
+    AuraFeatureExtractor().save_pretrained(tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+    with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
+        AuraFeatureExtractor.from_pretrained(tmp_path)
 
 
 def test_settings_survive_saving(tmp_path):

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import logging
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
+from transformers_aura.processing import feature_extraction_aura
 from transformers_aura.processing.audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation
 
@@ -140,6 +142,10 @@ def test_truncation_when_asked(processor):
         ),
         ([AUDIO_TOKEN, AUDIO_TOKEN], [[ONE_SECOND, ONE_SECOND]], r"2 text\(s\) were given, but 1 lists of audio"),
         (None, None, "Nothing was given"),
+        (None, [[], []], r"No audio was given: `audio` is \[\[\], \[\]\]"),
+        (None, [], "No audio was given"),
+        ([], None, "`text` is an empty list"),
+        ("cut \ud83d", None, r"Text 1 holds a lone surrogate \(U\+D83D at character 4\)"),
     ],
 )
 def test_placeholders_and_audios_must_match(processor, text, audio, message):
@@ -170,8 +176,27 @@ def test_other_wrong_input(processor):
         processor(text="a", images=np.zeros((2, 2)))
     with pytest.raises(TypeError, match=r"use `processor.apply_chat_template"):
         processor(text=[{"role": "user", "content": "hi"}])
-    with pytest.raises(AudioLoadingError, match="Audio 2 of 2: The sampling rate of the float32 array"):
-        processor(text=AUDIO_TOKEN * 2, audio=[ONE_SECOND, tone(1.0)])
+    with pytest.raises(AudioLoadingError, match="Audio 2 of 2: There is no audio file"):
+        processor(text=AUDIO_TOKEN * 2, audio=[ONE_SECOND, "no.wav"])
+    with pytest.raises(AudioLoadingError, match="The sampling rate of the float32 array"):
+        processor.load_audio(tone(1.0))
+
+
+def test_samples_without_a_rate_are_taken_to_be_at_the_extractors(processor, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(feature_extraction_aura.logger, "warning", warnings.append)
+    logging.Logger.warning_once.cache_clear()
+    expected = processor(text=AUDIO_TOKEN, audio=tone(1.0), sampling_rate=16_000, return_tensors="pt")
+    part = {"type": "audio", "audio": tone(1.0)}
+    for inputs in (
+        processor(text=AUDIO_TOKEN, audio=tone(1.0), return_tensors="pt"),
+        processor(text=AUDIO_TOKEN, audio={"array": tone(1.0).tolist()}, return_tensors="pt"),
+        processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True, return_dict=True),
+        processor.feature_extractor(tone(1.0)),
+    ):
+        assert np.array_equal(inputs.input_features, expected.input_features)
+    (warning,) = warnings
+    assert "taken to be at 16000 Hz" in warning
 
 
 def test_grouped_keywords_and_tokenizer_keywords(processor):
@@ -332,11 +357,12 @@ def test_processor_keywords_of_a_chat(processor):
 @pytest.mark.parametrize(
     ("chat", "message"),
     [
-        ([{"role": "user", "content": f"say {AUDIO_TOKEN}"}], r"text of message 1 \(user\) contains '<\|audio\|>'"),
-        (
-            [*CHAT, {"role": "user", "content": [{"type": "text", "text": AUDIO_TOKEN}]}],
-            "text of message 5 .* contains",
-        ),
+        ([{"role": "user", "content": "cut \ud83d"}], r"text of message 1 \(user\) holds a lone surrogate"),
+        ([*CHAT, {"role": "user"}], r"content of message 5 \(user\) must be a string or a list of parts, got None"),
+        ([{"role": "assistant", "content": None}], "content of message 1 .* got None"),
+        ([{"role": "user", "content": []}], r"content of message 1 .* got \[\]"),
+        ([{"role": "", "content": "hi"}], "Message 1 of the chat is"),
+        ([{"role": 3, "content": "hi"}], "Message 1 of the chat is"),
         ([{"role": "user", "content": [{"type": "audio"}]}], "has 0 audios"),
         ([{"role": "user", "content": [{"type": "audio", "path": "a", "url": "b"}]}], "has 2 audios"),
         ([{"role": "user", "content": [{"type": "audio", "file": "a.wav"}]}], r"unknown keys \['file'\]"),
@@ -425,7 +451,7 @@ def test_construction_makes_the_tokenizer_ready():
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="neither a padding nor an end-of-sequence token"):
         AuraProcessor(AuraFeatureExtractor(), tokenizer)
-    with pytest.raises(ValueError, match="`frames_per_token` must be at least 1"):
+    with pytest.raises(ValueError, match="`frames_per_token` must be 1 or more, got 0"):
         AuraProcessor(AuraFeatureExtractor(), tiny_tokenizer(), frames_per_token=0)
 
 

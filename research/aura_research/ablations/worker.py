@@ -56,7 +56,7 @@ def run_arm(folder: Path) -> None:
 def train(folder: Path, spec: RunSpec) -> list[dict[str, Any]]:
     """Trains into `folder/training`. Returns all logs of the run, each with `step` and `train_seconds`."""
     from aura_research.ablations.clock import TrainingClock
-    from transformers_aura.distillation.checkpoints import last_complete_checkpoint
+    from transformers_aura.distillation.checkpoint_files import last_complete_checkpoint
     from transformers_aura.distillation.recipe import load_recipe, training_arguments
     from transformers_aura.distillation.recipe_run import build_trainer
     from transformers_aura.registration import register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,18 @@ from .console import print_status, quiet_libraries
 if TYPE_CHECKING:
     from ..distillation.recipe import Recipe
     from ..distillation.trainer import AuraTrainer
+    from ..distillation.training_args import AuraTrainingArguments
     from ..hub import TrainingSummary
+
+
+_NOT_IN_RECIPES = {
+    "resume_from_checkpoint": "go on with `aura distill --resume`",
+    "do_train": "`aura distill` trains",
+    "do_eval": "set `eval_strategy`, with rows in `data.evaluation`",
+    "do_predict": "`aura ask`, `aura transcribe` and `aura evaluate` tell what a student answers",
+    "push_to_hub": "`aura push` uploads the student, with its model card",
+}
+"""Arguments of transformers that only other scripts read."""
 
 
 def distill(
@@ -41,35 +53,47 @@ def distill(
 ) -> None:
     """Distil a student by a recipe; saves it, with its model card, into the recipe's output folder."""
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments
+    from ..folder_lock import lock_folder
 
     try:
         recipe = load_recipe(config, settings or ())
         quiet_libraries()
+        for key, instead in _NOT_IN_RECIPES.items():
+            if recipe.training.get(key):
+                raise RecipeError(f"'training.{key}' has no effect in a recipe: {instead}.")
         arguments = training_arguments(recipe)
         if dry_run:
             _print_plan(recipe, arguments)
             return
-        out = Path(arguments.output_dir)
-        checkpoint = _checkpoint(out, resume)
-        from ..distillation.recipe_run import build_trainer
-        from ..registration import register
-
-        register()
-        trainer = build_trainer(recipe, arguments, None if bridge is None else _new_bridge(recipe, arguments, bridge))
+        # One process of several writes.
+        with lock_folder(arguments.output_dir, "a training") if arguments.should_save else nullcontext():
+            _train(recipe, arguments, resume, bridge)
     except RecipeError as error:
         raise typer.BadParameter(str(error), param_hint="--config") from error
+
+
+def _train(recipe: Recipe, arguments: AuraTrainingArguments, resume: bool, bridge: str | None) -> None:
+    """Train and save, in an output folder that nobody else writes to."""
+    from ..distillation.recipe_run import build_trainer
+    from ..registration import register
+
+    out = Path(str(arguments.output_dir))
+    _check_folder(out, resume)
+    register()
+    trainer = build_trainer(recipe, arguments, None if bridge is None else _new_bridge(recipe, arguments, bridge))
+    trainer.holds_output_dir = True
     if arguments.should_save:  # one process of several speaks
         print_status(
             f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(trainer.train_dataset)} rows an epoch"
         )
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    result = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     if not arguments.should_save:
         return
     from ..hub import save_model_card
 
     # A run that was resumed knows the time of its last part only.
-    summary = _summary_of_run(recipe, trainer, result.metrics["train_runtime"] if checkpoint is None else None)
+    summary = _summary_of_run(recipe, trainer, None if resume else result.metrics["train_runtime"])
     summary.save(out)
     if bridge is not None:
         from ..evaluation.baselines.bridge import write_bridge_file
@@ -104,7 +128,7 @@ def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: floa
     )
 
 
-def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:
+def _new_bridge(recipe: Recipe, arguments: AuraTrainingArguments, whisper: str) -> Any:
     """The baseline's model and processor, for the recipe's LLM."""
     from ..distillation.objectives import default_objectives
     from ..distillation.recipe import RecipeError
@@ -119,7 +143,7 @@ def _new_bridge(recipe: Recipe, arguments: Any, whisper: str) -> Any:
     return new_bridge(recipe.model.base_model, whisper, **settings)
 
 
-def _print_plan(recipe: Recipe, arguments: Any) -> None:
+def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments) -> None:
     """Parameters, bytes and memory of a recipe, from the configurations alone."""
     from ..distillation.plan import plan_training
 
@@ -137,16 +161,15 @@ def _print_plan(recipe: Recipe, arguments: Any) -> None:
         typer.echo(f"    {kind:<16} {num_bytes:>16,}")
 
 
-def _checkpoint(out: Path, resume: bool) -> str | None:
-    """The checkpoint to go on from; refuses to train into a folder that holds another run."""
-    from ..distillation.checkpoints import last_complete_checkpoint
+def _check_folder(out: Path, resume: bool) -> None:
+    """Refuse to train into a folder that holds another run, or to go on from nothing."""
+    from ..distillation.checkpoint_files import complete_checkpoints
 
-    last = last_complete_checkpoint(out)
-    if resume and last is None:
+    has_checkpoint = any(complete_checkpoints(out))
+    if resume and not has_checkpoint:
         raise typer.BadParameter(f"{out} holds no checkpoint to go on from.", param_hint="--resume")
-    if not resume and (last is not None or (out / "config.json").exists()):
+    if not resume and (has_checkpoint or (out / "config.json").exists()):
         raise typer.BadParameter(
             f"{out} holds a run already. Go on with --resume, or choose another folder with --set training.output_dir=...",
             param_hint="--config",
         )
-    return last

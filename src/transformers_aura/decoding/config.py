@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+
+_KINDS: dict[Any, tuple[str, Any]] = {
+    bool: ("True or False", bool),
+    int: ("a whole number", numbers.Integral),
+    float: ("a number", numbers.Real),
+}
+_HUGE = 1e6
+_LIMITS = {
+    **dict.fromkeys(("beam_size", "num_rescored", "chunks_at_once"), (1, _HUGE)),
+    **dict.fromkeys(("beam_threshold", "symbol_threshold", "language_model_weight", "other_forms"), (0, _HUGE)),
+    "chunk_seconds": (1, 3_600),
+}
+"""Least and largest values."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +63,17 @@ class DecodingConfig:
     chunks_at_once: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("beam_size", "num_rescored", "chunks_at_once", "chunk_seconds"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)!r}.")
-        for name in ("beam_threshold", "symbol_threshold", "language_model_weight", "other_forms"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)!r}.")
+        for field in fields(self):
+            name, value, kind = field.name, getattr(self, field.name), type(field.default)
+            expected, types = _KINDS[kind]
+            if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+                raise TypeError(f"`{name}` must be {expected}, got {value!r}.")
+            least, most = _LIMITS.get(name, (-_HUGE, _HUGE))
+            if not value >= least:  # NaN is not
+                raise ValueError(f"`{name}` must be {least:g} or more, got {value!r}.")
+            if value > most:
+                raise ValueError(f"`{name}` must be {most:g} or less, got {value!r}.")
+            object.__setattr__(self, name, kind(value))  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any] | None, **changes: Any) -> DecodingConfig:
@@ -65,7 +85,8 @@ class DecodingConfig:
             changes: by name, of one call; `None` changes nothing.
 
         Raises:
-            ValueError: there is no such setting, or its value is out of range.
+            TypeError: a value of a wrong type.
+            ValueError: there is no such setting, or its value is NaN, infinite or out of range.
         """
         given = {**(settings or {}), **{name: value for name, value in changes.items() if value is not None}}
         known = [field.name for field in fields(cls)]

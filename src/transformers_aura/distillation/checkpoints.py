@@ -1,34 +1,46 @@
-"""Checkpoints of a run: what is written, which one is taken to go on from, what is read back."""
+"""A trainer's checkpoints and what it saves otherwise: what is written, and read back."""
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
 from ..modeling.adapter import is_adapter_key
 from ..modeling.loading import load_adapter_weights
 from ..modeling.modeling_aura import AuraForSpeechQA
+from .checkpoint_files import (
+    check_contents,
+    checkpoint_step,
+    complete_checkpoints,
+    drop_old_checkpoints,
+    is_checkpoint,
+    write_checksums,
+)
+from .divergence import DivergenceWatch, TrainingDivergedError, nonfinite_names
 from .heads import HEADS_FILE_NAME, DistillationHeads
 
 
 logger = logging.get_logger(__name__)
-
-# The last one is written last.
-_CHECKPOINT_FILES = (SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME)
 
 
 class CheckpointedTrainer(Trainer):
     """A `Trainer` whose checkpoints (`checkpoint-N/`) hold the student as it is trained and the distillation heads; what it saves otherwise is the
     student, in its own dtype.
 
+    A checkpoint carries checksums of its files. Weights that are not finite numbers are never written.
+
     Attributes:
+        divergence: looks at every step.
         heads: the distillation heads, if there is a teacher.
         student_dtype: of the student before training.
     """
@@ -36,39 +48,108 @@ class CheckpointedTrainer(Trainer):
     model: AuraForSpeechQA
     heads: DistillationHeads | None
     student_dtype: torch.dtype
+    divergence: DivergenceWatch
+    _new_checkpoint: Path | None = None
+
+    def check_weights(self) -> None:
+        """
+        Raises:
+            TrainingDivergedError: a weight that is saved is NaN or infinite.
+        """
+        tensors = {name: tensor for name, tensor in self.model.state_dict().items() if is_adapter_key(name)}
+        if self.heads is not None:
+            tensors |= {f"distillation_heads.{name}": tensor for name, tensor in self.heads.state_dict().items()}
+        if names := nonfinite_names(tensors):
+            step = self.state.global_step
+            raise self.diverged(f"after step {step} {len(names)} weights are not finite, such as {names[0]}.", step)
+
+    def diverged(self, what: str, step: int) -> TrainingDivergedError:
+        """The error of a training that diverged.
+
+        Args:
+            what: is not finite, a sentence.
+            step: the last one that the weights have had.
+        """
+        folders = complete_checkpoints(str(self.args.output_dir))
+        before = next((folder for folder in folders if checkpoint_step(folder) < step), None)
+        saved = (
+            "There is no checkpoint from before."
+            if before is None
+            else f"The last checkpoint from before is {before}."
+        )
+        return TrainingDivergedError(
+            f"The training diverged: {what} {self.divergence.advice} {saved} A resumed run keeps its learning rates, so begin anew, or from the "
+            "student in a checkpoint (`model.student` of a recipe), in another `output_dir`."
+        )
+
+    def accept_new_checkpoint(self) -> None:
+        """Remove the oldest checkpoints beyond `save_total_limit`.
+
+        Called once a step after the newest one was finite: only then is it known to be of use.
+        """
+        if self._new_checkpoint is not None and self.args.should_save:
+            best = self.state.best_model_checkpoint
+            drop_old_checkpoints(self._new_checkpoint.parent, self.args.save_total_limit, self._new_checkpoint, best)
+        self._new_checkpoint = None
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         folder = Path(str(self.args.output_dir if output_dir is None else output_dir))
-        if state_dict is None and not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+        self.check_weights()
+        if state_dict is None and not is_checkpoint(folder):
             state_dict = {
                 name: tensor.to(self.student_dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in self.model.state_dict().items()
                 if is_adapter_key(name)
             }
-        super()._save(str(folder), state_dict=state_dict)
-        if self.args.should_save:  # a pickle, which nothing reads
-            (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        left = "The last checkpoint is not touched: resume from it, and the student is saved."
+        with nullcontext() if is_checkpoint(folder) else _failed_writes_explained(folder, left):
+            super()._save(str(folder), state_dict=state_dict)
+            if self.args.should_save:  # a pickle, which nothing reads
+                (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            # The heads belong to the state of the training, not to the student.
+            if self.heads is not None and self.args.should_save and is_checkpoint(folder):
+                self.heads.save(folder / HEADS_FILE_NAME)
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """The heads belong to the state of the training, not to the student."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.heads is not None and self.args.should_save:
-            self.heads.save(Path(output_dir) / HEADS_FILE_NAME)
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+        folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # see `accept_new_checkpoint`
+        left = "It is removed; the checkpoints before are not touched: resume from the last."
+        try:
+            with _failed_writes_explained(folder, left):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    write_checksums(folder)
+        except OSError:
+            if self.args.should_save:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self.args.save_total_limit = limit
+        self._new_checkpoint = folder
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""
-        folder = Path(resume_from_checkpoint)
-        missing = _missing_from_checkpoint(folder)
-        if missing:
-            raise FileNotFoundError(
-                f"{folder} lacks {', '.join(missing)}: it is not a training checkpoint, or writing it was interrupted. Resume "
-                "from an earlier `checkpoint-N` folder, or with `resume_from_checkpoint=True` from the last complete one."
-            )
-        self._load_weights(folder)
+        self._load_weights(Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        asked = [_settings(group) for group in self.optimizer.param_groups]
+        super()._load_optimizer_and_scheduler(checkpoint)
+        for group, settings in zip(self.optimizer.param_groups, asked, strict=True):
+            for name, value in settings.items():
+                if group.get(name, value) != value:
+                    raise ValueError(
+                        f"The optimizer's {name.replace('initial_lr', 'learning rate')} is {value} in this run and {group[name]} in {checkpoint}: "
+                        "a resumed run keeps that of its checkpoint. Resume with the settings of the first run, or begin a further run from the "
+                        "student in that checkpoint (`model.student` of a recipe) in another `output_dir`."
+                    )
 
     def _load_best_model(self) -> None:
         logger.info(f"Loading the best model from {self.state.best_model_checkpoint} ({self.state.best_metric}).")
-        self._load_weights(Path(str(self.state.best_model_checkpoint)))
+        self.check_weights()
+        best = Path(str(self.state.best_model_checkpoint))
+        check_contents(best)
+        self._load_weights(best)
 
     def _load_weights(self, checkpoint: Path) -> None:
         load_adapter_weights(self.model, checkpoint / SAFE_WEIGHTS_NAME)
@@ -89,43 +170,28 @@ class CheckpointedTrainer(Trainer):
             super().create_model_card(*args, **kwargs)
 
 
-def checkpoint_to_resume(output_dir: str | Path, resume_from_checkpoint: str | bool | None) -> str | None:
-    """The checkpoint that an argument `resume_from_checkpoint` means: `True` = the last complete one in `output_dir`.
+def _settings(group: dict) -> dict:
+    """The numbers by which an optimizer works on a group of parameters, but for the learning rate of the moment."""
+    return {
+        name: value
+        for name, value in group.items()
+        if name not in ("params", "lr") and isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
+    }
+
+
+@contextmanager
+def _failed_writes_explained(folder: Path, what_is_left: str) -> Iterator[None]:
+    """Say which folder could not be written, and how much space there is, where a library below names neither.
 
     Raises:
-        ValueError: there is none.
+        OSError: something could not be written.
     """
-    if not resume_from_checkpoint:
-        return None
-    if isinstance(resume_from_checkpoint, str):
-        return resume_from_checkpoint
-    last = last_complete_checkpoint(output_dir)
-    if last is None:
-        raise ValueError(
-            f"There is no complete checkpoint in {output_dir} to go on from. Train without `resume_from_checkpoint` to begin anew."
-        )
-    return last
-
-
-def last_complete_checkpoint(output_dir: str | Path) -> str | None:
-    """The newest checkpoint of a run from which it can be resumed; one whose writing was interrupted is passed over."""
-    folders = [
-        folder
-        for folder in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if folder.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit()
-    ]
-    for folder in sorted(folders, key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True):
-        if not _missing_from_checkpoint(folder):
-            return str(folder)
-        logger.warning(f"{folder} is incomplete (its writing was interrupted), so an earlier checkpoint is used.")
-    return None
-
-
-def _missing_from_checkpoint(folder: Path) -> list[str]:
-    missing = [name for name in _CHECKPOINT_FILES if not (folder / name).is_file()]
-    if not missing:
-        try:
-            json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-        except ValueError:
-            return [f"a whole {TRAINER_STATE_NAME}"]
-    return missing
+    try:
+        yield
+    except TrainingDivergedError:
+        raise
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save and safetensors have errors of their own
+        free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
+        raise OSError(
+            f"{folder} could not be written ({error}); {free / 1e6:,.0f} MB are free there. {what_is_left} Make room if the disk is full.",
+        ) from error

@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+from transformers.utils import logging
 
+
+logger = logging.get_logger(__name__)
 
 HISTORY_FILE_NAME = "training_history.jsonl"
 
@@ -47,24 +50,38 @@ class FigureMeans:
 
 
 class HistoryCallback(TrainerCallback):
-    """Keeps every log of a run in `training_history.jsonl` of its folder; after a resume, those up to the checkpoint and what follows."""
+    """Keeps every log of a run in `training_history.jsonl` of its folder; after a resume, those up to the checkpoint and what follows.
+
+    A log that cannot be written does not end the training: there is a warning, and the next one writes the whole file anew.
+    """
+
+    def __init__(self) -> None:
+        self._is_whole = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if state.is_world_process_zero:
-            path = self._path(args)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
+        self._is_whole = False
+        self._write(args, state)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            with self._path(args).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(state.log_history[-1]) + "\n")
+        self._write(args, state)
 
-    @staticmethod
-    def _path(args: TrainingArguments) -> Path:
-        return Path(str(args.output_dir)) / HISTORY_FILE_NAME
+    def _write(self, args: TrainingArguments, state: TrainerState) -> None:
+        if not state.is_world_process_zero:
+            return
+        path = Path(str(args.output_dir)) / HISTORY_FILE_NAME
+        entries = state.log_history[-1:] if self._is_whole else state.log_history
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if self._is_whole else "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+            self._is_whole = True
+        except OSError as error:
+            self._is_whole = False
+            logger.warning(
+                f"{path} cannot be written ({error}). The training goes on; free some space if the disk is full."
+            )
 
 
 class CompactProgressCallback(ProgressCallback):

@@ -95,9 +95,4 @@ def check_compatible(model: AuraForSpeechQA, processor: AuraProcessor, args: Aur
         raise ValueError(
             "The student has no trainable parameters: it is frozen, a merged checkpoint without LoRA, or its learning rates are 0."
         )
-    frames_per_token = model.config.audio_config.frames_per_token
-    if processor.frames_per_token != frames_per_token:
-        raise ValueError(
-            f"The processor makes one audio token of {processor.frames_per_token} frames, the student of "
-            f"{frames_per_token}. Use the processor that belongs to the student."
-        )
+    processor.check_belongs_to(model.config.audio_config.to_dict(), model.config.audio_token_id)

@@ -24,16 +24,22 @@ class _Seeds:
         return {**row, AUGMENTATION_SEED_KEY: int(sequence.generate_state(1, np.uint64)[0])}
 
 
-class NumberedRows(Dataset):
-    """A map-style dataset whose rows carry an augmentation seed that depends on `seed`, the epoch and the row's number."""
+class _Numbered:
+    """What both kinds of datasets share."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
         self.seeds = _Seeds(seed)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell which pass over the data begins."""
+        """Tell which pass over the data begins; a dataset that shuffles itself anew for each is told so too."""
         self.seeds.epoch.fill_(epoch)
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
+
+class NumberedRows(_Numbered, Dataset):
+    """A map-style dataset whose rows carry an augmentation seed that depends on `seed`, the epoch and the row's number."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,18 +48,13 @@ class NumberedRows(Dataset):
         return self.seeds.add_to(self.dataset[index], index)
 
 
-class NumberedStream(IterableDataset):
+class NumberedStream(_Numbered, IterableDataset):
     """The same for a dataset that can only be iterated over."""
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset = dataset
-        self.seeds = _Seeds(seed)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell which pass over the data begins."""
-        self.seeds.epoch.fill_(epoch)
-
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.set_epoch(
+            int(self.seeds.epoch)
+        )  # here too: a process of a data loader that lives on has a copy of the dataset
         for number, row in enumerate(self.dataset):
             yield self.seeds.add_to(row, number)
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from transformers import TrainerCallback
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ProgressCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput, has_length
 from transformers.utils import ModelOutput
 
+from ..folder_lock import lock_folder
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
 from .augmentation import WaveformAugmentation
-from .checkpoints import CheckpointedTrainer, checkpoint_to_resume
+from .checkpoint_files import checkpoint_to_resume
+from .checkpoints import CheckpointedTrainer
 from .collator import AuraDataCollator
+from .divergence import DivergenceWatch
 from .forward_pass import ForwardPass, loss_name
 from .learning_rates import parameter_groups
 from .logs import CompactProgressCallback, FigureMeans, HistoryCallback
@@ -86,6 +92,7 @@ class AuraTrainer(CheckpointedTrainer):
         objectives (`dict[str, Objective]`): what is learnt.
         heads ([`DistillationHeads`] or `None`): the distillation heads, trained so far.
         forward_pass ([`ForwardPass`]): student and heads as one module.
+        holds_output_dir (`bool`): whether whoever uses the trainer holds `lock_folder(output_dir)` already; else `train` does while it runs.
 
     Example:
         ```python
@@ -107,6 +114,7 @@ class AuraTrainer(CheckpointedTrainer):
     loss_is_scaled_for_ga = True
 
     args: AuraTrainingArguments
+    holds_output_dir = False
 
     def __init__(
         self,
@@ -198,6 +206,7 @@ class AuraTrainer(CheckpointedTrainer):
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.forward_pass
         self._means = FigureMeans(len(self.forward_pass.figure_names), args.device)
+        self.divergence = DivergenceWatch()
         self.current_gradient_accumulation_steps = 1
         self.add_callback(_EpochCallback(self))
         self.add_callback(HistoryCallback)
@@ -221,6 +230,8 @@ class AuraTrainer(CheckpointedTrainer):
     ) -> tuple[list, torch.Tensor | None]:
         """The micro-batches of one optimisation step, and its counts over all of them and all processes."""
         batch_samples = list(islice(epoch_iterator, num_batches))
+        if len(batch_samples) < num_batches and not has_length(self.train_dataset):
+            batch_samples = []  # the end of a stream: stock transformers would add what is left to the next step's gradients
         if not batch_samples:
             return batch_samples, None
         counts = torch.stack([self.forward_pass.counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
@@ -252,6 +263,24 @@ class AuraTrainer(CheckpointedTrainer):
         is_used = self.forward_pass.is_used(names)
         self._means.add(values.detach(), counts, is_used, self.current_gradient_accumulation_steps)
         return (loss, AuraTrainingOutput(loss, sums, counts)) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """See [`~transformers.Trainer.training_step`]; the loss is looked at when the gradients of the whole step are there."""
+        loss = super().training_step(*args, **kwargs)
+        self.divergence.add(loss)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """The norm of a step's gradients, after all of its micro-batches and before the optimizer gets them."""
+        grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        step = self.state.global_step
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if problem := self.divergence.check_step(self.accelerator, step + 1, grad_norm, rates):
+            means = self._named(*self._means.fetch(self.accelerator))
+            names = ", ".join(name for name in self.loss_weights if not math.isfinite(means.get(name, 0.0)))
+            raise self.diverged(f"{problem} Not finite: {names or 'gradients'}.", step)
+        self.accept_new_checkpoint()
+        return grad_norm
 
     # ---- optimizer, wrapping ----
 
@@ -353,16 +382,49 @@ class AuraTrainer(CheckpointedTrainer):
             if waveform is not None:
                 yield waveform
 
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        """The epoch, and the micro-batch in it, where the training begins or goes on."""
+        start = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if self.state.global_step >= max_steps:
+            return num_train_epochs, 0  # nothing is left; stock transformers would take a further step
+        if resume_from_checkpoint is None or has_length(self.train_dataset) or self.args.ignore_data_skip:
+            return start
+        # Nobody knows how long a stream is, so stock transformers takes all steps of a run for one pass over it.
+        saved = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+        finished_passes = math.ceil(saved.epoch) - 1
+        share = saved.epoch - finished_passes
+        return finished_passes, round(share * saved.max_steps * self.args.gradient_accumulation_steps)
+
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """See [`~transformers.Trainer.train`]; `resume_from_checkpoint=True` takes the last *complete* checkpoint.
+        """See [`~transformers.Trainer.train`]; `resume_from_checkpoint=True` takes the last checkpoint that is complete and undamaged.
 
         Raises:
             ValueError: there is no such checkpoint, or an objective found nothing in the data that it could learn from.
+            FolderInUseError: another run writes to `output_dir`.
+            TrainingDivergedError: a loss, gradient or weight was NaN or infinite; the weights are those before that step.
         """
-        checkpoint = checkpoint_to_resume(self.args.output_dir, resume_from_checkpoint)
-        if checkpoint is None:
-            self._ensure_statistics()
-        result = super().train(checkpoint, *args, **kwargs)
+        writes = self.args.should_save and not self.holds_output_dir
+        with lock_folder(str(self.args.output_dir), "a training") if writes else nullcontext():
+            checkpoint = checkpoint_to_resume(self.args.output_dir, resume_from_checkpoint)
+            if checkpoint is None:
+                self._ensure_statistics()
+            result = super().train(checkpoint, *args, **kwargs)
+            if not self.state.global_step:
+                raise ValueError(
+                    "No step was taken: `train_dataset` has no row, or as a stream fewer than the "
+                    f"{self.args.gradient_accumulation_steps} batches of a step (`gradient_accumulation_steps`)."
+                )
+            self.check_weights()
+            self.accept_new_checkpoint()
         self._report(*self._means.fetch(self.accelerator), is_last=True)
         return result
 
@@ -392,6 +454,9 @@ class AuraTrainer(CheckpointedTrainer):
         sums, counts = self.accelerator.reduce(torch.stack([sums, counts]), "sum")
         means = self._named((sums / counts.clamp(min=1)).tolist(), counts.tolist())
         means["loss"] = sum(weight * means.get(name, 0.0) for name, weight in self.loss_weights.items())
+        if self.is_in_train and not math.isfinite(means["loss"]):
+            step, terms = self.state.global_step, [name for name, value in means.items() if not math.isfinite(value)]
+            raise self.diverged(f"in the evaluation after step {step} these are not finite: {', '.join(terms)}.", step)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         num_samples = int(
             self.accelerator.reduce(torch.tensor(len(dataloader.dataset), device=self.args.device), "sum")

@@ -92,6 +92,9 @@ class AuraTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Must stay False: the collator reads the columns of the rows itself."}
     )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Must stay False: a training that diverges stops and says so."}
+    )
     use_cache: bool = field(
         default=True,
         metadata={"help": "What the saved config says of generation; training itself never keeps keys and values."},

@@ -23,6 +23,8 @@ class AuraAudioConfig(PreTrainedConfig):
             Sampling rate in hertz of the waveforms that the features come from.
         hop_length (`int`, defaults to 160):
             Samples between two frames; at 16 kHz this is 10 ms, hence 100 frames a second.
+        n_fft (`int`, defaults to 400):
+            Samples that a frame sees; at 16 kHz these are 25 ms.
         frames_per_token (`int`, defaults to 8):
             Frames in one audio token; 8 gives 12.5 audio tokens a second, 4 gives 25, 16 gives 6.25.
         patch_embedding (`"conv"` or `"linear"`, defaults to `"conv"`):
@@ -49,6 +51,7 @@ class AuraAudioConfig(PreTrainedConfig):
     num_mel_bins: int = 80
     sampling_rate: int = 16000
     hop_length: int = 160
+    n_fft: int = 400
     frames_per_token: int = 8
     patch_embedding: Literal["conv", "linear"] = "conv"
     conv_width: int = 384
@@ -58,7 +61,7 @@ class AuraAudioConfig(PreTrainedConfig):
     rms_norm_eps: float = 1e-6
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("num_mel_bins", "sampling_rate", "hop_length", "frames_per_token", "conv_width"):
+        for name in ("num_mel_bins", "sampling_rate", "hop_length", "n_fft", "frames_per_token", "conv_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if self.conv_blocks < 0 or (self.conv_blocks and self.patch_embedding != "conv"):

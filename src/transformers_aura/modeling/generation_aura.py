@@ -10,6 +10,7 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, Log
 
 from ..processing.audio_tokens import clips_of_rows, num_audio_tokens
 from .cache_argument import CACHE_ARGUMENT
+from .context_length import check_context_length, context_length
 
 
 _CLIP_INPUTS = ("input_features", "input_features_mask", "audio_embeds", "audio_embeds_mask")
@@ -101,6 +102,24 @@ class AudioGenerationMixin(GenerationMixin):
             model_inputs |= clips | {"audio_positions": nn.functional.pad(audio_positions, (0, later))}
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
+
+    def _prepare_generated_length(
+        self, generation_config: GenerationConfig, *, input_ids_length: int, inputs_tensor: torch.Tensor, **kwargs: Any
+    ) -> GenerationConfig:
+        """As in [`GenerationMixin`], but nothing is generated beyond the LLM's context. A number of new tokens that the call asks for must fit in."""
+        asked = generation_config.max_new_tokens
+        generation_config = super()._prepare_generated_length(
+            generation_config, input_ids_length=input_ids_length, inputs_tensor=inputs_tensor, **kwargs
+        )
+        num_audio = 0
+        if inputs_tensor.ndim == 2:
+            num_audio = int((inputs_tensor == self.config.audio_token_id).sum(-1).max())
+        by_default = asked is None or asked == self.generation_config.max_new_tokens
+        check_context_length(self.config, input_ids_length - num_audio, num_audio, 1 if by_default else asked)
+        limit = context_length(self.config.text_config)
+        if limit is not None:
+            generation_config.max_length = min(generation_config.max_length, limit)
+        return generation_config
 
     def _get_logits_processor(
         self,

@@ -23,6 +23,7 @@ from .adapter import LoraGate, checkpoint_under_gate, inject_lora, is_adapter_ke
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
+from .context_length import check_context_length, context_length
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
 from .generation_aura import AudioGenerationMixin
@@ -331,12 +332,14 @@ class AuraModel(AuraPreTrainedModel):
                 (a training step that needs no more). 0: the first layer's input.
 
         Raises:
-            ValueError: audio positions and audio embeddings differ in number, or one is there without the other; or the
-                cache was passed under both names.
+            ValueError: audio positions and audio embeddings differ in number, or one is there without the other; the
+                cache was passed under both names; or the sequence is longer than the LLM's context.
         """
         cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
+        if num_hidden_layers != 0:  # else nothing attends
+            self._check_length(input_ids if inputs_embeds is None else inputs_embeds, attention_mask, cache)
         is_audio = None
         if input_features is None and audio_embeds is None:
             if inputs_embeds is None:
@@ -450,6 +453,22 @@ class AuraModel(AuraPreTrainedModel):
                 "its text out of what is written, or pass the row's audio."
             )
         return positions
+
+    def _check_length(self, inputs: torch.Tensor, attention_mask: Any, cache: Cache | None) -> None:
+        """Raise where the sequence is longer than the LLM's context; padding does not count."""
+        limit, length = context_length(self.config.text_config), inputs.shape[1]
+        if limit is None or torch.compiler.is_compiling():
+            return
+        before = 0 if cache is None else cache.get_seq_length()
+        if length == 1 and isinstance(before, torch.Tensor):
+            return  # a step of `generate` with a static cache: to look would make the accelerator wait
+        length += int(before)
+        if length <= limit:
+            return
+        if isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
+            length = int(attention_mask.sum(-1).max())
+        num_audio = int((inputs == self.config.audio_token_id).sum(-1).max()) if inputs.ndim == 2 else 0
+        check_context_length(self.config, length - num_audio, num_audio)
 
     def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
         """Raises if `input_ids` come from a processor that made audio features of a recording too, which were not passed."""

@@ -27,7 +27,9 @@ from ..decoding.scorers import NGramScorer, SubwordCTCScorer, TokenScorer
 from ..decoding.segmentation import cut_at_pauses, is_pause
 from ..decoding.speech_detection import contains_speech
 from ..decoding.text_statistics import TextStatistics
+from ..processing.arguments import described, real_number, whole_number
 from ..processing.audio_tokens import clips_of_rows
+from .context_length import context_length
 from .ctc_heads import STEPS_PER_TOKEN
 from .rescoring import Candidates, TextCache, can_score_texts, score_texts
 
@@ -162,13 +164,30 @@ class TranscriptionMixin:
             `list[Transcript]`: one for each clip, in reading order.
 
         Raises:
-            ValueError: the student has no heads for the method, or the arguments do not belong together.
+            TypeError: an argument of a wrong type.
+            ValueError: the student has no heads for the method, an argument is out of range, the arguments do not belong together, or the text before a
+                recording is too long for the LLM.
         """
-        if num_hypotheses < 1:
-            raise ValueError(f"`num_hypotheses` must be 1 or more, got {num_hypotheses}.")
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise ValueError(f"`max_new_tokens` must be 1 or more, got {max_new_tokens}.")
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise TypeError(
+                f"`tokenizer` must be the LLM's tokenizer (`processor.tokenizer`), got {described(tokenizer)}."
+            )
+        num_hypotheses = whole_number("num_hypotheses", num_hypotheses)
+        if max_new_tokens is not None:
+            max_new_tokens = whole_number("max_new_tokens", max_new_tokens)
+        if max_seconds is not None:
+            max_seconds = real_number("max_seconds", max_seconds, at_least=0)
+        if stop is not None and not callable(stop):
+            raise TypeError(f"`stop` must be a function of the text so far, got {described(stop)}.")
         self._check_heads(method)
+        self._check_shapes(
+            input_features=(input_features, "num_audios, num_frames, num_mel_bins"),
+            input_features_mask=(input_features_mask, "num_audios, num_frames"),
+            input_ids=(input_ids, "batch, seq"),
+            attention_mask=(attention_mask, "batch, seq"),
+            audio_embeds=(audio_embeds, "num_audios, audio_tokens, hidden"),
+            audio_embeds_mask=(audio_embeds_mask, "num_audios, audio_tokens"),
+        )
         config = DecodingConfig.from_dict(
             self.config.decoding_config,
             beam_size=beam_size,
@@ -227,6 +246,29 @@ class TranscriptionMixin:
                 for clip, mask in zip(audio_embeds, audio_embeds_mask, strict=True)
             ]
 
+    def _check_shapes(self, **inputs: tuple[Any, str]) -> None:
+        """Raise for an input that is no tensor, or not of the shape whose dimensions are named; those of one name are equal."""
+        sizes = {"num_mel_bins": self.config.audio_config.num_mel_bins, "hidden": self.config.text_config.hidden_size}
+        for name, (value, shape) in inputs.items():
+            if value is None:
+                continue
+            dimensions = shape.split(", ")
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(
+                    f'`{name}` must be a tensor, got {described(value)}: call the processor with `return_tensors="pt"`.'
+                )
+            fits = value.ndim == len(dimensions) and all(
+                sizes.setdefault(dimension, size) == size
+                for dimension, size in zip(dimensions, value.shape, strict=True)
+            )
+            if not fits:
+                known = ", ".join(
+                    f"{dimension} = {sizes[dimension]}" for dimension in dimensions if dimension in sizes
+                )
+                raise ValueError(
+                    f"`{name}` must be of shape ({shape}){f', {known}' if known else ''}, got {tuple(value.shape)}."
+                )
+
     def _check_heads(self, method: str) -> None:
         if method not in ("beam_search", "greedy"):
             raise ValueError(f'`method` must be "beam_search" or "greedy", got {method!r}.')
@@ -260,8 +302,18 @@ class TranscriptionMixin:
             else:
                 cuts = [longest * STEPS_PER_TOKEN * number for number in range(1, -(-length // longest))]
             edges = sorted({0, *(cut // STEPS_PER_TOKEN for cut in cuts), length})
+            self._check_room(len(context), max(end - first for first, end in itertools.pairwise(edges)))
             found.append(_Recording(embeddings, characters, context, edges))
         return found
+
+    def _check_room(self, num_context: int, longest: int) -> None:
+        """Raise where the text before a clip leaves no room for a chunk and its transcript."""
+        limit = context_length(self.config.text_config)
+        if limit is not None and num_context + 2 * longest > limit:
+            raise ValueError(
+                f"The text before the recording takes {num_context} tokens, and a chunk of the recording {longest}, with as many for its transcript. The "
+                f"LLM takes {limit}: shorten the text (context or history){', or `chunk_seconds`' if 2 * longest > limit // 2 else ''}."
+            )
 
     def _contexts(
         self, lengths: Sequence[int], input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None

@@ -5,36 +5,31 @@ from __future__ import annotations
 import collections.abc
 import copy
 import difflib
-import inspect
 import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import BatchFeature, GenerationConfig, Pipeline
+from transformers import BatchFeature, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+from transformers.utils import logging
 
+from ..modeling.context_length import check_context_length, context_length
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..modeling.transcription_aura import Transcript
-from ..processing.audio_loading import (
-    AUDIO_DICT_KEYS,
-    SupportsRead,
-    is_array_with_rate,
-    is_audio_decoder,
-    is_samples_list,
-)
+from ..processing import arguments
 from ..processing.audio_tokens import clips_of_rows
-from ..processing.conversation import Conversation, build_conversation
+from ..processing.conversation import Conversation
 from ..processing.processing_aura import AuraProcessor
 from .cascade import cached_prefix, with_transcripts
+from .generation_arguments import checked, generate_keywords
+from .requests import Request, RequestDataset, conversation_of, input_error, is_one_input
 
 
-REQUEST_KEYS = ("audio", "question", "context", "history")
-"""Keys of a dict input, the arguments of [`~transformers_aura.build_conversation`]."""
+logger = logging.get_logger(__name__)
 
 DEFAULT_MAX_NEW_TOKENS = 256
 
@@ -44,6 +39,7 @@ _PREPROCESS_KEYWORDS = (
     "sampling_rate",
     "truncate_to_seconds",
     "continue_final_message",
+    "sanitize_control_tokens",
     "chat_template_kwargs",
 )
 _FORWARD_KEYWORDS = ("answer_from",)
@@ -99,13 +95,16 @@ class AudioQuestionAnsweringPipeline(Pipeline):
                 f"The audio-question-answering pipeline needs `processor=` to be an AuraProcessor, got "
                 f"{type(processor).__name__}."
             )
-        _check_fit(model, processor)
-        self._generate_keywords = _generate_keywords(model)
+        processor.check_belongs_to(model.config.audio_config.to_dict(), model.config.audio_token_id)
+        _check_batching(kwargs)
+        self._generate_keywords = generate_keywords(model)
         super().__init__(model=model, processor=processor, **kwargs)
 
     def _sanitize_parameters(
         self, generate_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if not isinstance(generate_kwargs, (Mapping, type(None))):
+            raise TypeError(f"`generate_kwargs` must be a dict, got {arguments.described(generate_kwargs)}.")
         known = {*_PREPROCESS_KEYWORDS, *_FORWARD_KEYWORDS, *self._generate_keywords, *_POSTPROCESS_KEYWORDS}
         for name in [*kwargs, *(generate_kwargs or {})]:
             if name not in known:
@@ -119,11 +118,13 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         twice = sorted(set(kwargs) & set(generate_kwargs or {}))
         if twice:
             raise ValueError(f"{twice} were given both directly and in `generate_kwargs`: give each once.")
-        if kwargs.get("answer_from") not in (None, "audio", "transcript"):
-            raise ValueError(f'`answer_from` must be "audio" or "transcript", got {kwargs["answer_from"]!r}.')
+        _check_arguments(kwargs)
+        for name in ("sanitize_control_tokens", "skip_special_tokens"):
+            if kwargs.get(name, True) is None:
+                del kwargs[name]
         preprocess = {name: kwargs.pop(name) for name in _PREPROCESS_KEYWORDS if name in kwargs}
         postprocess = {name: kwargs.pop(name) for name in _POSTPROCESS_KEYWORDS if name in kwargs}
-        return preprocess, {**kwargs, **(generate_kwargs or {})}, postprocess
+        return preprocess, checked({**kwargs, **(generate_kwargs or {})}), postprocess
 
     def __call__(
         self, inputs: Any, **kwargs: Any
@@ -138,6 +139,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             truncate_to_seconds (`float`, *optional*): cut longer audio. By default nothing is cut.
             continue_final_message (`bool`, *optional*): continue the last message of a chat instead of answering it; by
                 default where it is the assistant's.
+            sanitize_control_tokens (`bool`, defaults to `True`): control tokens in questions, contexts, chats and transcripts are text, see
+                [`AuraProcessor.apply_chat_template`].
             chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
             answer_from (`"audio"` or `"transcript"`, *optional*): `"audio"`: the student answers the recording directly. `"transcript"`: it writes the
                 recordings down, the transcripts take the place of the audio in the chat, and the base LLM answers. By default as the student's config says.
@@ -145,7 +148,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             batch_size (`int`, defaults to 1), num_workers (`int`, defaults to 0): for several inputs.
             kwargs: every argument of `generate`. Without `max_new_tokens` or `max_length`, here or in the model's
                 generation config, an answer has at most 256 tokens, or as many as the audio where that is more (12.5 a
-                second in most students): what is said in a long recording fits in.
+                second in most students): what is said in a long recording fits in. With a warning it has fewer where the LLM's context ends.
 
         Returns:
             For one input `[{"answer": str, "heard": bool, "transcript": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
@@ -153,45 +156,56 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             is [`NOTHING_HEARD`]. `"transcript"` is there where the answer is from the transcript; of several recordings it holds one line each.
 
         Raises:
-            TypeError: an unknown keyword.
-            ValueError: an input of an unknown form, with unknown keys, or without anything to ask.
-            AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
+            TypeError: an unknown keyword, or a value of a wrong type.
+            ValueError: an input of an unknown form, with unknown keys, or without anything to ask; a value out of range; a request that is longer
+                than the LLM's context.
+            AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses, and plain samples without a rate.
         """
-        if _is_one_input(inputs):
-            return super().__call__(_Request(inputs), **kwargs)
+        _check_batching(kwargs)
+        if is_one_input(inputs):
+            return super().__call__(Request(inputs), **kwargs)
         if isinstance(inputs, (list, tuple)):
-            return super().__call__([_Request(item) for item in inputs], **kwargs) if inputs else []
+            if not inputs:
+                self._sanitize_parameters(**kwargs)  # what is wrong in the call is wrong for no input, too
+                return []
+            return super().__call__([Request(item) for item in inputs], **kwargs)
         if isinstance(inputs, (Dataset, collections.abc.Sized)) and not isinstance(
             inputs, torch.utils.data.IterableDataset
         ):
-            return super().__call__(_RequestDataset(inputs), **kwargs)
+            return super().__call__(RequestDataset(inputs), **kwargs)
         if isinstance(inputs, collections.abc.Iterable):
-            return super().__call__((_Request(item) for item in inputs), **kwargs)
-        raise ValueError(_input_error(inputs))
+            return super().__call__((Request(item) for item in inputs), **kwargs)
+        raise ValueError(input_error(inputs))
 
     def preprocess(
         self,
-        input_: _Request,
+        input_: Request,
         question: str | None = None,
         context: str | None = None,
         sampling_rate: int | None = None,
         truncate_to_seconds: float | None = None,
         continue_final_message: bool | None = None,
+        sanitize_control_tokens: bool = True,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> BatchFeature:
         """Model inputs of one request, with a batch dimension of 1; and its chat, for an answer from the transcript."""
-        conversation = _conversation(input_.value, question, context)
+        conversation = conversation_of(input_.value, question, context)
         if continue_final_message is None:
             continue_final_message = conversation[-1].get("role") == "assistant"
         template_kwargs = {
             "add_generation_prompt": not continue_final_message,
             "continue_final_message": continue_final_message,
+            "sanitize_control_tokens": sanitize_control_tokens,
             **(chat_template_kwargs or {}),
         }
         inputs = self._inputs(
             conversation,
             template_kwargs,
-            {"sampling_rate": sampling_rate, "truncate_to_seconds": truncate_to_seconds},
+            {
+                "sampling_rate": sampling_rate,
+                "require_sampling_rate": True,
+                "truncate_to_seconds": truncate_to_seconds,
+            },
         )
         inputs["chats"] = [Chat(conversation, template_kwargs)]
         return inputs
@@ -227,6 +241,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         """
         inputs = dict(input_tensors)
         chats: list[Chat] = inputs.pop("chats")
+        from_transcript = (answer_from or self.model.config.answer_from) == "transcript"
+        self._check_length(inputs, generate_kwargs, without_audio=from_transcript)
         if "input_features" not in inputs:
             answers = self._generate(inputs, generate_kwargs)
             return {"answer_ids": answers, "heard": [None] * len(chats), "transcript": [None] * len(chats)}
@@ -239,7 +255,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         transcripts: list[str | None] = [None] * len(chats)
         if not answered:
             answers = torch.zeros((0, 1, 0), dtype=torch.long)
-        elif (answer_from or self.model.config.answer_from) == "transcript":
+        elif from_transcript:
             inputs = self._select(inputs, rows, answered)
             answers, texts = self._answer_from_transcripts(
                 inputs, [chats[row] for row in answered], generate_kwargs, started
@@ -249,6 +265,14 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         else:
             answers = self._generate(self._select(inputs, rows, answered), generate_kwargs)
         return {"answer_ids": self._spread(answers, answered, len(chats)), "heard": heard, "transcript": transcripts}
+
+    def _check_length(self, inputs: Mapping[str, Any], generate_kwargs: dict[str, Any], without_audio: bool) -> None:
+        """Raise where a request and the answer asked for are longer than the LLM's context; `without_audio`: where its text alone is."""
+        asked = generate_kwargs.get("max_new_tokens") or 1
+        num_audio = (inputs["input_ids"] == self.model.config.audio_token_id).sum(-1)
+        num_text = inputs["attention_mask"].sum(-1) - num_audio
+        for text, audio in zip(num_text.tolist(), num_audio.tolist(), strict=True):
+            check_context_length(self.model.config, text, 0 if without_audio else audio, asked)
 
     def _rows_of_clips(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         clip_tokens = inputs["audio_embeds_mask"].sum(-1)
@@ -285,7 +309,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         self, inputs: dict[str, torch.Tensor], chats: list[Chat], generate_kwargs: dict[str, Any], started: float
     ) -> tuple[torch.Tensor, list[str | None]]:
         """Answers of the base LLM to chats in which transcripts stand in the place of the audio, and these."""
-        max_time = generate_kwargs.get("max_time")
+        max_time = self._given(generate_kwargs).get("max_time")
         transcripts = self.model.transcribe(
             **inputs,
             tokenizer=self.processor.tokenizer,
@@ -303,6 +327,14 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             for chat, of_row in zip(chats, of_rows, strict=True)
         ]
         batch = dict(self._collate_tensors(written).to(self.device))
+        try:
+            self._check_length(batch, generate_kwargs, without_audio=True)
+        except ValueError as error:
+            longest = max(len(transcript.token_ids) for transcript in transcripts)
+            raise ValueError(
+                f"The transcript, of {longest} tokens, does not fit into the chat: {error} Or ask about a part of the recording (`truncate_to_seconds`); "
+                "`model.transcribe` writes down recordings of any length."
+            ) from None
         if len(transcripts) == 1 and len(written) == 1:
             batch |= cached_prefix(batch["input_ids"], transcripts[0].text_cache, self._given(generate_kwargs))
         if max_time is not None:
@@ -316,7 +348,9 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         num_audio = (
             int((input_ids == self.model.config.audio_token_id).sum(-1).max()) if "audio_embeds" in inputs else 0
         )
-        generated = self.model.generate(**inputs, **self._with_defaults(generate_kwargs, num_audio))
+        generated = self.model.generate(
+            **inputs, **self._with_defaults(generate_kwargs, num_audio, input_ids.shape[1])
+        )
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
         answers_per_input = len(answers) // len(input_ids)
@@ -389,17 +423,29 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             given.update(generation_config.to_diff_dict())
         return {**given, **generate_kwargs}
 
-    def _with_defaults(self, generate_kwargs: dict[str, Any], num_audio: int) -> dict[str, Any]:
+    def _default_length(self, num_audio: int, num_tokens: int) -> int:
+        """Most tokens of an answer where nobody says."""
+        wanted, limit = max(DEFAULT_MAX_NEW_TOKENS, num_audio), context_length(self.model.config.text_config)
+        if limit is None or num_tokens + wanted <= limit:
+            return wanted
+        room = max(limit - num_tokens, 1)
+        logger.warning(
+            f"The answer has at most {room} tokens, not {wanted}: the request takes {num_tokens} of the {limit} tokens that the LLM takes."
+        )
+        return room
+
+    def _with_defaults(self, generate_kwargs: dict[str, Any], num_audio: int, num_tokens: int) -> dict[str, Any]:
         """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings.
 
         Args:
             num_audio: most audio tokens of an input.
+            num_tokens: tokens of the longest input.
         """
         generation_config = generate_kwargs.get("generation_config")
         given = self._given(generate_kwargs)
         added: dict[str, Any] = {}
         if given.get("max_new_tokens") is None and given.get("max_length") is None:
-            added["max_new_tokens"] = max(DEFAULT_MAX_NEW_TOKENS, num_audio)
+            added["max_new_tokens"] = self._default_length(num_audio, num_tokens)
         if given.get("pad_token_id") is None:
             added["pad_token_id"] = self.processor.tokenizer.pad_token_id
         if generation_config is not None and added:
@@ -419,91 +465,32 @@ class Chat:
     template_kwargs: dict[str, Any]
 
 
+def _check_batching(given: Mapping[str, Any]) -> None:
+    for name, least in (("batch_size", 1), ("num_workers", 0)):
+        if given.get(name) is not None:
+            arguments.whole_number(name, given[name], least)
+
+
+def _check_arguments(given: Mapping[str, Any]) -> None:
+    """Raise for a value that cannot be, of the arguments that are not for `generate`."""
+    for name in ("question", "context"):
+        if given.get(name) is not None:
+            arguments.text(f"`{name}`", given[name])
+    for name in ("continue_final_message", "sanitize_control_tokens", "skip_special_tokens"):
+        if given.get(name) is not None:
+            arguments.switch(name, given[name])
+    template_kwargs = given.get("chat_template_kwargs")
+    if not isinstance(template_kwargs, (Mapping, type(None))):
+        raise TypeError(f"`chat_template_kwargs` must be a dict, got {arguments.described(template_kwargs)}.")
+    if given.get("answer_from") not in (None, "audio", "transcript"):
+        raise ValueError(
+            f'`answer_from` must be "audio" or "transcript", got {arguments.described(given["answer_from"])}.'
+        )
+
+
 def _of_one(value: Any) -> Any:
     """The value of a single request, which the base class hands over as a batch of one or by itself."""
     return value[0] if isinstance(value, list) else value
-
-
-class _Request:
-    """One input, wrapped so that the base class does not take a list in it for several inputs."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class _RequestDataset(Dataset):
-    """A dataset (of `datasets`, torch, or any other sequence) whose items are requests."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> _Request:
-        return _Request(self._dataset[index])
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, Mapping) and "role" in value
-
-
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and _is_message(value[0])
-
-
-def _is_audio(value: Any) -> bool:
-    """Whether `value` is audio in itself (not a dict)."""
-    return (
-        isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
-        or is_samples_list(value)
-        or is_array_with_rate(value)
-        or is_audio_decoder(value)
-        or isinstance(value, SupportsRead)
-    )
-
-
-def _is_one_input(value: Any) -> bool:
-    return isinstance(value, (Mapping, _Request)) or _is_chat(value) or _is_audio(value)
-
-
-def _conversation(value: Any, question: str | None, context: str | None) -> Conversation:
-    """The chat of one input."""
-    if isinstance(value, Mapping) and "messages" in value and len(value) == 1:
-        value = value["messages"]
-    if _is_chat(value):
-        if question is not None or context is not None:
-            raise ValueError("A chat holds its question and context itself: leave `question=` and `context=` out.")
-        return list(value)
-    if _is_audio(value):
-        return build_conversation(value, question, context)
-    if not isinstance(value, Mapping):
-        raise ValueError(_input_error(value))
-    if set(value) <= set(AUDIO_DICT_KEYS) and value:
-        return build_conversation(value, question, context)
-    unknown = [str(key) for key in value if key not in REQUEST_KEYS]
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], REQUEST_KEYS, n=1, cutoff=0.6)
-        suggestion = f' Did you mean "{close[0]}"?' if close else ""
-        raise ValueError(
-            f"The input has unknown keys {unknown}.{suggestion} Valid keys are {', '.join(REQUEST_KEYS)}, or those of an audio "
-            f"dict: {', '.join(AUDIO_DICT_KEYS)}. (Of a dataset, select the columns: "
-            'dataset.select_columns(["audio", "question"]).)'
-        )
-    return build_conversation(
-        value.get("audio"),
-        value.get("question") or question,
-        value.get("context") or context,
-        value.get("history"),
-    )
-
-
-def _input_error(value: Any) -> str:
-    return (
-        f"An input of type {type(value).__name__} is not supported. Pass audio (a path, URL, bytes, samples, "
-        '{"array": ..., "sampling_rate": ...}), {"audio": ..., "question": ..., "context": ...}, a chat (a list of messages), '
-        "or a list, generator or dataset of these."
-    )
 
 
 def _pad_rows(rows: list[torch.Tensor], value: float, left: bool = False) -> torch.Tensor:
@@ -516,28 +503,3 @@ def _pad_rows(rows: list[torch.Tensor], value: float, left: bool = False) -> tor
         padded[start : start + row.shape[0], columns] = row
         start += row.shape[0]
     return padded
-
-
-def _generate_keywords(model: AuraForSpeechQA) -> frozenset[str]:
-    """Every argument that `model.generate` takes besides the model's inputs."""
-    settings = {name for name in vars(GenerationConfig()) if not name.startswith("_")} - {"transformers_version"}
-    arguments = set(inspect.signature(model.generate).parameters) - {"inputs", "kwargs"}
-    return frozenset(settings | arguments | {"tokenizer"})
-
-
-def _check_fit(model: AuraForSpeechQA, processor: AuraProcessor) -> None:
-    """Raise if the processor was made for another student: the features would mean nothing to the model, or other positions would be counted."""
-    audio_config, feature_extractor = model.config.audio_config, processor.feature_extractor
-    pairs = {
-        "frames_per_token": (audio_config.frames_per_token, processor.frames_per_token),
-        "num_mel_bins": (audio_config.num_mel_bins, feature_extractor.feature_size),
-        "sampling_rate": (audio_config.sampling_rate, feature_extractor.sampling_rate),
-        "hop_length": (audio_config.hop_length, feature_extractor.hop_length),
-        "audio_token_id": (model.config.audio_token_id, processor.audio_token_id),
-    }
-    for name, (of_model, of_processor) in pairs.items():
-        if of_model != of_processor:
-            raise ValueError(
-                f"Model and processor do not belong together: {name} is {of_model} in the model's config and {of_processor} in "
-                "the processor. Load both from the same repo."
-            )

@@ -4,9 +4,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from .arguments import real_number, switch, whole_number
+
 
 CALL_DEFAULTS: dict[str, Any] = {
     "sampling_rate": None,
+    "require_sampling_rate": False,
     "truncate_to_seconds": None,
     "padding": True,
     "padding_side": None,
@@ -56,12 +59,14 @@ def call_settings(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
                 refuse_misspelt({name: value}, tuple(CALL_DEFAULTS), strict=True)
     refuse_misspelt(given, KNOWN_CALL_KEYWORDS, strict=True)
     flat.update({name: value for name, value in given.items() if value is not None or name not in flat})
-    return {**CALL_DEFAULTS, **flat}, tokenizer_kwargs
-
-
-def padding_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("padding", "padding_side", "truncation", "max_length", "pad_to_multiple_of")
-    return {**{name: settings[name] for name in names}, "return_token_type_ids": False}
+    settings = {**CALL_DEFAULTS, **flat}
+    switch("require_sampling_rate", settings["require_sampling_rate"])
+    for name in ("max_length", "pad_to_multiple_of"):
+        if settings[name] is not None:
+            settings[name] = whole_number(name, settings[name])
+    if settings["truncate_to_seconds"] is not None:
+        settings["truncate_to_seconds"] = real_number("truncate_to_seconds", settings["truncate_to_seconds"], above=0)
+    return settings, tokenizer_kwargs
 
 
 def refuse_misspelt(given: Mapping[str, Any], known: tuple[str, ...], strict: bool) -> None:

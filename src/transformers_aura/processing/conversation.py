@@ -1,9 +1,11 @@
 """Chats: the one that a user's request becomes, and chats with audio parts as chats of strings that any template renders."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from . import arguments
+from .arguments import described
 from .audio_loading import AudioSource
 
 
@@ -51,8 +53,14 @@ def build_conversation(
         order.
 
     Raises:
+        TypeError: a question or context that is no string, or a history that is no list of messages.
         ValueError: neither an audio nor a question.
     """
+    for name, given in (("question", question), ("context", context)):
+        if given is not None:
+            arguments.text(f"`{name}`", given)
+    if history is not None and not isinstance(history, (list, tuple)):
+        raise TypeError(f"`history` must be a list of messages, got {described(history)}.")
     if audio is None and not question:
         raise ValueError(
             "There is nothing to ask: give `audio` (a spoken question), `question` (a written one) or both."
@@ -67,14 +75,24 @@ def build_conversation(
     return [*(history or []), {"role": "user", "content": parts}]
 
 
+AsText: TypeAlias = Callable[[str, bool], str]
+"""Makes of a text one without control tokens; the second argument says whether the assistant wrote it."""
+
+
 class FlattenedChats:
     """Chats whose messages hold parts, as chats whose messages hold strings, and the audio that goes into them.
 
     Each message's content is kept as a list of texts between which the audio placeholders go.
+
+    Args:
+        conversations: see [`AuraProcessor.apply_chat_template`].
+        audio_token: the audio placeholder.
+        as_text: applied to every string of every message; without it they stay as they are, and the placeholder is refused.
     """
 
-    def __init__(self, conversations: list[Conversation], audio_token: str) -> None:
+    def __init__(self, conversations: list[Conversation], audio_token: str, as_text: AsText | None = None) -> None:
         self._audio_token = audio_token
+        self._as_text = as_text
         self._chats: list[list[tuple[Message, list[str] | None]]] = []
         self._audio_parts: list[dict[str, Any]] = []
         for conversation in conversations:
@@ -113,19 +131,23 @@ class FlattenedChats:
         return chats
 
     def _flatten(self, message: Any, index: int) -> tuple[Message, list[str] | None]:
-        if not isinstance(message, Mapping) or "role" not in message:
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or not message["role"]:
             raise ValueError(
-                f'Message {index} of the chat is {_short(message)}, not a dict such as {{"role": "user", "content": ...}}.'
+                f'Message {index} of the chat is {described(message)}, not a dict such as {{"role": "user", "content": ...}}.'
             )
         message = {key: value for key, value in message.items() if value is not None}
         where = f"message {index} ({message['role']})"
-        content = message.get("content")
-        if content is None:
+        by_assistant = message["role"] == "assistant"
+        content = message.pop("content", None)
+        message = self._checked(message, where, by_assistant)
+        if content is None and "tool_calls" in message:
             return message, None
         if isinstance(content, str):
-            return message, [self._checked_text(content, where)]
-        if not isinstance(content, (list, tuple)):
-            raise ValueError(f"The content of {where} must be a string or a list of parts, got {_short(content)}.")
+            return message, [self._checked(content, where, by_assistant)]
+        if not isinstance(content, (list, tuple)) or not content:
+            raise ValueError(
+                f"The content of {where} must be a string or a list of parts, got {described(content)}. A part is {PART_FORMS}."
+            )
         texts = [""]
         for number, part in enumerate(content):
             if number > 0:
@@ -135,7 +157,7 @@ class FlattenedChats:
                 self._audio_parts.append(part)
                 texts.append("")
             else:
-                texts[-1] += self._checked_text(text, where)
+                texts[-1] += self._checked(text, where, by_assistant)
         return message, texts
 
     def _part_text(self, part: Any, where: str) -> str | None:
@@ -143,21 +165,40 @@ class FlattenedChats:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind in ("text", "input_text", "output_text"):
             if not isinstance(part.get("text"), str):
-                raise ValueError(f'The text part of {where} has no "text": {_short(part)}.')
+                raise ValueError(f'The text part of {where} has no "text": {described(part)}.')
             return part["text"]
         if kind in AUDIO_PART_TYPES:
             return None
         if kind in ("image", "image_url", "video", "video_url"):
             raise ValueError(f'{where} has a part of type "{kind}", but an AuRA student takes audio and text only.')
-        raise ValueError(f"{where} has the part {_short(part)}. A part is {PART_FORMS}.")
+        raise ValueError(f"{where} has the part {described(part)}. A part is {PART_FORMS}.")
 
-    def _checked_text(self, text: str, where: str) -> str:
-        if self._audio_token in text:
-            raise ValueError(
-                f"The text of {where} contains '{self._audio_token}', which marks the place of an audio and cannot be "
-                'written in a chat. Use {"type": "audio", ...} parts for audio, or spell the text another way.'
-            )
-        return text
+    def _checked(self, value: Any, where: str, by_assistant: bool) -> Any:
+        """A value of a message, with its strings as text."""
+
+        def checked(text: str) -> str:
+            arguments.text(f"The text of {where}", text)
+            if self._as_text is not None:
+                return self._as_text(text, by_assistant)
+            if self._audio_token in text:
+                raise ValueError(
+                    f"The text of {where} contains '{self._audio_token}', which marks the place of an audio. Use "
+                    '{"type": "audio", ...} parts for audio; without `sanitize_control_tokens=False` it is taken as text.'
+                )
+            return text
+
+        return map_strings(value, checked)
+
+
+def map_strings(value: Any, function: Callable[[str], str]) -> Any:
+    """Lists and dicts with `function` applied to each string in them, but not to keys."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_strings(inner, function) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [map_strings(inner, function) for inner in value]
+    return value
 
 
 def _audio_source(part: Mapping[str, Any]) -> Any:
@@ -175,7 +216,7 @@ def _audio_source(part: Mapping[str, Any]) -> Any:
     if len(sources) != 1 or unknown:
         what = f"unknown keys {unknown}" if unknown else f"{len(sources)} audios"
         raise ValueError(
-            f"The audio part {_short(part)} has {what}. A part with audio is {PART_FORMS}. (To render placeholders only, "
+            f"The audio part {described(part)} has {what}. A part with audio is {PART_FORMS}. (To render placeholders only, "
             "pass `tokenize=False`.)"
         )
     source, rate = part[sources[0]], part.get("sampling_rate")
@@ -194,22 +235,12 @@ def as_batch_of_chats(conversation: Any) -> tuple[list[Conversation], bool]:
     """One chat or several, as a list of chats, and whether they were several."""
     if not isinstance(conversation, (list, tuple)) or len(conversation) == 0:
         raise ValueError(
-            f"A chat is a list of messages, or a list of such lists; got {_short(conversation)}. For example "
+            f"A chat is a list of messages, or a list of such lists; got {described(conversation)}. For example "
             '[{"role": "user", "content": [{"type": "audio", "audio": "question.wav"}]}].'
         )
     if isinstance(conversation[0], (list, tuple)):
         for chat in conversation:
             if not isinstance(chat, (list, tuple)) or len(chat) == 0:
-                raise ValueError(f"Every chat of a batch is a list of messages, got {_short(chat)}.")
+                raise ValueError(f"Every chat of a batch is a list of messages, got {described(chat)}.")
         return [list(chat) for chat in conversation], True
     return [list(conversation)], False
-
-
-def _short(value: Any) -> str:
-    """A value for a message, without its data."""
-    text = (
-        repr(value)
-        if isinstance(value, (str, dict, list, tuple, int, float, type(None)))
-        else f"a {type(value).__name__}"
-    )
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,6 +1,7 @@
 """Waveform to log-mel frames, for a whole clip or for a stream: the two give the same numbers."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
+from transformers.utils import logging
 
+from .arguments import real_number, whole_number
 from .audio_loading import (
+    SAMPLING_RATE_LIMITS_HZ,
     AudioLoadingError,
     AudioSource,
     describe_audio,
@@ -20,6 +24,8 @@ from .audio_loading import (
     to_mono_float32,
 )
 
+
+logger = logging.get_logger(__name__)
 
 _LEVEL_DRIFT_DB_PER_SECOND = (
     5.0  # how fast loudest and softest sound are forgotten: a pause between words changes little
@@ -54,6 +60,9 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         target_level_db (`float`, defaults to -25): level in decibels that quiet sounds are raised to. 0 dB are the mean mel
             energy of white noise with an RMS of 1. Speech that peaks at 40 % of full scale has its loudest frames at about -11 dB.
         max_gain_db (`float`, defaults to 30): largest gain in decibels; 0 turns the level control off.
+
+    Raises:
+        TypeError, ValueError: a setting of a wrong type, or one that cannot be (NaN, a window beyond a second, mel bins that see nothing).
     """
 
     model_input_names = ["input_features", "input_features_mask"]
@@ -69,14 +78,13 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         max_gain_db: float = 30.0,
         **kwargs: Any,
     ) -> None:
-        if hop_length < 1 or n_fft < hop_length:
-            raise ValueError(f"`n_fft` ({n_fft}) must be at least `hop_length` ({hop_length}), and that at least 1.")
-        if feature_size < 1 or mel_floor <= 0:
-            raise ValueError(
-                f"`feature_size` ({feature_size}) must be at least 1 and `mel_floor` ({mel_floor}) above 0."
-            )
-        if max_gain_db < 0:
-            raise ValueError(f"`max_gain_db` must be at least 0 (0 = no level control), got {max_gain_db}.")
+        feature_size = whole_number("feature_size", feature_size)
+        sampling_rate = whole_number("sampling_rate", sampling_rate, *SAMPLING_RATE_LIMITS_HZ)
+        hop_length = whole_number("hop_length", hop_length, at_most=sampling_rate)
+        n_fft = whole_number("n_fft", n_fft, at_least=hop_length, at_most=sampling_rate)
+        mel_floor = real_number("mel_floor", mel_floor, above=0, at_most=1)
+        target_level_db = real_number("target_level_db", target_level_db, at_least=-200, at_most=100)
+        max_gain_db = real_number("max_gain_db", max_gain_db, at_least=0, at_most=200)
         self.hop_length = hop_length
         self.n_fft = n_fft
         self.mel_floor = mel_floor
@@ -92,15 +100,23 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             **kwargs,
         )
         # `to_dict` leaves out attributes of these two names: they follow from the settings.
-        self.mel_filters = mel_filter_bank(
-            num_frequency_bins=1 + n_fft // 2,
-            num_mel_filters=feature_size,
-            min_frequency=0.0,
-            max_frequency=sampling_rate / 2,
-            sampling_rate=sampling_rate,
-            norm="slaney",
-            mel_scale="slaney",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of filters that see nothing, which are an error here
+            self.mel_filters = mel_filter_bank(
+                num_frequency_bins=1 + n_fft // 2,
+                num_mel_filters=feature_size,
+                min_frequency=0.0,
+                max_frequency=sampling_rate / 2,
+                sampling_rate=sampling_rate,
+                norm="slaney",
+                mel_scale="slaney",
+            )
+        blind = int((self.mel_filters.max(axis=0) == 0).sum())
+        if blind:
+            raise ValueError(
+                f"{blind} of the {feature_size} mel bins (`feature_size`) lie between the {1 + n_fft // 2} frequencies that `n_fft={n_fft}` "
+                "tells apart: take fewer bins or a larger `n_fft`."
+            )
         self.window = torch.hann_window(n_fft, dtype=torch.float64).numpy()
 
     @property
@@ -126,7 +142,8 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             audio: one clip or a list of clips, each a 1-D array, tensor or list of samples (see
                 [`~transformers_aura.load_audio`] for scales), at the extractor's `sampling_rate`. Other rates, channels,
                 files and URLs are the matter of [`AuraProcessor`] or [`~transformers_aura.load_audio`].
-            sampling_rate (`int`): rate of the clips in hertz. Required, so that no wrong rate goes unnoticed.
+            sampling_rate (`int`, *optional*): rate of the clips in hertz, which should be given, so that no wrong rate goes unnoticed. Without it, it is taken
+                to be the extractor's, with a warning.
             padding (`bool`, defaults to `True`): pad all clips to the longest, on the right, with the value of silence. If
                 `False` the result holds lists of arrays.
             truncate_to_seconds (`float`, *optional*): cut longer clips. By default nothing is cut.
@@ -137,16 +154,13 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             `input_features_mask`, bool of shape `(num_audios, num_frames)`, `True` = a frame of the clip.
 
         Raises:
-            AudioLoadingError: wrong or missing `sampling_rate`, or samples that [`~transformers_aura.load_audio`] refuses.
+            AudioLoadingError: another `sampling_rate`, or samples that [`~transformers_aura.load_audio`] refuses.
         """
         clips = list(audio) if isinstance(audio, (list, tuple)) and not is_samples_list(audio) else [audio]
         if not clips:
             raise AudioLoadingError("No audio was given: the list of clips is empty.")
         if sampling_rate is None:
-            raise AudioLoadingError(
-                f"Pass `sampling_rate=` (in hertz) beside the samples. This extractor takes {self.sampling_rate} Hz; "
-                "`AuraProcessor` and `load_audio` resample other rates."
-            )
+            sampling_rate = self.assumed_sampling_rate()
         if sampling_rate != self.sampling_rate:
             raise AudioLoadingError(
                 f"The feature extractor takes {self.sampling_rate} Hz, but `sampling_rate={sampling_rate}` was passed. "
@@ -154,8 +168,7 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             )
         waveforms = [self._check_clip(clip) for clip in clips]
         if truncate_to_seconds is not None:
-            if truncate_to_seconds <= 0:
-                raise ValueError(f"`truncate_to_seconds` must be above 0, got {truncate_to_seconds}.")
+            truncate_to_seconds = real_number("truncate_to_seconds", truncate_to_seconds, above=0)
             most_samples = max(1, round(truncate_to_seconds * self.sampling_rate))
             waveforms = [waveform[:most_samples] for waveform in waveforms]
         features = [self._features(waveform) for waveform in waveforms]
@@ -169,6 +182,14 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             padded[index, : len(frames)] = frames
             mask[index, : len(frames)] = True
         return BatchFeature({"input_features": padded, "input_features_mask": mask}, tensor_type=return_tensors)
+
+    def assumed_sampling_rate(self) -> int:
+        """The rate of samples that came without one: the extractor's, with one warning for all of them."""
+        logger.warning_once(
+            f"Samples came without a sampling rate, and are taken to be at {self.sampling_rate} Hz. Pass `sampling_rate=` "
+            '(in hertz), or {"array": ..., "sampling_rate": ...}, so that no wrong rate goes unnoticed.'
+        )
+        return self.sampling_rate
 
     def stream(self) -> "AuraFeatureStream":
         """A new stream: push samples as they come, get the frames that are complete."""

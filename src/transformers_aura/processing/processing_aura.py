@@ -1,28 +1,52 @@
 """Text, chats and audio to model inputs: every audio becomes as many placeholder tokens as the model has positions for."""
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from jinja2 import TemplateError
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BatchFeature,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 from transformers.utils import logging
+from transformers.utils.chat_template_utils import render_jinja_template
 
-from .audio_loading import AudioLoadingError, AudioSource, is_array_with_rate, is_samples_list, load_audio
+from . import arguments
+from .audio_loading import (
+    AudioLoadingError,
+    AudioSource,
+    has_own_sampling_rate,
+    is_array_with_rate,
+    is_samples_list,
+    load_audio,
+)
 from .audio_tokens import AUDIO_TOKEN, add_audio_token, choose_audio_token, num_audio_tokens
-from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, padding_of, refuse_misspelt
+from .call_settings import KNOWN_CALL_KEYWORDS, TEMPLATE_KEYWORDS, call_settings, refuse_misspelt
+from .control_tokens import ControlTokens
 from .conversation import (
     PART_FORMS,
     PLAIN_CHAT_TEMPLATE,
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
+    map_strings,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
+from .tokenization import pad, tokenize_texts
 
 
 logger = logging.get_logger(__name__)
+
+_HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
 class AuraProcessor(ProcessorMixin):
@@ -53,14 +77,16 @@ class AuraProcessor(ProcessorMixin):
         audio_token: str = AUDIO_TOKEN,
         frames_per_token: int = 8,
     ) -> None:
-        if frames_per_token < 1:
-            raise ValueError(f"`frames_per_token` must be at least 1, got {frames_per_token}.")
+        frames_per_token = arguments.whole_number("frames_per_token", frames_per_token)
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.audio_token = audio_token
         self.audio_token_id = add_audio_token(tokenizer, audio_token)
         self.frames_per_token = frames_per_token
         tokenizer.chat_template = self.chat_template  # both are saved to the same file
         tokenizer.padding_side = "left"
+        if tokenizer.is_fast:  # a state that a saved tokenizer may bring along, see `tokenize_texts`
+            tokenizer.backend_tokenizer.no_padding()
+            tokenizer.backend_tokenizer.no_truncation()
         if tokenizer.pad_token is None:
             if tokenizer.eos_token is None:
                 raise ValueError(
@@ -70,8 +96,45 @@ class AuraProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        """As in [`ProcessorMixin`]; a student that comes with the package is found by its name, too."""
-        return super().from_pretrained(cls.locate_student(pretrained_model_name_or_path), *args, **kwargs)
+        """As in [`ProcessorMixin`]; a student that comes with the package is found by its name, too.
+
+        Raises:
+            ValueError: settings that cannot be, or others than those of the student beside them.
+        """
+        name = cls.locate_student(pretrained_model_name_or_path)
+        processor = super().from_pretrained(name, *args, **kwargs)
+        hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
+        try:
+            config, _ = PreTrainedConfig.get_config_dict(name, **hub_kwargs)
+        except OSError:  # a processor by itself
+            return processor
+        if config.get("model_type") == "aura":
+            processor.check_belongs_to(config.get("audio_config") or {}, config.get("audio_token_id"))
+        return processor
+
+    def check_belongs_to(self, audio_config: Mapping[str, Any], audio_token_id: int | None) -> None:
+        """
+        Raise where this processor was made for another student: its features would mean nothing to it, or other positions would be counted.
+
+        Args:
+            audio_config: settings of the student's `audio_config`, by name.
+            audio_token_id: the student's.
+        """
+        of_processor = {
+            "frames_per_token": self.frames_per_token,
+            "num_mel_bins": self.feature_extractor.feature_size,
+            "sampling_rate": self.feature_extractor.sampling_rate,
+            "hop_length": self.feature_extractor.hop_length,
+            "n_fft": self.feature_extractor.n_fft,
+            "audio_token_id": self.audio_token_id,
+        }
+        of_student = {**audio_config, "audio_token_id": audio_token_id}
+        for name, value in of_processor.items():
+            if of_student.get(name) not in (None, value):
+                raise ValueError(
+                    f"Model and processor do not belong together: {name} is {of_student[name]} in the model's config and {value} in "
+                    "the processor. Load both from the same repo."
+                )
 
     @classmethod
     def from_language_model_pretrained(
@@ -151,7 +214,9 @@ class AuraProcessor(ProcessorMixin):
             audio (*optional*): one audio or a list, in the order of the placeholders of the whole batch; or a list of
                 lists, one for each text. Anything that [`~transformers_aura.load_audio`] takes; a 2-D array is one clip
                 with channels, never a batch.
-            sampling_rate (`int`, *optional*): rate of audio given as plain samples, in hertz.
+            sampling_rate (`int`, *optional*): rate of audio given as plain samples, in hertz. Without it, they are taken to be
+                at the feature extractor's, with a warning.
+            require_sampling_rate (`bool`, defaults to `False`): plain samples without a rate are an error.
             images, videos: accepted for callers that pass every modality; anything but `None` is an error.
             truncate_to_seconds (`float`, *optional*): cut longer audio. By default nothing is cut.
             padding (`bool` or `str`, defaults to `True`), padding_side (`str`, defaults to `"left"`),
@@ -169,8 +234,8 @@ class AuraProcessor(ProcessorMixin):
             `(num_audios, num_frames)` if there is audio.
 
         Raises:
-            TypeError: an unknown keyword.
-            ValueError: not as many audios as placeholders.
+            TypeError: an unknown keyword, or a value of a wrong type.
+            ValueError: not as many audios as placeholders, text with lone surrogates, or nothing at all.
             AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
         """
         if images is not None or videos is not None:
@@ -178,18 +243,14 @@ class AuraProcessor(ProcessorMixin):
         if text is None and audio is None:
             raise ValueError("Nothing was given: pass `text`, `audio` or both.")
         settings, tokenizer_kwargs = call_settings({"sampling_rate": sampling_rate, **kwargs})
+        audios = _flatten_audios(audio)
         if text is None:
-            features, _ = self._extract_features(_flatten_audios(audio), settings)
+            if not audios:
+                raise ValueError(f"No audio was given: `audio` is {arguments.described(audio)}.")
+            features, _ = self._extract_features(audios, settings)
             return BatchFeature(dict(features), tensor_type=settings["return_tensors"])
 
-        texts = [text] if isinstance(text, str) else list(text)
-        for prompt in texts:
-            if not isinstance(prompt, str):
-                raise TypeError(
-                    f"`text` must be a string or a list of strings, got a list with {type(prompt).__name__}. For chats use "
-                    "`processor.apply_chat_template(messages, tokenize=True, return_dict=True)`."
-                )
-        audios = _flatten_audios(audio)
+        texts = _checked_texts(text)
         self._check_placeholders(texts, audio, audios)
         features, lengths = self._extract_features(audios, settings)
         remaining = iter(lengths)
@@ -199,11 +260,15 @@ class AuraProcessor(ProcessorMixin):
             expanded.append(first + "".join(self.audio_token * next(remaining) + other for other in others))
         if settings["add_special_tokens"] is None:
             settings["add_special_tokens"] = not self._start_with_begin_token(texts)
-        encoded = self.tokenizer(
-            expanded, add_special_tokens=settings["add_special_tokens"], **padding_of(settings), **tokenizer_kwargs
+        columns = tokenize_texts(
+            expanded,
+            self.tokenizer,
+            ControlTokens.of(self.tokenizer, self.chat_template),
+            settings,
+            **tokenizer_kwargs,
         )
         return self._batch_feature(
-            encoded, features, [prompt.count(self.audio_token) for prompt in expanded], settings
+            columns, features, [prompt.count(self.audio_token) for prompt in expanded], settings
         )
 
     def apply_chat_template(
@@ -220,7 +285,7 @@ class AuraProcessor(ProcessorMixin):
         return_dict: bool = False,
         load_audio_from_video: bool = False,
         processor_kwargs: Mapping[str, Any] | None = None,
-        sanitize_control_tokens: bool = False,
+        sanitize_control_tokens: bool = True,
         **kwargs: Any,
     ) -> Any:
         """Render a chat with the base LLM's template and, with `tokenize=True`, make the model's inputs of it.
@@ -229,6 +294,11 @@ class AuraProcessor(ProcessorMixin):
         one of `audio`, `path`, `url`, `array`, `bytes`, `base64` (and `sampling_rate` beside plain samples), or OpenAI's
         `{"type": "input_audio", "input_audio": {"data": ..., "format": ...}}`. Parts are joined by a new line, so that
         templates that know only strings render them; an audio becomes its placeholder.
+
+        Control tokens (`<|im_end|>`, the audio placeholder, ...) in messages, tools, documents and template variables are text: only the template
+        writes real ones. The model reads the tokens of their spelling. A rendered text has an invisible character in each of them
+        ([`~processing.control_tokens.BREAK`]), by which [`~AuraProcessor.__call__`] knows them. What a template marks with ordinary text (`User:`,
+        `[INST]` in some) cannot be told from what somebody typed.
 
         Args:
             conversation (`list[dict]` or a list of them): one chat or a batch of chats.
@@ -243,7 +313,9 @@ class AuraProcessor(ProcessorMixin):
             return_dict (`bool`, defaults to `False`): return a `BatchFeature` instead of `input_ids` alone.
             processor_kwargs (`dict`, *optional*): keywords of [`~AuraProcessor.__call__`], such as `sampling_rate`,
                 `truncate_to_seconds` or `padding`; they may also be given directly.
-            load_audio_from_video, sanitize_control_tokens: accepted for callers that pass them as `False`.
+            load_audio_from_video: accepted for callers that pass it as `False`.
+            sanitize_control_tokens (`bool`, defaults to `True`): `False`: control tokens in what is given are real ones, as in
+                transformers. What the assistant said may in any case hold those that are not special tokens, such as `<think>`.
             kwargs: variables of the template, such as `enable_thinking`.
 
         Returns:
@@ -251,17 +323,21 @@ class AuraProcessor(ProcessorMixin):
             [`~AuraProcessor.__call__`], always with a batch dimension. Otherwise its `input_ids`.
 
         Raises:
-            ValueError: a message or a part of an unknown form, an audio part without audio, or text that contains the
-                placeholder.
+            ValueError: a message or a part of an unknown form, an audio part without audio, text with lone surrogates, or a chat that the template
+                refuses. With `sanitize_control_tokens=False`: text that contains the placeholder.
             TypeError: a misspelt keyword.
             AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
         """
         if load_audio_from_video:
             raise ValueError(f"{type(self).__name__} takes no video: pass its sound as audio.")
-        if sanitize_control_tokens:
+        arguments.switch("sanitize_control_tokens", sanitize_control_tokens)
+        if add_generation_prompt and continue_final_message:
             raise ValueError(
-                f"{type(self).__name__} does not support `sanitize_control_tokens=True`: the audio placeholder is a control "
-                "token itself. Text that contains the placeholder is refused in any case."
+                "`add_generation_prompt` begins a message and `continue_final_message` goes on with one: pass one of them."
+            )
+        if return_assistant_tokens_mask and (continue_final_message or not (tokenize and return_dict)):
+            raise ValueError(
+                "`return_assistant_tokens_mask=True` needs `tokenize=True` and `return_dict=True`, and does not go with `continue_final_message`."
             )
         for name in ("audio", "audios", "text", "images", "videos"):
             if name in kwargs or name in (processor_kwargs or {}):
@@ -276,41 +352,49 @@ class AuraProcessor(ProcessorMixin):
         if return_tensors is not None and return_tensors != "auto":
             settings["return_tensors"] = return_tensors
         conversations, is_batched = as_batch_of_chats(conversation)
-        flattened = FlattenedChats(conversations, self.audio_token)
-        template = self._chat_template(chat_template)
+        template = self.tokenizer.get_chat_template(self._chat_template(chat_template), tools)
+        control_tokens = ControlTokens.of(self.tokenizer, template)
+
+        def as_text(text: str, by_assistant: bool = False) -> str:
+            return control_tokens.as_text(text, self.tokenizer, keep_written=by_assistant)
+
+        if sanitize_control_tokens:
+            tools, documents = map_strings(tools, as_text), map_strings(documents, as_text)
+            own = self.tokenizer.special_tokens_map  # a caller may set these anew, for instance `bos_token=""`
+            template_kwargs = {
+                name: value if name in own else map_strings(value, as_text) for name, value in template_kwargs.items()
+            }
+        flattened = FlattenedChats(conversations, self.audio_token, as_text if sanitize_control_tokens else None)
         rendering = {
             "chat_template": template,
             "tools": tools,
             "documents": documents,
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": continue_final_message,
+            "return_assistant_tokens_mask": return_assistant_tokens_mask,
+            **self.tokenizer.special_tokens_map,
             **template_kwargs,
         }
         if not tokenize:
-            texts = self.tokenizer.apply_chat_template(
-                flattened.messages(self.audio_token), tokenize=False, **rendering
-            )
+            texts, _ = _render(flattened.messages(self.audio_token), rendering)
             return texts if is_batched else texts[0]
 
         features, lengths = self._extract_features(flattened.audio_sources(), settings)
         expanded, num_tokens = flattened.expanded(lengths)
-        encoded = self.tokenizer.apply_chat_template(
-            expanded,
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=return_assistant_tokens_mask,
-            padding=settings["padding"],
-            truncation=settings["truncation"],
-            max_length=settings["max_length"],
-            tokenizer_kwargs={
-                "padding_side": settings["padding_side"],
-                "pad_to_multiple_of": settings["pad_to_multiple_of"],
-                "return_token_type_ids": False,
-                **tokenizer_kwargs,
-            },
-            **rendering,
-        )
-        inputs = self._batch_feature(encoded, features, num_tokens, settings)
+        texts, spans = _render(expanded, rendering)
+        if return_assistant_tokens_mask:
+            wants_offsets = tokenizer_kwargs.get("return_offsets_mapping", False)
+            tokenizer_kwargs["return_offsets_mapping"] = True
+        settings["add_special_tokens"] = False
+        columns = tokenize_texts(texts, self.tokenizer, control_tokens, settings, **tokenizer_kwargs)
+        if return_assistant_tokens_mask:
+            columns["assistant_masks"] = [
+                _mask_of_spans(offsets, of_row)
+                for offsets, of_row in zip(columns["offset_mapping"], spans, strict=True)
+            ]
+            if not wants_offsets:
+                del columns["offset_mapping"]
+        inputs = self._batch_feature(columns, features, num_tokens, settings)
         return inputs if return_dict else inputs["input_ids"]
 
     def _chat_template(self, chat_template: str | None) -> str | None:
@@ -334,7 +418,10 @@ class AuraProcessor(ProcessorMixin):
         waveforms = []
         for index, source in enumerate(sources, start=1):
             try:
-                waveforms.append(self.load_audio(source, settings["sampling_rate"]))
+                rate = settings["sampling_rate"]
+                if rate is None and not settings["require_sampling_rate"] and not has_own_sampling_rate(source):
+                    rate = self.feature_extractor.assumed_sampling_rate()
+                waveforms.append(self.load_audio(source, rate))
             except AudioLoadingError as error:
                 if len(sources) == 1:
                     raise
@@ -382,21 +469,57 @@ class AuraProcessor(ProcessorMixin):
 
     def _batch_feature(
         self,
-        encoded: Mapping[str, Any],
+        columns: Mapping[str, list[list[Any]]],
         features: Mapping[str, NDArray[Any]],
         num_tokens: list[int],
         settings: Mapping[str, Any],
     ) -> BatchFeature:
-        """Tokenizer output and features together, after a last look that each audio position survived tokenization."""
-        for row, (ids, expected) in enumerate(zip(encoded["input_ids"], num_tokens, strict=True), start=1):
-            found = sum(token_id == self.audio_token_id for token_id in ids)
+        """Tokens and features together, after a last look that each audio position survived tokenization."""
+        for row, (ids, expected) in enumerate(zip(columns["input_ids"], num_tokens, strict=True), start=1):
+            found = ids.count(self.audio_token_id)
             if found != expected:
                 raise ValueError(
                     f"Row {row} should have {expected} audio tokens, but after tokenization it has {found}. Either "
                     "`truncation` cut them off (raise `max_length`, or shorten the audio with `truncate_to_seconds`), or the "
                     f"chat template dropped, repeated or itself wrote '{self.audio_token}'."
                 )
-        return BatchFeature({**encoded, **features}, tensor_type=settings["return_tensors"])
+        rows = pad(columns, self.tokenizer, settings)
+        return BatchFeature({**rows, **features}, tensor_type=settings["return_tensors"])
+
+
+_RENDERING_WITH_MASK = threading.Lock()
+"""Before transformers 5.24 a compiled template notes the assistant's spans in itself."""
+
+
+def _render(chats: list[Conversation], rendering: dict[str, Any]) -> tuple[list[str], list[list[tuple[int, int]]]]:
+    """Each chat as a text, and where in it the assistant speaks, if `rendering` asks for that."""
+    try:
+        with _RENDERING_WITH_MASK if rendering["return_assistant_tokens_mask"] else contextlib.nullcontext():
+            return render_jinja_template(chats, **rendering)
+    except (TemplateError, TypeError, KeyError) as error:  # templates are others' code
+        raise ValueError(f"The chat template cannot render this chat: {error}") from error
+
+
+def _mask_of_spans(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
+    """1 for each token that lies in a span of the text, even in part; both are in order."""
+    mask, span = [], 0
+    for start, end in offsets:
+        while span < len(spans) and start >= spans[span][1]:
+            span += 1
+        mask.append(int(span < len(spans) and end > spans[span][0]))
+    return mask
+
+
+def _checked_texts(text: Any) -> list[str]:
+    texts = [text] if isinstance(text, str) else text
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in texts):
+        raise TypeError(
+            f"`text` must be a string or a list of strings, got {arguments.described(text)}. For chats use "
+            "`processor.apply_chat_template(messages, tokenize=True, return_dict=True)`."
+        )
+    if not texts:
+        raise ValueError("`text` is an empty list: there is nothing to tokenize.")
+    return [arguments.text(f"Text {number}", prompt) for number, prompt in enumerate(texts, start=1)]
 
 
 def _flatten_audios(audio: Any) -> list[Any]:
