@@ -410,6 +410,27 @@ def test_first_layers_only(student):
     assert torch.equal(student(**inputs, output_hidden_states=True).hidden_states[-1], full.hidden_states[-1])
 
 
+@pytest.mark.parametrize("lora_scope", ["rows", "audio"])
+@pytest.mark.parametrize("spare_token", [True, False])
+@torch.no_grad()
+def test_embeddings_in_the_place_of_ids(tmp_path, lora_scope, spare_token):
+    """Audio positions are found by the audio token's embedding; where it has none, the caller marks them."""
+    save_tiny_language_model(tmp_path, "gemma3_text", special_tokens=(RESERVED_TOKEN,) if spare_token else ())
+    student = tiny_student(tmp_path, "gemma3_text", lora_scope=lora_scope)
+    assert student.config.audio_token_is_in_vocabulary == spare_token
+    by_ids = batch(mixed_rows(student))
+    by_embeddings = dict(by_ids)
+    input_ids = by_embeddings.pop("input_ids")
+    if not spare_token:
+        by_embeddings["audio_positions"] = input_ids == student.config.audio_token_id
+        input_ids = input_ids.masked_fill(by_embeddings["audio_positions"], 0)
+    by_embeddings["inputs_embeds"] = student.get_input_embeddings()(input_ids)
+    assert torch.equal(student(**by_embeddings).logits, student(**by_ids).logits)
+    for settings in ({"num_beams": 2}, {"do_sample": False}):
+        answers = student.generate(**by_ids, **settings, max_new_tokens=6)[:, input_ids.shape[1] :]
+        assert torch.equal(student.generate(**by_embeddings, **settings, max_new_tokens=6), answers)
+
+
 @pytest.mark.parametrize("by_config", [False, True])
 @torch.no_grad()
 def test_outputs_as_tuples(base_folder, by_config):
@@ -467,8 +488,11 @@ def test_ids_and_features_that_do_not_match(student):
         student(**inputs | {"input_ids": text(6).unsqueeze(0), "attention_mask": None})
     with pytest.raises(ValueError, match="exactly one"):
         student()
-    with pytest.raises(ValueError, match="input_ids"):
+    with pytest.raises(ValueError, match="Pass `audio_positions` beside `inputs_embeds`"):
         student(inputs_embeds=torch.zeros(1, 3, 32), input_features=inputs["input_features"])
+    marked = torch.zeros(1, 14, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"mark 0 positions of a batch of shape \(1, 14\), but the clips make 8"):
+        student(**inputs, audio_positions=marked)
 
 
 def test_forgotten_features_are_an_error_where_the_audio_token_is_one_of_the_llms(tmp_path):

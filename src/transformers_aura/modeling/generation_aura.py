@@ -42,7 +42,9 @@ class AudioGenerationMixin(GenerationMixin):
         if clips and input_ids is not None:
             clip_tokens = self._audio_tokens_of_clips(clips)
             if model_kwargs.get("audio_positions") is None:
-                model_kwargs["audio_positions"] = self.model.find_audio_positions(input_ids, clip_tokens)
+                model_kwargs["audio_positions"] = self.model.find_audio_positions(
+                    input_ids, clip_tokens, model_kwargs.get("inputs_embeds")
+                )
             rows = clips_of_rows(clip_tokens, model_kwargs["audio_positions"].sum(-1))
             order = torch.cat(
                 [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
@@ -77,7 +79,9 @@ class AudioGenerationMixin(GenerationMixin):
         """As in [`GenerationMixin`]: audio goes in once, and which rows have audio is remembered for every later token."""
         clips = {name: value for name in _CLIP_INPUTS if (value := kwargs.pop(name, None)) is not None}
         if clips and audio_positions is None:
-            audio_positions = self.model.find_audio_positions(input_ids, self._audio_tokens_of_clips(clips))
+            audio_positions = self.model.find_audio_positions(
+                input_ids, self._audio_tokens_of_clips(clips), inputs_embeds
+            )
         if audio_positions is not None and audio_rows is None:
             audio_rows = audio_positions.any(-1)
         model_inputs = super().prepare_inputs_for_generation(
@@ -93,7 +97,8 @@ class AudioGenerationMixin(GenerationMixin):
         cache = kwargs.get(CACHE_ARGUMENT)
         is_prefill = is_first_iteration or not use_cache or cache is None or cache.get_seq_length() == 0
         if audio_positions is not None and clips and is_prefill:
-            later = input_ids.shape[1] - audio_positions.shape[1]  # what is no part of the prompt is text
+            length = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+            later = length - audio_positions.shape[1]  # what is no part of the prompt is text
             model_inputs |= clips | {"audio_positions": nn.functional.pad(audio_positions, (0, later))}
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs

@@ -313,6 +313,8 @@ class AuraModel(AuraPreTrainedModel):
         Args:
             input_ids (`(batch, seq)`): tokens, with `config.audio_token_id` at every audio position. Where no audio is given, and in rows that
                 no clip belongs to, this id is a token like any other.
+            inputs_embeds (`(batch, seq, hidden)`): embeddings in the place of `input_ids`; audio positions have that of the audio token, or
+                `audio_positions` marks them.
             attention_mask (`(batch, seq)`): 1 = a real token; or masks that `create_masks_for_generate` made.
             cache ([`Cache`]): keys and values of earlier tokens. Also taken as `past_key_values`, its name before
                 transformers 5.24, whichever release is installed.
@@ -322,8 +324,8 @@ class AuraModel(AuraPreTrainedModel):
             audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, where they were computed before
                 (`last_hidden_state` of [`get_audio_features`]), in the place of `input_features`.
             audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
-            audio_positions (`torch.BoolTensor` of shape `(batch, seq)`): where the audio goes; found from `input_ids` and the clips' lengths when
-                not given.
+            audio_positions (`torch.BoolTensor` of shape `(batch, seq)`): where the audio goes; found from `input_ids` or `inputs_embeds` and the
+                clips' lengths when not given.
             audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
                 when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
@@ -338,17 +340,18 @@ class AuraModel(AuraPreTrainedModel):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
         if num_hidden_layers != 0:  # else nothing attends
             self._check_length(input_ids if inputs_embeds is None else inputs_embeds, attention_mask, cache)
-        if input_ids is None:
-            if input_features is not None or audio_embeds is not None:
-                raise ValueError("Audio needs `input_ids` (they mark the audio positions), not `inputs_embeds`.")
-            inputs_embeds_with_audio, is_audio = inputs_embeds, None
-        elif input_features is None and audio_embeds is None:
-            self._check_no_audio_position(input_ids, cache)
-            inputs_embeds_with_audio, is_audio = self.get_input_embeddings()(input_ids), None
+        is_audio = None
+        if input_features is None and audio_embeds is None:
+            if inputs_embeds is None:
+                self._check_no_audio_position(input_ids, cache)
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+            inputs_embeds_with_audio = inputs_embeds
         else:
             features = self.audio_features(input_features, input_features_mask, audio_embeds, audio_embeds_mask)
-            is_audio = self._audio_positions(input_ids, audio_positions, features)
-            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+            is_audio = self._audio_positions(input_ids, inputs_embeds, audio_positions, features)
+            if input_ids is not None:
+                inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+            assert inputs_embeds is not None  # one of the two is there
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
                 is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
             )
@@ -417,17 +420,32 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows = is_audio.any(-1)
         return audio_rows.view(-1, 1, 1)
 
-    def find_audio_positions(self, input_ids: torch.Tensor, clip_tokens: torch.Tensor) -> torch.Tensor:
+    def find_audio_positions(
+        self,
+        input_ids: torch.Tensor | None,
+        clip_tokens: torch.Tensor,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The positions that the clips of a batch take, see [`~processing.audio_tokens.find_audio_positions`].
 
         Args:
             input_ids (`(batch, seq)`): as in [`forward`].
             clip_tokens (`(num_audios,)`): audio tokens of each clip, in reading order.
+            inputs_embeds (`(batch, seq, hidden)`): as in [`forward`], where there are no ids.
 
         Returns:
             `torch.BoolTensor` of shape `(batch, seq)`.
         """
-        is_audio_token = input_ids == self.config.audio_token_id
+        if inputs_embeds is None or (input_ids is not None and input_ids.numel()):
+            is_audio_token = input_ids == self.config.audio_token_id
+        elif self.config.audio_token_is_in_vocabulary:
+            audio_token_id = torch.tensor(self.config.audio_token_id, device=inputs_embeds.device)
+            is_audio_token = (inputs_embeds == self.get_input_embeddings()(audio_token_id)).all(-1)
+        else:
+            raise ValueError(
+                f"Pass `audio_positions` beside `inputs_embeds`: this student's audio token (id {self.config.audio_token_id}) is no token of its "
+                "LLM and has no embedding, by which audio positions could be found."
+            )
         positions = find_audio_positions(is_audio_token, clip_tokens)
         if positions is not is_audio_token and not self.config.audio_token_is_in_vocabulary:
             raise ValueError(
@@ -473,16 +491,21 @@ class AuraModel(AuraPreTrainedModel):
             )
 
     def _audio_positions(
-        self, input_ids: torch.Tensor, given: torch.Tensor | None, features: AuraAudioFeatures
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        given: torch.Tensor | None,
+        features: AuraAudioFeatures,
     ) -> torch.Tensor:
         assert features.audio_token_mask is not None
         if given is None:
-            return self.find_audio_positions(input_ids, features.audio_token_mask.sum(-1))
+            return self.find_audio_positions(input_ids, features.audio_token_mask.sum(-1), inputs_embeds)
+        shape = (inputs_embeds if input_ids is None else input_ids).shape[:2]  # type: ignore[union-attr]  # one of the two is there
         positions, embeddings = int(given.sum()), features.pooler_output.shape[0]
-        if given.shape != input_ids.shape or positions != embeddings:
+        if given.shape != shape or positions != embeddings:
             raise ValueError(
-                f"`audio_positions` of shape {tuple(given.shape)} mark {positions} positions of `input_ids` of shape "
-                f"{tuple(input_ids.shape)}, but the clips make {embeddings} audio embeddings."
+                f"`audio_positions` of shape {tuple(given.shape)} mark {positions} positions of a batch of shape {tuple(shape)}, but the clips "
+                f"make {embeddings} audio embeddings."
             )
         return given
 
