@@ -120,7 +120,7 @@ def ask(samples: Samples) -> None:
         np.dtype(samples.dtype).kind not in "fiu" and not (as_numbers and samples.dtype == "object")
     ) or not 1_000 <= float(samples.rate) <= 768_000:
         raise Silent(f"{samples.dtype} at {samples.rate} Hz was read")
-    expected = max(samples.shape) * 16_000 / float(samples.rate)
+    expected = max(samples.shape, default=1) * 16_000 / float(samples.rate)
     flat = samples.form in ("list", "tuple")
     if not flat and abs(len(waveform) - expected) > 2:
         raise Silent(f"{len(waveform)} samples in place of {expected:.0f}")
