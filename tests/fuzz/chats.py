@@ -23,23 +23,32 @@ def processor() -> AuraProcessor:
     return tiny_processor()
 
 
+def mostly(good: st.SearchStrategy[Any], odd: st.SearchStrategy[Any], times: int = 12) -> st.SearchStrategy[Any]:
+    """`odd` once in a while: an input of which everything is wrong shows only the first check."""
+    return st.sampled_from([True] * times + [False]).flatmap(lambda chosen: good if chosen else odd)
+
+
 def texts() -> st.SearchStrategy[str]:
+    return st.lists(st.text(max_size=12) | st.sampled_from(CONTROL[:-1]), max_size=4).map("".join)
+
+
+def texts_with_audio() -> st.SearchStrategy[str]:
     return st.lists(st.text(max_size=12) | st.sampled_from(CONTROL), max_size=4).map("".join)
 
 
 def audios() -> st.SearchStrategy[Any]:
-    return st.just(CLIP) | st.just(CLIP) | st.sampled_from(ODD) | st.just("no-such-file.wav")
+    return mostly(st.just(CLIP), st.sampled_from(ODD) | st.just("no-such-file.wav"))
 
 
 def parts() -> st.SearchStrategy[Any]:
-    text = st.fixed_dictionaries({"type": st.just("text"), "text": texts()})
-    audio = st.fixed_dictionaries({"type": st.just("audio"), "audio": st.just(CLIP)})
+    text = st.fixed_dictionaries({"type": st.just("text"), "text": mostly(texts(), texts_with_audio())})
+    audio = st.fixed_dictionaries({"type": st.just("audio"), "audio": audios()})
     odd = st.dictionaries(
         st.sampled_from(("type", "text", "audio", "path", "url", "array", "input_audio", "sampling_rate", "extra")),
         st.sampled_from(("text", "audio", "input_audio", "image", "video")) | audios() | st.sampled_from(ODD),
         max_size=4,
     )
-    return text | text | audio | audio | odd | st.sampled_from(ODD)
+    return mostly(text | audio, odd | st.sampled_from(ODD))
 
 
 def messages() -> st.SearchStrategy[Any]:
@@ -48,15 +57,28 @@ def messages() -> st.SearchStrategy[Any]:
     odd = st.fixed_dictionaries(
         {}, optional={"role": roles | st.sampled_from(ODD), "content": parts() | st.sampled_from(ODD), "name": texts()}
     )
-    return good | good | good | odd | st.sampled_from(ODD)
+    return mostly(good, odd | st.sampled_from(ODD))
+
+
+def plain_calls() -> st.SearchStrategy[Any]:
+    """Texts and audio, as many placeholders as clips more often than not."""
+    matching = st.integers(0, 3).map(lambda count: ("a <|audio|> b" * count, [CLIP] * count))
+    batches = st.lists(st.integers(0, 2), min_size=1, max_size=3).map(
+        lambda counts: (["<|audio|>" * count for count in counts], [[CLIP] * count for count in counts])
+    )
+    any_text = (
+        texts_with_audio() | st.lists(texts_with_audio() | st.sampled_from(ODD), max_size=3) | st.sampled_from(ODD)
+    )
+    any_audio = audios() | st.lists(audios() | st.lists(audios(), max_size=2), max_size=3)
+    return mostly(matching | batches, st.tuples(any_text, any_audio), times=2)
 
 
 def strategy() -> st.SearchStrategy[Any]:
-    chat = st.lists(messages(), max_size=4)
-    chats = chat | chat | st.lists(chat, max_size=3) | st.sampled_from(ODD)
-    plain = st.tuples(texts() | st.lists(texts() | st.sampled_from(ODD), max_size=3) | st.sampled_from(ODD),
-                      audios() | st.lists(audios() | st.lists(audios(), max_size=2), max_size=3))  # fmt: skip
-    return st.tuples(st.just("chat"), chats) | st.tuples(st.just("call"), plain)
+    chat = st.lists(messages(), min_size=1, max_size=4)
+    chats = mostly(
+        chat | st.lists(chat, min_size=1, max_size=3), st.sampled_from(ODD) | st.lists(messages() | chat, max_size=2)
+    )
+    return st.tuples(st.just("chat"), chats) | st.tuples(st.just("call"), plain_calls())
 
 
 def ask(request: tuple[str, Any]) -> None:

@@ -289,7 +289,7 @@ def test_unknown_keywords_are_an_error(pipe, folder, keywords, message):
         ({"messages": "hi"}, "A chat is a list of messages"),
         ({"messages": [[{"role": "user", "content": "hi"}]]}, "An input holds one chat"),
         ({"question": "hi", "history": ["bye"]}, "Message 1 of the chat is 'bye'"),
-        ({"audio": "", "question": "hi"}, "''"),
+        ({"audio": "", "question": "hi"}, "The path of the audio is empty"),
         (3, "An input of type int is not supported"),
         ([ONE_SECOND, None], "An input of type NoneType is not supported"),
     ],
