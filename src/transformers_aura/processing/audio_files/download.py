@@ -36,9 +36,10 @@ def download(url: str, description: str, limits: AudioLimits) -> bytes:
     thread.start()
     try:
         thread.join(limits.timeout_seconds)
+        is_late = thread.is_alive()
     finally:
         job.abort()
-    if thread.is_alive():
+    if is_late:
         raise AudioLoadingError(job.timeout_message)
     if job.error is not None:
         raise job.error
