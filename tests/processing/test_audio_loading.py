@@ -188,6 +188,12 @@ def test_shapes_in_which_channels_cannot_be_told_are_refused(shape):
         (np.ma.masked_array(TONE, TONE > 0), 16_000, r"is a MaskedArray.*`.filled\(0\)` or `.compressed\(\)`"),
         (torch.from_numpy(TONE).to_sparse(), 16_000, "does not form an array"),
         (torch.empty(100, device="meta"), 16_000, "does not form an array"),
+        (
+            torch.nested.nested_tensor([torch.zeros(3), torch.zeros(4)], layout=torch.jagged),
+            16_000,
+            "the nested tensor does not form",
+        ),
+        (TONE, torch.tensor(16_000, device="meta"), "whole number of hertz, got a Tensor"),
         ([0.1, None, 0.3], 16_000, "type object, whose scale is not known"),
         (TONE, np.array([16_000, 16_000]), "whole number of hertz, got a ndarray"),
         (TONE, torch.tensor(True), "whole number of hertz, got a Tensor"),

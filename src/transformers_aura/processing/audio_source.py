@@ -139,6 +139,8 @@ def describe_audio(source: Any) -> str:
         return f"the {len(source)} bytes given as audio"
     if isinstance(source, Mapping):
         return f"the audio dict with keys {sorted(map(str, source))}"
+    if isinstance(source, torch.Tensor) and source.is_nested:
+        return "the nested tensor"
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return f"the {str(source.dtype).removeprefix('torch.')} array of shape {tuple(source.shape)}"
     if isinstance(source, (list, tuple)):
