@@ -55,6 +55,7 @@ def ask(
 
     import transformers
 
+    from ..hub_access import explained
     from ..modeling.configuration_aura import AuraConfig
     from ..modeling.modeling_aura import AuraForSpeechQA
     from ..package_data import resolve_student
@@ -65,7 +66,8 @@ def ask(
     quiet_libraries()
     transformers.set_seed(seed)
     model = resolve_student(model)
-    config = transformers.AutoConfig.from_pretrained(model, revision=revision)
+    with explained(model, {"revision": revision}):
+        config = transformers.AutoConfig.from_pretrained(model, revision=revision)
     if not isinstance(config, AuraConfig):
         raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
     answerer: Any = transformers.pipeline(

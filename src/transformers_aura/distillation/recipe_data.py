@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..hub_access import explain
 from ..processing.audio_source import describe_audio
 from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
 from ..processing.text_files import TextFileError, read_text_file
@@ -265,7 +266,9 @@ def _load_dataset(
     try:
         dataset = datasets.load_dataset(*load_arguments, **load_settings)
     except Exception as error:  # of the Hub, of Arrow, of the connection, of the disk
-        raise RecipeError(f"'{where}.source': {source.source} cannot be loaded: {error}") from error
+        raise RecipeError(
+            f"'{where}.source': {source.source} cannot be loaded: {explain(error, source.source) or error}"
+        ) from error
     found = dataset.column_names
     _check_columns(source, wanted, found, f"'{where}': {source.source}")
     columns = {key: column for key in wanted if (column := source.columns.get(key, key)) in found}

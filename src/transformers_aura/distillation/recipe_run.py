@@ -11,6 +11,7 @@ import torch
 from transformers import set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..hub_access import explained
 from ..modeling.audio_embedding import KernelConvBlock
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
@@ -64,8 +65,13 @@ def build_trainer(
     teaches = any(objective.needs_teacher for objective in objectives.values())
     if teaches or (student is None and recipe.model.init_from_teacher):
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
-        teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
-    model, processor = build_student(recipe, teacher, train_rows) if student is None else student
+        settings = recipe.teacher.teacher_settings()
+        with explained(recipe.teacher.model, settings):
+            teacher = load_teacher(recipe.teacher.model, **settings)
+    if student is None:
+        with explained(recipe.model.base_model, recipe.model.student_settings()):
+            student = build_student(recipe, teacher, train_rows)
+    model, processor = student
     trainer = AuraTrainer(
         model=model,
         teacher=teacher if teaches else None,

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..hub_access import explain
 from ..processing.audio_source import is_path
 from ..processing.manifests import (
     COMMON_VOICE_COLUMNS,
@@ -415,10 +416,13 @@ def _hub_rows(benchmark: Benchmark, revision: str | None) -> tuple[Iterator[dict
     from huggingface_hub import HfApi
 
     assert benchmark.repo is not None
-    commit = HfApi().dataset_info(benchmark.repo, revision=revision).sha
-    stream = datasets.load_dataset(
-        benchmark.repo, benchmark.config, split=benchmark.split, revision=commit, streaming=True
-    )
+    try:
+        commit = HfApi().dataset_info(benchmark.repo, revision=revision).sha
+        stream = datasets.load_dataset(
+            benchmark.repo, benchmark.config, split=benchmark.split, revision=commit, streaming=True
+        )
+    except Exception as error:  # of the Hub, of the way to it, of the set's own files
+        raise BenchmarkError(f"'{benchmark.name}': {explain(error, benchmark.repo) or error}") from error
     for column in benchmark.accents or ("audio",):
         stream = stream.cast_column(column, datasets.Audio(decode=False))
     origin = {"repo": benchmark.repo, "config": benchmark.config, "split": benchmark.split, "commit": commit}

@@ -14,6 +14,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
+from ..hub_access import explained, reason_of
 from ..processing.audio_tokens import add_audio_token, choose_audio_token
 from .adapter import is_adapter_key
 from .audio_embedding import AuraAudioEmbedding
@@ -142,7 +143,8 @@ def load_compact_student(
     if name_or_path is None:
         adapter = loader_kwargs.pop("state_dict")
     else:
-        adapter = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
+        with explained(name_or_path, hub_kwargs):
+            adapter = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
     base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
     base_config = copy.deepcopy(config)
     if base_model_name_or_path is not None:
@@ -153,8 +155,9 @@ def load_compact_student(
     except FileNotFoundError:
         raise
     except OSError as error:
+        reason = reason_of(error, str(base_config.base_model), base_hub_kwargs) or _first_line(error)
         raise FileNotFoundError(
-            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {_first_line(error)} {_NAME_A_COPY}"
+            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {reason} {_NAME_A_COPY}"
         ) from error
     _check_base(student, config, base_config.base_model)
     student = _attach_adapter(student, config)
