@@ -98,7 +98,13 @@ def test_language_modeling_term_equals_the_models_own_loss(tmp_path, family):
 
 def test_gradient_accumulation_does_not_change_the_trajectory(tmp_path):
     # In evaluation mode CTC on tokens draws no candidates: those drawn depend on the micro-batch.
-    settings = {"student": HEADS, "answer_kl_weight": 0.5, "character_ctc_weight": 0.5, "max_steps": 3, "seed": 1}
+    settings = {
+        "student": {"character_ctc_alphabet": HEADS["character_ctc_alphabet"]},
+        "answer_kl_weight": 0.5,
+        "character_ctc_weight": 0.5,
+        "max_steps": 3,
+        "seed": 1,
+    }
     whole = tiny_trainer(tmp_path, "whole", per_device_train_batch_size=8, **settings)
     whole.train()
     split = tiny_trainer(tmp_path, "split", per_device_train_batch_size=1, gradient_accumulation_steps=8, **settings)
@@ -113,12 +119,16 @@ def test_gradient_accumulation_does_not_change_the_trajectory(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weight", "column"), [("character_ctc_weight", "TranscriptSymbols"), ("subword_ctc_weight", "transcript_tokens")]
+    ("weight", "setting", "column"),
+    [
+        ("character_ctc_weight", "character_ctc_alphabet", "TranscriptSymbols"),
+        ("subword_ctc_weight", "subword_ctc_layer", "transcript_tokens"),
+    ],
 )
-def test_a_collator_that_leaves_out_what_an_objective_needs_is_refused(tmp_path, weight, column):
+def test_a_collator_that_leaves_out_what_an_objective_needs_is_refused(tmp_path, weight, setting, column):
     own = tiny_trainer(tmp_path).data_collator
     with pytest.raises(ValueError, match=f"columns that the data collator does not make.*{column}"):
-        tiny_trainer(tmp_path, student=HEADS, data_collator=own, **{weight: 0.5})
+        tiny_trainer(tmp_path, student={setting: HEADS[setting]}, data_collator=own, **{weight: 0.5})
 
 
 def test_workers_do_not_change_the_trajectory(tmp_path):

@@ -18,7 +18,7 @@ def main() -> None:
     trainer = tiny_trainer(
         folder,
         name,
-        student={"lora_scope": "always", **HEADS},
+        student={"lora_scope": "always", "character_ctc_alphabet": HEADS["character_ctc_alphabet"]},
         train_dataset=rows,
         eval_dataset=rows[:5],
         per_device_train_batch_size=2 // processes,

@@ -22,7 +22,7 @@ def write_corpus(folder: Path, num_train: int = 12, num_validation: int = 4) -> 
         rows = []
         for index in range(count):
             content = io.BytesIO()
-            seconds = 0.3 + 0.1 * (index % 3)
+            seconds = 0.8 + 0.1 * (index % 3)
             soundfile.write(content, tone(seconds, 200 + 50 * index), 16000, format="FLAC")
             drink = DRINKS[index % len(DRINKS)]
             rows.append(
