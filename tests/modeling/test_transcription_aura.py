@@ -397,7 +397,7 @@ def test_arguments_that_do_not_belong_together(student, processor):
         ("tokenizer", (None, "gpt2", 3)),
         ("input_features", (np.zeros((1, 100, 80), np.float32), torch.zeros(100, 80), torch.zeros(1, 100, 40))),
         ("input_features_mask", (torch.ones(1, 40, dtype=torch.bool), torch.ones(1), [[1]])),
-        ("input_ids", (torch.zeros(5, dtype=torch.long), [[1, 2]], "hi")),
+        ("input_ids", (torch.zeros(5, dtype=torch.long), torch.zeros(1, 5), [[1, 2]], "hi")),
         ("attention_mask", (torch.ones(3, 2), torch.ones(5))),
         ("audio_embeds", (torch.zeros(3, 4), torch.zeros(1, 4, 7))),
     ],
