@@ -144,7 +144,7 @@ def describe_audio(source: Any) -> str:
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return f"the {str(source.dtype).removeprefix('torch.')} array of shape {tuple(source.shape)}"
     if isinstance(source, (list, tuple)):
-        return f"the {type(source).__name__} of {len(source)} values"
+        return f"the {type(source).__name__} of {len(source)} values given as audio"
     return f"the audio given as {type(source).__name__}"
 
 
