@@ -4,9 +4,14 @@ import unittest
 
 from transformers_common_tests.test_processing_common import ProcessorTesterMixin
 
-from tests.support.tiny import tiny_tokenizer
+from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_tokenizer
 from tests_peer.exemptions import with_exemptions
 from transformers_aura import AuraFeatureExtractor, AuraProcessor
+
+
+CHAT_TEMPLATE = STRING_CHAT_TEMPLATE.replace(
+    "message['content']", "(message['content'] or message['tool_calls'] | tojson)"
+)
 
 
 @with_exemptions
@@ -15,7 +20,7 @@ class ProcessorTest(ProcessorTesterMixin, unittest.TestCase):
 
     @classmethod
     def _setup_tokenizer(cls):
-        return tiny_tokenizer()
+        return tiny_tokenizer(CHAT_TEMPLATE)
 
     @classmethod
     def _setup_feature_extractor(cls):

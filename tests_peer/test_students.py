@@ -47,43 +47,43 @@ class TextTests(StudentTests):
 
 
 @with_exemptions
-class LlamaWithAudioTest(StudentTests, unittest.TestCase):
+class LlamaAudioStudentTest(StudentTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("llama")
 
 
 @with_exemptions
-class LlamaTextTest(TextTests, unittest.TestCase):
+class LlamaTextStudentTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("llama", with_audio=False)
 
 
 @with_exemptions
-class Qwen3WithAudioTest(StudentTests, unittest.TestCase):
+class Qwen3AudioStudentTest(StudentTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("qwen3")
 
 
 @with_exemptions
-class Qwen3TextTest(TextTests, unittest.TestCase):
+class Qwen3TextStudentTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("qwen3", with_audio=False)
 
 
 @with_exemptions
-class Gemma3WithAudioTest(StudentTests, unittest.TestCase):
+class Gemma3AudioStudentTest(StudentTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("gemma3_text")
 
 
 @with_exemptions
-class Gemma3TextTest(TextTests, unittest.TestCase):
+class Gemma3TextStudentTest(TextTests, unittest.TestCase):
     def setUp(self):
         self.model_tester = StudentTester("gemma3_text", with_audio=False)
 
 
 @with_exemptions
-class TranscriberWithAudioTest(StudentTests, unittest.TestCase):
+class TranscriberAudioStudentTest(StudentTests, unittest.TestCase):
     """With both CTC heads, kernel blocks in the patch embedding, and LoRA on audio positions only."""
 
     test_all_params_have_gradient = False  # the heads have losses of their own, in the trainer
@@ -95,7 +95,7 @@ class TranscriberWithAudioTest(StudentTests, unittest.TestCase):
 
 
 @with_exemptions
-class MergedWithAudioTest(StudentTests, TrainingTesterMixin, unittest.TestCase):
+class MergedAudioStudentTest(StudentTests, TrainingTesterMixin, unittest.TestCase):
     """A merged student has no adapter: everything is trainable, as in a plain LLM."""
 
     def setUp(self):

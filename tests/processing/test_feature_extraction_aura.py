@@ -196,6 +196,20 @@ def test_batch_equals_singles_and_padding_is_silence():
 
     unpadded = features_of(clips, padding=False)
     assert [frames.shape for frames in unpadded.input_features] == [(235, 80), (32, 80), (1, 80)]
+    in_lists = [
+        {name: column[clip].tolist() for name, column in unpadded.items()} for clip in range(3)
+    ]  # as a data set holds them
+    for features in (unpadded, {"input_features": unpadded.input_features}, in_lists):
+        padded = AuraFeatureExtractor().pad(features, return_tensors="pt")
+        assert torch.equal(padded.input_features, batch.input_features)
+        assert torch.equal(padded.input_features_mask, batch.input_features_mask)
+    longer = features_of(clips, padding="max_length", max_length=250)
+    np.testing.assert_array_equal(longer.input_features[:, :235], batch.input_features)
+    assert longer.input_features_mask.sum(-1).tolist() == [235, 32, 1]
+    assert longer.input_features.shape == (3, 250, 80)
+    assert features_of(clips, pad_to_multiple_of=16).input_features_mask.shape == (3, 240)
+    shorter = AuraFeatureExtractor().pad(unpadded, "max_length", max_length=20, truncation=True)
+    assert shorter.input_features_mask.sum(-1).tolist() == [20, 20, 1]
 
 
 def test_cutting_happens_only_when_asked():

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import json
 import logging
@@ -9,12 +10,13 @@ import pytest
 import soundfile
 import torch
 from transformers import AutoProcessor, AutoTokenizer, LlamaConfig
+from transformers.utils.chat_template_utils import Chat
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
 from transformers_aura.processing import feature_extraction_aura
 from transformers_aura.processing.audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
-from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation
+from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation, reads_parts
 
 
 ONE_SECOND = {"array": tone(1.0), "sampling_rate": 16_000}
@@ -209,6 +211,64 @@ def test_grouped_keywords_and_tokenizer_keywords(processor):
     assert inputs.offset_mapping.shape == (1, 5, 2)
 
 
+def test_padding_of_the_text_and_of_the_features_are_two_things(processor):
+    request = {"text": [AUDIO_TOKEN, f"{AUDIO_TOKEN} hi"], "audio": [ONE_SECOND, HALF_SECOND]}
+    longest = processor(**request).input_features
+    inputs = processor(**request, padding="max_length", max_length=30, audio_kwargs={"pad_to_multiple_of": 64})
+    assert [len(row) for row in inputs.input_ids] == [30, 30]
+    assert inputs.input_features.shape == (2, 128, 80)
+    assert inputs.input_features_mask.sum(-1).tolist() == [100, 50]
+    np.testing.assert_array_equal(inputs.input_features[:, :100], longest)
+    apart = processor(**request, audio_kwargs={"padding": False}, text_kwargs={"padding": False})
+    assert [len(frames) for frames in apart.input_features] == [100, 50]
+    assert [len(row) for row in apart.input_ids] == [13, 7 + 3]
+
+
+def test_a_tokenizer_may_bring_its_own_padding_along(processor, tmp_path):
+    processor.tokenizer.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, padding="max_length", max_length=40, truncation=True)
+    processor = AuraProcessor(AuraFeatureExtractor(), tokenizer)
+    assert len(processor(text="hi").input_ids[0]) == 40
+    assert len(processor(text="hi", padding=True).input_ids[0]) == 2
+    assert len(processor(text="hi", text_kwargs={"max_length": 20}).input_ids[0]) == 20
+    assert len(processor(text="x" * 60).input_ids[0]) == 60  # cut only where a call says so
+    chat = processor.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=True)
+    assert len(chat[0]) == 40
+
+
+def test_what_callers_pass_that_serve_every_kind_of_model(processor, caplog):
+    expected = processor(text="hi")
+    inputs = processor(
+        text="hi", images=None, videos=None, videos_kwargs={"fps": 2}, num_frames=2, do_resize=True, fps=None
+    )
+    assert inputs.input_ids == expected.input_ids
+    assert "`do_resize`, `num_frames`: for pictures or videos" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        (
+            {"sampling_rate": 8_000, "audio_kwargs": {"sampling_rate": 16_000}},
+            "`sampling_rate` was passed twice: in `audio_kwargs`",
+        ),
+        ({"padding": True, "text_kwargs": {"padding": False}}, "`padding` was passed twice: in `text_kwargs`"),
+    ],
+)
+def test_a_keyword_that_is_given_twice_is_an_error(processor, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        processor(text=AUDIO_TOKEN, audio=tone(1.0), **keywords)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("audio_kwargs", "add_special_tokens"), ("audio_kwargs", "truncation"), ("common_kwargs", "strid")],
+)
+def test_a_keyword_of_another_group_is_an_error(processor, group, name):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument `{name}`"):
+        processor(text=AUDIO_TOKEN, audio=ONE_SECOND, **{group: {name: True}})
+
+
 def test_begin_token_is_not_doubled():
     tokenizer = tiny_tokenizer()
     from tokenizers.processors import TemplateProcessing
@@ -256,6 +316,95 @@ def test_parts_are_rendered_by_a_template_that_knows_only_strings(processor):
     assert processor.apply_chat_template([CHAT, CHAT[:1]])[1] == "<|im_start|>system\nBe brief.<|im_end|>\n"
     without_audio = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "What?"}]}]
     assert processor.apply_chat_template(without_audio) == "<|im_start|>user\n<|audio|>\nWhat?<|im_end|>\n"
+
+
+PARTS_CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{- '<|im_start|>' + message.role + '\n' -}}"
+    "{%- for part in message.content -%}"
+    "{%- if message.role == 'assistant' -%}{%- generation -%}{{- part['text'] -}}{%- endgeneration -%}"
+    "{%- elif part.type == 'text' -%}{{- part['text'] -}}{%- endif -%}"
+    "{%- endfor -%}"
+    "{{- '<|im_end|>\n' -}}"
+    "{%- endfor -%}"
+)
+"""Knows parts only: of a string it would show nothing."""
+
+
+def test_parts_are_rendered_by_a_template_that_knows_only_parts(processor):
+    assert processor.apply_chat_template(CHAT, chat_template=PARTS_CHAT_TEMPLATE) == RENDERED
+    inputs = processor.apply_chat_template(
+        CHAT,
+        chat_template=PARTS_CHAT_TEMPLATE,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        return_assistant_tokens_mask=True,
+    )
+    assert torch.equal(inputs.input_ids, processor.apply_chat_template(CHAT, tokenize=True, return_tensors="pt"))
+    assert processor.decode(inputs.input_ids[inputs.assistant_masks.bool()]) == "The first."
+    assert audio_token_counts(processor, inputs) == [13 + 7 + 7]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (STRING_CHAT_TEMPLATE, False),
+        (PLAIN_CHAT_TEMPLATE, False),
+        (PARTS_CHAT_TEMPLATE, True),
+        ("{{ messages[0]['content'][0]['text'] }}", True),
+        ("{{ bos_token + messages[0].content }}", False),
+        # Gemma's and others' take both
+        (
+            "{% if messages[0].content is string %}{{ messages[0].content }}{% else %}{{ messages[0].content[0].text }}{% endif %}",
+            False,
+        ),
+        ("{{ raise_exception('no') }}", False),
+    ],
+)
+def test_what_a_template_reads(template, expected):
+    assert reads_parts(template) == expected
+
+
+def test_messages_and_parts_as_objects(processor):
+    """Dataclasses, as of `huggingface_hub`, and pydantic models, as of the OpenAI client."""
+
+    @dataclasses.dataclass
+    class Part:
+        type: str
+        text: str | None = None
+        audio: dict | None = None
+
+    @dataclasses.dataclass
+    class Message:
+        role: str
+        content: object
+        tool_calls: list | None = None
+
+    class Model:
+        def __init__(self, **fields):
+            self.fields = fields
+
+        def model_dump(self):
+            return self.fields
+
+    parts = [
+        Part("text", "One:"),
+        Part("audio", audio=ONE_SECOND),
+        Model(type="audio", audio=HALF_SECOND),
+        Part("text", "Which is longer?"),
+    ]
+    chat = [
+        Model(role="system", content="Be brief."),
+        Message("user", parts),
+        Message("assistant", "The first."),
+        CHAT[3],
+    ]
+    assert processor.apply_chat_template(chat) == RENDERED
+    assert processor.apply_chat_template(Chat([dict(message) for message in CHAT])) == RENDERED
+    inputs = processor.apply_chat_template([chat, CHAT], tokenize=True, return_dict=True, return_tensors="pt")
+    assert torch.equal(inputs.input_ids[0], inputs.input_ids[1])
+    assert torch.equal(inputs.input_features[:3], inputs.input_features[3:])
 
 
 def test_chat_equals_its_rendered_text_with_the_audio_beside_it(processor):

@@ -1,8 +1,13 @@
 """Chats: the one that a user's request becomes, and chats with audio parts as chats of strings that any template renders."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from . import arguments
 from .arguments import described
@@ -88,11 +93,19 @@ class FlattenedChats:
         conversations: see [`AuraProcessor.apply_chat_template`].
         audio_token: the audio placeholder.
         as_text: applied to every string of every message; without it they stay as they are, and the placeholder is refused.
+        as_parts: the template reads parts: the string becomes a list of one text part.
     """
 
-    def __init__(self, conversations: list[Conversation], audio_token: str, as_text: AsText | None = None) -> None:
+    def __init__(
+        self,
+        conversations: list[Conversation],
+        audio_token: str,
+        as_text: AsText | None = None,
+        as_parts: bool = False,
+    ) -> None:
         self._audio_token = audio_token
         self._as_text = as_text
+        self._as_parts = as_parts
         self._chats: list[list[tuple[Message, list[str] | None]]] = []
         self._audio_parts: list[dict[str, Any]] = []
         for conversation in conversations:
@@ -126,11 +139,12 @@ class FlattenedChats:
                     messages.append(message)
                     continue
                 content = texts[0] + "".join(next(fillings) + text for text in texts[1:])
-                messages.append({**message, "content": content})
+                messages.append({**message, "content": _as_part(content) if self._as_parts else content})
             chats.append(messages)
         return chats
 
     def _flatten(self, message: Any, index: int) -> tuple[Message, list[str] | None]:
+        message = _fields(message)
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or not message["role"]:
             raise ValueError(
                 f'Message {index} of the chat is {described(message)}, not a dict such as {{"role": "user", "content": ...}}.'
@@ -149,7 +163,7 @@ class FlattenedChats:
                 f"The content of {where} must be a string or a list of parts, got {described(content)}. A part is {PART_FORMS}."
             )
         texts = [""]
-        for number, part in enumerate(content):
+        for number, part in enumerate(map(_fields, content)):
             if number > 0:
                 texts[-1] += "\n"
             text = self._part_text(part, where)
@@ -191,9 +205,10 @@ class FlattenedChats:
 
 
 def map_strings(value: Any, function: Callable[[str], str]) -> Any:
-    """Lists and dicts with `function` applied to each string in them, but not to keys."""
+    """Lists and dicts with `function` applied to each string in them, but not to keys. Objects with fields become dicts."""
     if isinstance(value, str):
         return function(value)
+    value = _fields(value)
     if isinstance(value, Mapping):
         return {key: map_strings(inner, function) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -206,10 +221,10 @@ def _audio_source(part: Mapping[str, Any]) -> Any:
     part = {key: value for key, value in part.items() if value is not None}  # `datasets` fills absent keys with None
     kind = part.pop("type")
     if kind == "input_audio":
-        inner = part.pop("input_audio", None)
+        inner = _fields(part.pop("input_audio", None))
         part = {"base64": inner.get("data") if isinstance(inner, Mapping) else inner}
     elif kind == "audio_url":
-        inner = part.pop("audio_url", None)
+        inner = _fields(part.pop("audio_url", None))
         part = {"url": inner.get("url") if isinstance(inner, Mapping) else inner}
     sources = [key for key in _AUDIO_PART_SOURCES if part.get(key) is not None]
     unknown = sorted(set(part) - {*_AUDIO_PART_SOURCES, "sampling_rate"})
@@ -231,8 +246,44 @@ def _audio_source(part: Mapping[str, Any]) -> Any:
     return {"array": source, "sampling_rate": rate}
 
 
+def _fields(value: Any) -> Any:
+    """A dataclass or a pydantic model (what the OpenAI client returns) as a dict; anything else as it is."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if callable(getattr(value, "model_dump", None)):
+        return value.model_dump()
+    return value
+
+
+def _as_part(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}]
+
+
+_PROBE = "31415926535"
+"""What no template writes by itself."""
+
+
+@lru_cache(maxsize=64)
+def reads_parts(chat_template: str) -> bool:
+    """Whether a template shows the text of a part, but not a string: found out by letting it render both."""
+    special_tokens = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
+
+    def shows(content: Any) -> bool:
+        chat = [{"role": "user", "content": content}]
+        try:
+            texts, _ = render_jinja_template([chat], chat_template=chat_template, **special_tokens)
+        except (TemplateError, TypeError, KeyError):  # templates are others' code
+            return False
+        return _PROBE in texts[0]
+
+    return not shows(_PROBE) and shows(_as_part(_PROBE))
+
+
 def as_batch_of_chats(conversation: Any) -> tuple[list[Conversation], bool]:
-    """One chat or several, as a list of chats, and whether they were several."""
+    """One chat or several, as a list of chats, and whether they were several. A chat may be an object that has `messages`."""
+    conversation = getattr(conversation, "messages", conversation)
+    if isinstance(conversation, (list, tuple)):
+        conversation = [getattr(chat, "messages", chat) for chat in conversation]
     if not isinstance(conversation, (list, tuple)) or len(conversation) == 0:
         raise ValueError(
             f"A chat is a list of messages, or a list of such lists; got {described(conversation)}. For example "

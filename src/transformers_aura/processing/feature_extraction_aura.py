@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,9 +127,12 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         self,
         audio: AudioSource | Sequence[AudioSource],
         sampling_rate: int | None = None,
-        padding: bool = True,
+        padding: bool | str = True,
         truncate_to_seconds: float | None = None,
         return_tensors: str | None = None,
+        *,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
     ) -> BatchFeature:
         """Features of one clip or of several.
 
@@ -139,10 +142,11 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
                 files and URLs are the matter of [`AuraProcessor`] or [`~transformers_aura.load_audio`].
             sampling_rate (`int`, *optional*): rate of the clips in hertz, which should be given, so that no wrong rate goes unnoticed. Without it, it is taken
                 to be the extractor's, with a warning.
-            padding (`bool`, defaults to `True`): pad all clips to the longest, on the right, with the value of silence. If
-                `False` the result holds lists of arrays.
+            padding (`bool` or `str`, defaults to `True`): pad all clips to the longest, on the right, with the value of silence
+                (`"max_length"`: to `max_length` frames). If `False` the result holds lists of arrays, see [`~AuraFeatureExtractor.pad`].
             truncate_to_seconds (`float`, *optional*): cut longer clips. By default nothing is cut.
             return_tensors (`str`, *optional*): `"pt"` for torch, `"np"` or nothing for numpy.
+            max_length, pad_to_multiple_of (`int`, *optional*): how many frames padded clips have; longer ones are never cut to that.
 
         Returns:
             `BatchFeature` with `input_features`, float32 of shape `(num_audios, num_frames, feature_size)`, and
@@ -168,15 +172,63 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             waveforms = [waveform[:most_samples] for waveform in waveforms]
         features = [self._features(waveform) for waveform in waveforms]
         masks = [np.ones(len(frames), dtype=bool) for frames in features]
-        if not padding:
-            return BatchFeature({"input_features": features, "input_features_mask": masks})
-        longest = max(len(frames) for frames in features)
-        padded = np.full((len(features), longest, self.feature_size), self.padding_value, dtype=np.float32)
-        mask = np.zeros((len(features), longest), dtype=bool)
-        for index, frames in enumerate(features):
-            padded[index, : len(frames)] = frames
-            mask[index, : len(frames)] = True
-        return BatchFeature({"input_features": padded, "input_features_mask": mask}, tensor_type=return_tensors)
+        clips_by_name = {"input_features": features, "input_features_mask": masks}
+        if padding in (False, "do_not_pad"):
+            return BatchFeature(clips_by_name)
+        return self.pad(
+            clips_by_name,
+            padding,
+            max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            return_attention_mask=False,
+            return_tensors=return_tensors,
+        )
+
+    def pad(
+        self,
+        processed_features: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """One batch of features that were made with `padding=False`, as in [`SequenceFeatureExtractor`].
+
+        Args:
+            processed_features: lists by name, or a list of clips, each with its features by name. Without `input_features_mask`, every
+                frame that is there is one of its clip.
+
+        Returns:
+            `BatchFeature` with `input_features` and `input_features_mask`, see [`~AuraFeatureExtractor.__call__`].
+        """
+        if not isinstance(processed_features, Mapping):
+            names = processed_features[0].keys()
+            processed_features = {name: [clip[name] for clip in processed_features] for name in names}
+        columns = dict(processed_features)
+        masks = columns.pop("input_features_mask", None)
+        if masks is None:
+            masks = [np.ones(len(frames), dtype=bool) for frames in columns["input_features"]]
+        batch = super().pad(
+            BatchFeature(columns),
+            padding,
+            max_length,
+            truncation,
+            pad_to_multiple_of,
+            return_attention_mask,
+            return_tensors,
+        )
+        frames_of_clips = batch["input_features"]
+        rows = [
+            np.pad(np.asarray(mask, dtype=bool)[: len(frames)], (0, max(0, len(frames) - len(mask))))
+            for mask, frames in zip(masks, frames_of_clips, strict=True)
+        ]
+        are_one_length = len({len(row) for row in rows}) == 1
+        batch["input_features_mask"] = np.stack(rows) if are_one_length else rows
+        if isinstance(frames_of_clips, torch.Tensor):
+            batch["input_features_mask"] = torch.from_numpy(batch["input_features_mask"])
+        return batch
 
     def assumed_sampling_rate(self) -> int:
         """The rate of samples that came without one: the extractor's, with one warning for all of them."""

@@ -35,6 +35,7 @@ from .conversation import (
     FlattenedChats,
     as_batch_of_chats,
     map_strings,
+    reads_parts,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
 from .tokenization import pad, tokenize_texts
@@ -57,7 +58,7 @@ class AuraProcessor(ProcessorMixin):
         feature_extractor ([`AuraFeatureExtractor`]): makes the log-mel features.
         tokenizer (`PreTrainedTokenizerBase`): the base LLM's.
         chat_template (`str`, *optional*): Jinja template of a chat; the tokenizer's own when not given. It sees every
-            message's content as one string.
+            message's content as one string; if it reads parts only, as one text part.
         audio_token (`str`, defaults to `"<|audio|>"`): marks the place of an audio in a text; a token of the tokenizer, or a new one.
         frames_per_token (`int`, defaults to 8): feature frames in one audio token, as in the model's `audio_config`.
     """
@@ -199,9 +200,6 @@ class AuraProcessor(ProcessorMixin):
         self,
         text: str | Sequence[str] | None = None,
         audio: AudioSource | Sequence[AudioSource] | Sequence[Sequence[AudioSource]] | None = None,
-        sampling_rate: int | None = None,
-        images: None = None,
-        videos: None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """Tokenize text with audio placeholders and extract the audio's features. For chats: `apply_chat_template`.
@@ -214,16 +212,19 @@ class AuraProcessor(ProcessorMixin):
             sampling_rate (`int`, *optional*): rate of audio given as plain samples, in hertz. Without it, they are taken to be
                 at the feature extractor's, with a warning.
             require_sampling_rate (`bool`, defaults to `False`): plain samples without a rate are an error.
-            images, videos: accepted for callers that pass every modality; anything but `None` is an error.
             truncate_to_seconds (`float`, *optional*): cut longer audio. By default nothing is cut.
             padding (`bool` or `str`, defaults to `True`), padding_side (`str`, defaults to `"left"`),
             truncation (`bool`, defaults to `False`), max_length (`int`, *optional*), pad_to_multiple_of (`int`, *optional*):
-                as in the tokenizer, for the text; audio features are always padded to the longest, on the right.
+                as in the tokenizer, for the text, whose own defaults the tokenizer may bring along (but for `truncation`). Audio
+                features are padded to the longest, on the right, if `audio_kwargs` do not say otherwise.
             add_special_tokens (`bool`, *optional*): let the tokenizer add its begin token and the like. When not given: yes,
                 unless the texts already start with it, as rendered chats do.
             return_tensors (`str`, *optional*): `"pt"` for torch.
-            text_kwargs, audio_kwargs (`dict`, *optional*): the same keywords, grouped; others in `text_kwargs` go to the
-                tokenizer.
+            text_kwargs, audio_kwargs, common_kwargs (`dict`, *optional*): the same keywords, grouped; others in `text_kwargs` go to
+                the tokenizer. In `audio_kwargs`, `padding`, `max_length` and `pad_to_multiple_of` are those of the
+                feature extractor, in frames.
+            images, videos, images_kwargs, videos_kwargs (*optional*): accepted for callers that pass every modality, without a
+                picture or video; other options of theirs are left out, with a warning.
 
         Returns:
             `BatchFeature` with `input_ids` and `attention_mask` of shape `(batch, sequence)` if there is text, and
@@ -232,24 +233,23 @@ class AuraProcessor(ProcessorMixin):
 
         Raises:
             TypeError: an unknown keyword, or a value of a wrong type.
-            ValueError: not as many audios as placeholders, text with lone surrogates, or nothing at all.
+            ValueError: not as many audios as placeholders, text with lone surrogates, a keyword that is given flat and in its
+                group, pictures, or nothing at all.
             AudioLoadingError: audio that [`~transformers_aura.load_audio`] refuses.
         """
-        if images is not None or videos is not None:
-            raise ValueError(f"{type(self).__name__} takes text and audio: an AuRA student takes no images.")
+        settings, tokenizer_kwargs, feature_padding = call_settings(kwargs, self.tokenizer.init_kwargs)
         if text is None and audio is None:
             raise ValueError("Nothing was given: pass `text`, `audio` or both.")
-        settings, tokenizer_kwargs = call_settings({"sampling_rate": sampling_rate, **kwargs})
         audios = _flatten_audios(audio)
         if text is None:
             if not audios:
                 raise ValueError(f"No audio was given: `audio` is {arguments.described(audio)}.")
-            features, _ = self._extract_features(audios, settings)
+            features, _ = self._extract_features(audios, settings, feature_padding)
             return BatchFeature(dict(features), tensor_type=settings["return_tensors"])
 
         texts = _checked_texts(text)
         self._check_placeholders(texts, audio, audios)
-        features, lengths = self._extract_features(audios, settings)
+        features, lengths = self._extract_features(audios, settings, feature_padding)
         remaining = iter(lengths)
         expanded = []
         for prompt in texts:
@@ -290,7 +290,8 @@ class AuraProcessor(ProcessorMixin):
         A message's content is a string, or a list of parts: `{"type": "text", "text": ...}`, `{"type": "audio", ...}` with
         one of `audio`, `path`, `url`, `array`, `bytes`, `base64` (and `sampling_rate` beside plain samples), or OpenAI's
         `{"type": "input_audio", "input_audio": {"data": ..., "format": ...}}`. Parts are joined by a new line, so that
-        templates that know only strings render them; an audio becomes its placeholder.
+        templates that know only strings render them; an audio becomes its placeholder. Messages and parts may be dataclasses or pydantic
+        models, too.
 
         Control tokens (`<|im_end|>`, the audio placeholder, ...) in messages, tools, documents and template variables are text: only the template
         writes real ones. The model reads the tokens of their spelling. A rendered text has an invisible character in each of them
@@ -345,7 +346,9 @@ class AuraProcessor(ProcessorMixin):
         template_kwargs = {name: value for name, value in kwargs.items() if name not in KNOWN_CALL_KEYWORDS}
         refuse_misspelt(template_kwargs, (*KNOWN_CALL_KEYWORDS, *TEMPLATE_KEYWORDS), strict=False)
         call_kwargs = {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
-        settings, tokenizer_kwargs = call_settings({**(processor_kwargs or {}), **call_kwargs})
+        settings, tokenizer_kwargs, feature_padding = call_settings(
+            {**(processor_kwargs or {}), **call_kwargs}, self.tokenizer.init_kwargs
+        )
         if return_tensors is not None and return_tensors != "auto":
             settings["return_tensors"] = return_tensors
         conversations, is_batched = as_batch_of_chats(conversation)
@@ -355,13 +358,20 @@ class AuraProcessor(ProcessorMixin):
         def as_text(text: str, by_assistant: bool = False) -> str:
             return control_tokens.as_text(text, self.tokenizer, keep_written=by_assistant)
 
+        special_tokens = self.tokenizer.special_tokens_map
         if sanitize_control_tokens:
             tools, documents = map_strings(tools, as_text), map_strings(documents, as_text)
-            own = self.tokenizer.special_tokens_map  # a caller may set these anew, for instance `bos_token=""`
+            # a caller may set special tokens anew, for instance `bos_token=""`
             template_kwargs = {
-                name: value if name in own else map_strings(value, as_text) for name, value in template_kwargs.items()
+                name: value if name in special_tokens else map_strings(value, as_text)
+                for name, value in template_kwargs.items()
             }
-        flattened = FlattenedChats(conversations, self.audio_token, as_text if sanitize_control_tokens else None)
+        flattened = FlattenedChats(
+            conversations,
+            self.audio_token,
+            as_text if sanitize_control_tokens else None,
+            as_parts=reads_parts(template),
+        )
         rendering = {
             "chat_template": template,
             "tools": tools,
@@ -369,14 +379,14 @@ class AuraProcessor(ProcessorMixin):
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": continue_final_message,
             "return_assistant_tokens_mask": return_assistant_tokens_mask,
-            **self.tokenizer.special_tokens_map,
+            **special_tokens,
             **template_kwargs,
         }
         if not tokenize:
             texts, _ = _render(flattened.messages(self.audio_token), rendering)
             return texts if is_batched else texts[0]
 
-        features, lengths = self._extract_features(flattened.audio_sources(), settings)
+        features, lengths = self._extract_features(flattened.audio_sources(), settings, feature_padding)
         expanded, num_tokens = flattened.expanded(lengths)
         texts, spans = _render(expanded, rendering)
         if return_assistant_tokens_mask:
@@ -407,7 +417,7 @@ class AuraProcessor(ProcessorMixin):
         return self.chat_template if isinstance(self.chat_template, str) else None
 
     def _extract_features(
-        self, sources: Sequence[Any], settings: Mapping[str, Any]
+        self, sources: Sequence[Any], settings: Mapping[str, Any], padding: Mapping[str, Any]
     ) -> tuple[dict[str, NDArray[Any]], list[int]]:
         """Features of all clips, and how many audio tokens each takes."""
         if not sources:
@@ -427,8 +437,9 @@ class AuraProcessor(ProcessorMixin):
             waveforms,
             sampling_rate=self.feature_extractor.sampling_rate,
             truncate_to_seconds=settings["truncate_to_seconds"],
+            **padding,
         )
-        lengths = features["input_features_mask"].sum(axis=-1).tolist()
+        lengths = [int(mask.sum()) for mask in features["input_features_mask"]]
         return dict(features), [num_audio_tokens(length, self.frames_per_token) for length in lengths]
 
     def _check_placeholders(self, texts: list[str], audio: Any, audios: list[Any]) -> None:
