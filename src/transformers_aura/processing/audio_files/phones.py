@@ -3,15 +3,18 @@
 Sources of the formats: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), ISO/IEC 14496-3 (ADTS).
 """
 
+from collections.abc import Iterator
+
 from .results import WholeFile, damaged, steps, truncated
 from .tags import skip_tags
 
 
-_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_EBML, _SEGMENT, _CLUSTER, _SIMPLE_BLOCK = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xA3
+_TRACKS, _TRACK_ENTRY, _TRACK_NUMBER = 0x1654AE6B, 0xAE, 0xD7
 # Seek head, info, tracks, cluster, cues, attachments, chapters, tags.
-_IN_SEGMENT = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_IN_SEGMENT = {0x114D9B74, 0x1549A966, _TRACKS, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 # Timestamp, silent tracks, position, previous size, simple block, block group, encrypted block.
-_IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
+_IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, _SIMPLE_BLOCK, 0xA0, 0xAF}
 _ANYWHERE = {0xEC, 0xBF}  # void, checksum
 
 
@@ -41,6 +44,7 @@ def check_mp4(data: bytes) -> WholeFile:
 def check_matroska(data: bytes) -> WholeFile:
     position, num_recordings = 0, 0
     known: set[int] = set()  # what may stand where the walk is
+    tracks: set[int] = set()
     for _ in steps():
         if position >= len(data):
             break
@@ -56,6 +60,12 @@ def check_matroska(data: bytes) -> WholeFile:
             raise damaged(f"there is no element at byte {position} of {len(data)}")
         if size is not None and start + size > len(data):
             raise truncated(f"{len(data)} of {start + size} bytes are there")
+        if element == _TRACKS and size is not None:
+            tracks = {0x80 | number for number in _track_numbers(data, start, start + size)}  # as a block writes it
+        elif (
+            element == _SIMPLE_BLOCK and int.from_bytes(data[start : start + 1], "big") not in tracks
+        ):  # ffmpeg would leave out what follows
+            raise damaged(f"the block at byte {position} belongs to no track")
         if element in (_SEGMENT, _CLUSTER):
             position = start  # what it holds comes next
         elif size is None:
@@ -63,6 +73,19 @@ def check_matroska(data: bytes) -> WholeFile:
         else:
             position = start + size
     return WholeFile([data])
+
+
+def _track_numbers(data: bytes, position: int, end: int) -> Iterator[int]:
+    for _ in steps():
+        if position >= end:
+            return
+        element, size, start = _element(data, position)
+        if element == _TRACK_ENTRY:
+            position = start
+            continue
+        if element == _TRACK_NUMBER:
+            yield int.from_bytes(data[start : start + (size or 0)], "big")
+        position = start + (size or 0)
 
 
 def check_adts(data: bytes) -> WholeFile:

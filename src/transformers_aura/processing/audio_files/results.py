@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-_MAX_PARTS = 2_000_000  # three hours in parts of 5 ms
+_MAX_PARTS = 1_000_000  # three hours in parts of 10 ms
 
 Block: TypeAlias = NDArray[np.float32]
 """Mono samples of shape `(n_samples,)`."""
