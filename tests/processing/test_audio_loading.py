@@ -246,10 +246,10 @@ def test_a_small_file_of_many_hours_is_refused_before_it_is_decoded(stated):
     if not stated:  # its header
         data[21] &= 0xF0
         data[22:26] = bytes(4)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(AudioLoadingError, match="is longer than 10800 s"):
         load_audio(bytes(data))
-    assert time.monotonic() - start < 5.0
+    assert time.process_time() - start < 5.0
 
 
 def test_an_ogg_cut_between_pages_is_used_with_a_warning():

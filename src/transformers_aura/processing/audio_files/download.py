@@ -36,11 +36,10 @@ def download(url: str, description: str, limits: AudioLimits) -> bytes:
     thread.start()
     try:
         thread.join(limits.timeout_seconds)
-        is_late = thread.is_alive()
+        if thread.is_alive():
+            raise AudioLoadingError(job.timeout_message)
     finally:
         job.abort()
-    if is_late:
-        raise AudioLoadingError(job.timeout_message)
     if job.error is not None:
         raise job.error
     return bytes(job.body)
