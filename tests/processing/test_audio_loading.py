@@ -206,6 +206,7 @@ def test_shapes_in_which_channels_cannot_be_told_are_refused(shape):
         (b"hello, this is not audio" * 100, None, r"is not an audio file that can be decoded \(2400 bytes\)"),
         (b"<!DOCTYPE html><html>sign in</html>", None, "is a web page"),
         ("data:audio/wav;base64", None, "no comma"),
+        ("A" * 100, None, r"the text of 100 characters \('AAAA.*\) is not an audio file"),
         ("data:audio/wav;base64,####", None, "not valid base64"),
         (io.StringIO("text"), None, "open the file in binary mode"),
         (42, None, "Audio of type int is not supported"),

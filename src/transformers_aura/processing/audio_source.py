@@ -130,7 +130,7 @@ def describe_audio(source: Any) -> str:
     if isinstance(source, str):
         if source.startswith("data:"):
             return f"the `data:` URL of {len(source)} characters"
-        if len(source) > 200:
+        if len(source) > 200 or not (_URL.match(source) or is_path(source)):
             return f"the text of {len(source)} characters ('{_printable(source[:24])}...')"
         return f"'{_printable(source)}'"
     if isinstance(source, os.PathLike):
