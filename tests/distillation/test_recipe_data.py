@@ -128,6 +128,9 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
     [
         ({"source": "missing.jsonl"}, r"'data.train.0.source': there is no manifest missing\.jsonl"),
         ({"repeat": 0.0}, r"'data.train.0.repeat' must be above 0"),
+        ({"repeat": 0.01}, r"'data.train.0.repeat' of 0.01 makes 0 rows out of 4"),
+        ({"repeat": 1e14}, r"'data.train.0.repeat' of 1e\+14 makes 400000000000000 rows"),
+        ({"source": "x" * 5000}, r"'data.train.0.source': the text of 5000 characters \('x{24}...'\) is no path"),
         ({"columns": {"sound": "audio"}}, r"names 'sound'; a row holds audio, transcript, question, answer"),
         ({"use": ["text"]}, r"names 'text'"),
         ({"columns": {"transcript": "words"}}, r"line 1 has no column 'words'"),
@@ -198,8 +201,8 @@ def test_numbers_are_answers(manifest: Path) -> None:
         ({"audio": 5}, {}, "line 1: a recording is a path, a URL or samples, not 5"),
         ({"audio": "", "transcript": "a"}, {}, "line 1 has neither audio nor a question"),
         ({"data:audio/wav;base64," + "A" * 10_000: 1}, {}, "has the columns the `data:` URL of 10022 characters"),
-        ({"audio": "a.wav"}, {"source": "data:text/plain," + "A" * 10_000}, "'data.train.0.source': the `data:` URL of 10016 characters is a URL"),
-        ({"audio": "a.wav"}, {"source": "https://host/rows.jsonl"}, "'data.train.0.source': 'https://host/rows.jsonl' is a URL"),
+        ({"audio": "a.wav"}, {"source": "data:text/plain," + "A" * 10_000}, "'data.train.0.source': the `data:` URL of 10016 characters is no path"),
+        ({"audio": "a.wav"}, {"source": "https://host/rows.jsonl"}, "'data.train.0.source': 'https://host/rows.jsonl' is no path"),
     ],
 )  # fmt: skip
 def test_a_row_that_is_wrong_is_named(manifest: Path, row: dict, source: dict, message: str) -> None:
