@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import sys
 import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -46,8 +47,7 @@ RENAMED_ARGUMENTS = {
 
 
 LARGEST_NUMBER, LARGEST_SIZE = 1e15, 1e6
-"""More than any recipe needs, and any part of its `model`: a slip of the finger, which would overflow, fill the memory or run forever."""
-
+"""More than any count in a recipe, and any number of its `model`: slips of the finger, which would overflow or fill the memory."""
 
 LONGEST_SHOWN = 200
 """Characters of a setting in an error."""
@@ -320,7 +320,9 @@ def _check_numbers(content: Any) -> None:
                 places += [(_join(where, str(key)), part) for key, part in inside]
             seen.add(id(value))
         elif isinstance(value, (int, float)):
-            largest = LARGEST_SIZE if where.startswith("model.") else LARGEST_NUMBER
+            largest = LARGEST_NUMBER if isinstance(value, int) else sys.float_info.max
+            if where.startswith("model."):
+                largest = LARGEST_SIZE
             if not abs(value) <= largest:
                 raise RecipeError(
                     f"'{where}' is {describe(value)}; a number lies between -{largest:g} and {largest:g}."

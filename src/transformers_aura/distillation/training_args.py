@@ -213,7 +213,7 @@ class AuraTrainingArguments(TrainingArguments):
             self._check(name, value is None or 0 <= value < 2**32, "between 0 and 2**32 - 1")
         self._check("max_steps", self.max_steps != 0, "at least 1, or -1 for whole epochs")
         if self.max_steps < 0:
-            self._check("num_train_epochs", 0 < self.num_train_epochs < math.inf, "above 0")
+            self._check("num_train_epochs", 0 < self.num_train_epochs <= 1e9, "above 0 and at most 1e9")
         # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
         if self.accelerator_config.dispatch_batches:
             raise ValueError(
