@@ -43,7 +43,8 @@ def explain(error: BaseException | None, repo: str | None = None) -> str | None:
         if isinstance(error, HfHubHTTPError) and not isinstance(error, EntryNotFoundError):
             return _refusal(error, repo or getattr(error, "repo_id", None) or str(error.response.url))
         if isinstance(error, HFValidationError):
-            return f"{repo or 'What was named'} is no folder here, nor can it be a name on the Hub (org/name)."
+            named = f"{repo!r}" if repo else str(error).partition("\n")[0]
+            return f"This is no folder here, nor can it be a name on the Hub (org/name): {named}"
         if isinstance(error, OfflineModeIsEnabled):
             return f"HF_HUB_OFFLINE is set, so the Hub is not asked, and {repo or 'what is needed'} is not in the cache of this machine."
         if isinstance(error, (HTTPError, ConnectionError, TimeoutError)) and not isinstance(

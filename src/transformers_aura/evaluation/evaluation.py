@@ -61,12 +61,11 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         names = [system.name for system in self.systems]
-        if twice := _first_twice(names):
-            raise ValueError(f"Two systems are called '{twice}': give them names, as in 'first={twice}'.")
-        if twice := _first_twice([loaded.benchmark.name for loaded in self.benchmarks]):
-            raise ValueError(f"Two benchmarks are called '{twice}': rename a folder or manifest, or leave one out.")
-        if twice := _first_twice([str(condition) for condition in self.conditions]):
-            raise ValueError(f"The condition '{twice}' is named twice: leave one out.")
+        _check_names("systems", names, "give them names, as in 'first={0}'")
+        of_benchmarks = [loaded.benchmark.name for loaded in self.benchmarks]
+        _check_names("benchmarks", of_benchmarks, "rename a folder or manifest, or leave one out")
+        _check_names("conditions", [str(condition) for condition in self.conditions], "leave one out")
+        _check_names("scorers", [scorer.name for scorer in self.scorers or ()], "leave one out")
         for loaded in self.benchmarks:
             if not any(can_be_asked(system, loaded.items) for system in self.systems):
                 raise ValueError(
@@ -197,5 +196,12 @@ class Evaluation:
         return found
 
 
-def _first_twice(names: Sequence[str]) -> str | None:
-    return next((name for name in names if names.count(name) > 1), None)
+def _check_names(kind: str, names: Sequence[str], advice: str) -> None:
+    """That each is another, and can be the name of a file."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two {kind} are called '{name}': {advice.format(name)}.")
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise ValueError(
+                f"'{name}' cannot be one of the {kind}: files are named after it, so it has no slash and is not empty."
+            )
