@@ -1,6 +1,7 @@
 """Rows from manifests, folders and Hub datasets, mixed as a recipe says."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,13 @@ def test_parquet_with_glob_characters_unknown_lengths_and_numbers(tmp_path: Path
     (folder / "train-0[1].parquet").write_bytes(b"PAR1")
     with pytest.raises(RecipeError, match=r"'data.train.0.source': .* cannot be loaded"):
         load_rows([DataSource(str(folder))], "data.train")
+
+
+@pytest.mark.fault("training")
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(RecipeError, match=r"'data.train.0.source': .*needs datasets, .*'transformers-aura\[train\]'"):
+        load_rows([DataSource("org/speech")], "data.train")
 
 
 def test_context_texts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..extras import MissingExtraError, import_extra
 from ..hub_access import explain
 from ..processing.audio_source import describe_audio
 from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
@@ -269,11 +270,9 @@ def _load_dataset(
     source: DataSource, wanted: Sequence[str], where: str, *load_arguments: Any, **load_settings: Any
 ) -> HubRows:
     try:
-        import datasets
-    except ImportError as error:
-        raise RecipeError(
-            f"'{where}.source': {source.source} is no manifest here, and reading it needs `pip install 'transformers-aura[train]'`."
-        ) from error
+        datasets = import_extra("datasets", "train", f"{source.source} is no manifest here, and reading it")
+    except MissingExtraError as error:
+        raise RecipeError(f"'{where}.source': {error}") from error
     try:
         dataset = datasets.load_dataset(*load_arguments, **load_settings)
     except Exception as error:  # of the Hub, of Arrow, of the connection, of the disk

@@ -47,6 +47,7 @@ class Evaluation:
 
     Raises:
         ValueError: two systems have the same name, or no system can be asked a benchmark's items.
+        MissingExtraError: a scorer's library is not installed.
     """
 
     systems: Sequence[System]
@@ -67,6 +68,8 @@ class Evaluation:
         _check_names("conditions", [str(condition) for condition in self.conditions], "leave one out")
         _check_names("scorers", [scorer.name for scorer in self.scorers or ()], "leave one out")
         for loaded in self.benchmarks:
+            for scorer in self._scorers_of(loaded):
+                _ = scorer.identity  # what it needs is missing now rather than when all is answered
             if not any(can_be_asked(system, loaded.items) for system in self.systems):
                 raise ValueError(
                     f"None of {', '.join(names)} can be asked the items of {loaded.benchmark.name} ({loaded.items[0].task})."
@@ -110,7 +113,7 @@ class Evaluation:
         examples: list[Example] = []
         for loaded in self.benchmarks:
             benchmark = loaded.benchmark
-            scorers = list(self.scorers or [scorer_by_name(name) for name in benchmark.scorers])
+            scorers = self._scorers_of(loaded)
             results.benchmarks[benchmark.name] = {
                 "description": benchmark.description,
                 "num_items": len(loaded.items),
@@ -132,6 +135,9 @@ class Evaluation:
                 results.examples = write_examples(examples, staging)
                 summarize(results, runs, staging, self.seed)
         return results
+
+    def _scorers_of(self, loaded: LoadedBenchmark) -> list[Scorer]:
+        return list(self.scorers or [scorer_by_name(name) for name in loaded.benchmark.scorers])
 
     def _ask_all(
         self, loaded: LoadedBenchmark, condition: Condition, results: Results, on_answer: Callable[[str], None]
