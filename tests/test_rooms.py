@@ -24,8 +24,18 @@ MAY_KNOW = {
     "folder_lock": set(),
     "whole_files": set(),
     "hub_access": set(),
+    "extras": set(),
     "modeling": {"processing", "decoding", "hub_access"},
-    "distillation": {"processing", "decoding", "modeling", "hub_access", "package_data", "folder_lock", "whole_files"},
+    "distillation": {
+        "processing",
+        "decoding",
+        "modeling",
+        "extras",
+        "hub_access",
+        "package_data",
+        "folder_lock",
+        "whole_files",
+    },
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
     "hub": {"processing", "decoding", "modeling", "hub_access", "package_data", "whole_files"},
@@ -35,6 +45,7 @@ MAY_KNOW = {
         "processing",
         "decoding",
         "modeling",
+        "extras",
         "hub_access",
         "package_data",
         "folder_lock",
@@ -43,7 +54,7 @@ MAY_KNOW = {
         "hub",
     },
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"folder_lock", "whole_files", "hub_access", "distillation", "evaluation", "serving", ""},
+    | {"extras", "folder_lock", "whole_files", "hub_access", "distillation", "evaluation", "serving", ""},
     "": {"registration"},  # the package's own `__init__.py`
 }
 

@@ -42,6 +42,9 @@ def explain(error: BaseException | None, repo: str | None = None) -> str | None:
     while error is not None:
         if isinstance(error, HfHubHTTPError) and not isinstance(error, EntryNotFoundError):
             return _refusal(error, repo or getattr(error, "repo_id", None) or str(error.response.url))
+        if isinstance(error, HFValidationError):
+            named = f"{repo!r}" if repo else str(error).partition("\n")[0]
+            return f"This is no folder here, nor can it be a name on the Hub (org/name): {named}"
         if isinstance(error, OfflineModeIsEnabled):
             return f"HF_HUB_OFFLINE is set, so the Hub is not asked, and {repo or 'what is needed'} is not in the cache of this machine."
         if isinstance(error, (HTTPError, ConnectionError, TimeoutError)) and not isinstance(
@@ -75,9 +78,9 @@ def reason_of(error: Exception, repo: str | os.PathLike, loaded_with: Mapping[st
         try:
             url = hf_hub_url(repo, "config.json", revision=loaded_with.get("revision"))
             get_hf_file_metadata(url, token=loaded_with.get("token"))
-        except (EntryNotFoundError, HFValidationError):  # the repo answers; or this is the name of none
+        except EntryNotFoundError:  # the repo answers
             return None
-        except (OSError, HTTPError) as refused:
+        except (OSError, HTTPError, HFValidationError) as refused:
             return explain(refused, repo)
     return reason
 
@@ -97,7 +100,7 @@ def explained(repo: str | os.PathLike, loaded_with: Mapping[str, Any]) -> Iterat
         yield
     except HubAccessError:
         raise
-    except (OSError, HTTPError) as error:
+    except (OSError, HTTPError, HFValidationError) as error:
         reason = reason_of(error, repo, loaded_with)
         if reason is None:
             raise

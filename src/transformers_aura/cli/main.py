@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from ..extras import MissingExtraError
 from .ask import ask
 from .console import print_error, print_in_any_encoding
 from .count_text import count_text
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print_error(reason or str(error) or type(error).__name__)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             print_error("The disk is full. Free some space and run the command again.")
-        if reason is None and not isinstance(error, (ValueError, OSError, RuntimeError)):
+        if reason is None and not isinstance(error, (ValueError, OSError, RuntimeError, MissingExtraError)):
             print_error(
                 f"{type(error).__name__} was not expected here; run the command with --debug and report what it shows"
             )

@@ -50,6 +50,8 @@ def build_trainer(
     Raises:
         RecipeError: a data source that is not there, holds no rows, or lacks a column.
     """
+    if not recipe.data.train:
+        raise RecipeError("'data.train' names no source.")
     train_rows = load_rows(recipe.data.train, "data.train")
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
     context_texts = load_context_texts(recipe.data.context_texts)
