@@ -44,7 +44,9 @@ def test_kernel_blocks_without_a_training_clip_are_an_error(tmp_path: Path) -> N
 
 def first_stage(folder: Path) -> tuple[Path, list[str]]:
     """A recipe and the settings of a stage that goes on from its student, saved as a first stage would."""
-    write_corpus(folder / "corpus", num_train=4, shortest_seconds=0.8)  # an audio token for each token of the transcript
+    write_corpus(
+        folder / "corpus", num_train=4, shortest_seconds=0.8
+    )  # an audio token for each token of the transcript
     file = write_recipe(folder)
     source = {"source": str(folder / "corpus" / "orders"), "use": ["audio", "transcript"]}
     data = [f"data.train=[{source}]", f"training.output_dir={folder / 'first'}", "training.max_steps=1"]
