@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.distillation.support import (
 )
 from tests.support.tiny_models import FAMILIES
 from transformers_aura.distillation.alignment import pool_teacher_states
+from transformers_aura.distillation.checkpoint_files import CHECKSUMS_FILE_NAME, check_checkpoint
 
 
 COMPONENTS = ("cosine_loss", "mse_loss", "lm_loss", "answer_kl_loss")
@@ -204,6 +206,7 @@ def test_a_finished_run_takes_no_further_step(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.fault("training")
 def test_two_processes_give_the_losses_of_one(tmp_path):
     script = Path(__file__).with_name("two_processes.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, os.environ.get("PYTHONPATH", "")])}
@@ -225,6 +228,14 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         assert two["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
     for name, values in one["weights"].items():
         assert two["weights"][name] == pytest.approx(values, abs=1e-3), name
+    # The loss of one process alone was no number: both stopped, and the checkpoint of both is whole.
+    for process in (0, 1):
+        said = (tmp_path / f"two-diverged-{process}.txt").read_text()
+        assert re.search(r"at step 2 the loss is nan.*last finite loss was [\d.]+, at step 1", said), said
+    checkpoint = tmp_path / "two-diverged" / "checkpoint-1"
+    check_checkpoint(checkpoint)
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in checkpoint.iterdir()}
+    assert (checkpoint / CHECKSUMS_FILE_NAME).read_text().count("rng_state") == 2
 
 
 # ---- what is learnt ----

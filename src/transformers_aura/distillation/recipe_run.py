@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from transformers import set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..hub_access import explained
 from ..modeling.audio_embedding import KernelConvBlock
@@ -20,6 +19,7 @@ from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
 from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
+from .checkpoint_files import check_contents, is_checkpoint
 from .objectives import default_objectives
 from .recipe import ModelSection, Recipe, RecipeError
 from .recipe_data import load_context_texts, load_rows
@@ -86,7 +86,7 @@ def build_trainer(
         objectives=objectives,
         **kwargs,
     )
-    if recipe.model.student is not None and Path(recipe.model.student).name.startswith(PREFIX_CHECKPOINT_DIR):
+    if recipe.model.student is not None and is_checkpoint(recipe.model.student):
         trainer.load_heads(recipe.model.student)
     return trainer
 
@@ -104,6 +104,9 @@ def build_student(
     section = recipe.model
     if section.student is not None:
         # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
+        folder = Path(section.student)
+        if is_checkpoint(folder) and folder.is_dir():
+            check_contents(folder)
         settings: dict[str, Any] = {"dtype": section.dtype or AuraConfig.from_pretrained(section.student).dtype}
         if section.attn_implementation is not None:
             settings["attn_implementation"] = section.attn_implementation

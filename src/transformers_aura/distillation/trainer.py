@@ -75,6 +75,12 @@ class AuraTrainer(CheckpointedTrainer):
     - **Steps without the LLM's head** run the student only as deep as the deepest objective reads and only up to the last audio position: not at
       all where the patch embedding is all that learns.
     - **A learning rate of 0** freezes its part (LoRA, patch embedding or heads), which then takes no time.
+    - **A training that diverges** (a loss, a gradient or a weight is NaN or infinite) stops before the optimizer's step in all processes, with
+      [`TrainingDivergedError`]; what is not finite is never saved, and an old checkpoint goes only once a step after the newest was finite. This
+      costs one transfer from the device a step, in place of the stock Trainer's one a micro-batch.
+    - **A checkpoint** carries checksums (`SHA256SUMS`). A resume passes over one that is damaged or incomplete. A stream goes on in its own order,
+      a run that has ended takes no further step, and settings of the optimizer that would be ignored are refused.
+    - **One run a folder**: `output_dir` is locked while `train` runs.
 
     Args:
         model ([`AuraForSpeechQA`]): the student.
@@ -436,7 +442,10 @@ class AuraTrainer(CheckpointedTrainer):
             checkpoint = checkpoint_to_resume(self.args.output_dir, resume_from_checkpoint)
             if checkpoint is None:
                 self._ensure_statistics()
-            result = super().train(checkpoint, *args, **kwargs)
+            try:
+                result = super().train(checkpoint, *args, **kwargs)
+            finally:
+                self.is_in_train = False
             if not self.state.global_step:
                 raise ValueError(
                     "No step was taken: `train_dataset` has no row, or as a stream fewer than the "
