@@ -6,12 +6,17 @@ imported. Whatever a test, or a subprocess of a test, asks of "the Hub" arrives 
 at once, on every machine.
 """
 
+import errno
 import os
 import shutil
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -67,6 +72,26 @@ def fake_hub() -> Iterator[FakeHub]:
     shutil.rmtree(_HF_HOME / "hub", ignore_errors=True)
     yield _HUB
     _HUB.clear()
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`huggingface_hub` does not wait before it asks again."""
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
+
+
+@pytest.fixture
+def no_network(quick_retries: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be reached, not even the fake Hub."""
+    from huggingface_hub import close_session
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    close_session()  # its connections are open already
+    monkeypatch.setattr(socket, "create_connection", refuse)
 
 
 @pytest.fixture

@@ -18,22 +18,35 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
 # What each room may import, besides itself. The modules beside the rooms are rooms of one module here.
 MAY_KNOW = {
-    "processing": set(),
+    "processing": {"hub_access"},
     "decoding": set(),
     "package_data": set(),
     "folder_lock": set(),
     "whole_files": set(),
-    "modeling": {"processing", "decoding"},
-    "distillation": {"processing", "decoding", "modeling", "package_data", "folder_lock", "whole_files"},
+    "hub_access": set(),
+    "extras": set(),
+    "modeling": {"processing", "decoding", "hub_access"},
+    "distillation": {
+        "processing",
+        "decoding",
+        "modeling",
+        "extras",
+        "hub_access",
+        "package_data",
+        "folder_lock",
+        "whole_files",
+    },
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
-    "hub": {"processing", "decoding", "modeling", "package_data", "whole_files"},
+    "hub": {"processing", "decoding", "modeling", "hub_access", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
     "evaluation": {
         "processing",
         "decoding",
         "modeling",
+        "extras",
+        "hub_access",
         "package_data",
         "folder_lock",
         "whole_files",
@@ -41,7 +54,7 @@ MAY_KNOW = {
         "hub",
     },
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"folder_lock", "whole_files", "distillation", "evaluation", "serving", ""},
+    | {"extras", "folder_lock", "whole_files", "hub_access", "distillation", "evaluation", "serving", ""},
     "": {"registration"},  # the package's own `__init__.py`
 }
 

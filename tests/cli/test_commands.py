@@ -12,6 +12,7 @@ import soundfile
 import torch
 from huggingface_hub.repocard import metadata_load
 from transformers import AutoModel, AutoProcessor
+from transformers.trainer_jit_checkpoint import CheckpointManager
 
 from tests.cli.test_main import AURA, run
 from tests.support.fake_hub import FakeHub
@@ -204,6 +205,21 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         assert "error: The training diverged: at step 2 the loss is nan" in err
         assert "Try: aura ask" not in err
         assert not list((tmp_path / "out").glob("*.safetensors"))
+
+    @pytest.mark.fault("training")
+    def test_a_run_that_was_stopped_is_not_taken_for_finished(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with monkeypatch.context() as patch:  # as if SIGTERM had come
+            patch.setattr(
+                CheckpointManager, "setup_signal_handler", lambda own: setattr(own, "is_checkpoint_requested", True)
+            )
+            settings = ("--set", "training.enable_jit_checkpoint=true")
+            code, _, err = run(capsys, "distill", "--config", str(recipe), *settings)
+        assert code == 1
+        assert "stopped after step 1 of 4. Go on with --resume" in err
+        assert not (tmp_path / "out" / "config.json").exists()
+        assert run(capsys, "distill", "--config", str(recipe), "--resume")[0] == 0
 
     @pytest.mark.fault("resume")
     def test_resume_passes_over_a_damaged_checkpoint_and_says_so(

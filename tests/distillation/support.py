@@ -55,7 +55,7 @@ def tiny_rows(count: int = 8) -> list[dict[str, Any]]:
     """Rows of all kinds with audio, of different lengths: transcription, spoken question, audio + text question."""
     rows = []
     for index in range(count):
-        row = {"audio": audio(0.3 + 0.17 * (index % 5), 200 + 40 * index), "transcript": "hear " * (1 + index % 3)}
+        row = {"audio": audio(0.3 + 0.17 * (index % 5), 200 + 40 * index), "transcript": "hi " * (1 + index % 3)}
         if index % 3:
             row["answer"] = "yes" if index % 2 else "no, never"
         if index % 3 == 2:

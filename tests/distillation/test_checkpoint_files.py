@@ -109,7 +109,7 @@ def test_nothing_is_left_to_go_on_from(run, caplog):
     (run / "checkpoint-2" / "trainer_state.json").unlink()
     with (
         caplog.at_level(logging.WARNING),
-        pytest.raises(CheckpointError, match=r"no complete checkpoint in .*begin anew"),
+        pytest.raises(CheckpointError, match=r"no complete checkpoint in .*Begin anew"),
     ):
         checkpoint_to_resume(run, True)
     assert "checkpoint-1 is damaged: optimizer.pt is empty" in caplog.text

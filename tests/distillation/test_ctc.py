@@ -3,7 +3,7 @@ from itertools import product
 
 import torch
 
-from transformers_aura.distillation.ctc import align_ctc, ctc_loss
+from transformers_aura.distillation.ctc import align_ctc, ctc_loss, has_path
 
 
 def spelled(path):
@@ -62,3 +62,15 @@ def test_ctc_equals_the_sum_over_all_alignments():
     expected = torch.tensor([-math.log(a), -math.log(0.5 * 0.1), 0.0, 0.0])
     torch.testing.assert_close(ctc_loss(logits, steps, targets, lengths), expected)
     assert ctc_loss(torch.zeros(2, 0, 3), torch.zeros(2).long(), targets[:2], lengths[:2]).tolist() == [0, 0]
+
+
+def test_a_clip_has_a_path_where_its_loss_is_finite():
+    targets = torch.tensor([[1, 2, 3], [1, 1, 2], [2, 2, 2], [3, 0, 0], [0, 0, 0]])
+    lengths = torch.tensor([3, 3, 3, 1, 0])
+    for frames in range(1, 7):
+        logit_lengths = torch.full((5,), frames)
+        logits = torch.zeros(5, frames, 4).log_softmax(-1).transpose(0, 1)
+        losses = torch.nn.functional.ctc_loss(logits, targets, logit_lengths, lengths, reduction="none")
+        expected = losses.isfinite() & (lengths > 0)
+        assert has_path(logit_lengths, targets, lengths).tolist() == expected.tolist(), frames
+    assert has_path(torch.tensor([3]), torch.zeros(1, 0, dtype=torch.long), torch.tensor([0])).tolist() == [False]

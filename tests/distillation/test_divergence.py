@@ -126,7 +126,6 @@ def test_an_evaluation_that_is_not_finite_ends_the_training(tmp_path):
     objective.loss = lambda outputs: loss(outputs) * (1 if outputs.student.training else float("nan"))
     with pytest.raises(TrainingDivergedError, match=r"evaluation after step 2 these are not finite: lm_loss, loss\."):
         trainer.train()
-    trainer.is_in_train = False
     assert trainer.evaluate()["eval_lm_loss"] != trainer.evaluate()["eval_lm_loss"], "by itself it is told as it is"
 
 

@@ -54,7 +54,7 @@ def test_paper_recipe_on_the_meta_device() -> None:
 
     shapes = {name: tuple(value.shape) for name, value in plan.student.named_parameters() if value.requires_grad}
     assert all(value.is_meta and value.dtype == torch.bfloat16 for value in plan.student.parameters())
-    layer = "model.language_model.layers.{}.mlp.down_proj.lora_{}.default.weight"
+    layer = "model.language_model.layers.{}.mlp.down_proj.lora_{}.aura.weight"
     assert shapes[layer.format(19, "A")] == (128, 18944)
     assert shapes[layer.format(19, "B")] == (3584, 128)
     assert layer.format(20, "A") not in shapes

@@ -76,6 +76,16 @@ def test_overrides_reach_every_level_and_the_card(recipe_file: Path) -> None:
         ("name.x=2", r"nothing below 'x'"),
         ("training.max_steps", r"--set takes key=value"),
         ("training.max_steps=[1", r"not valid YAML"),
+        ("training.max_steps=1e400", r"'training.max_steps' is inf \(float\); a number lies between"),
+        ("losses.cosine_weight=.nan", r"'losses.cosine_weight' is nan"),
+        ("training.seed=99999999999999999999", r"'training.seed' is 99999999999999999999"),
+        (
+            "model.lora_rank=1e9",
+            r"'model.lora_rank' is 1000000000.0 \(float\); a number lies between -1e\+06 and 1e\+06",
+        ),
+        ("data.augmentation.snr_db=[1, .inf]", r"'data.augmentation.snr_db.1' is inf"),
+        ("data.train.².repeat=1", r"entries 0 to 0, not '²'"),
+        ("training.x=[" + "x" * 10_000, r"--set training.x=\[x{188}\.\.\.: the value is not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_named(recipe_file: Path, override: str, message: str) -> None:
@@ -89,6 +99,15 @@ def test_what_is_wrong_is_named(recipe_file: Path, override: str, message: str) 
         ("training.learning_rat=1", r"'training' has no setting 'learning_rat'; did you mean 'learning_rate'"),
         ("losses.cosine_wieght=1", r"'losses' has no setting 'cosine_wieght'; did you mean 'cosine_weight'"),
         ("losses.supervision=all", r"supervision='all'"),
+        ("training.max_steps=many", r"'training.max_steps' must be a whole number, but is 'many'"),
+        ("training.max_steps=1.5", r"'training.max_steps' must be a whole number, but is 1.5"),
+        ("training.max_steps=0", r"`max_steps` must be at least 1, or -1 for whole epochs"),
+        ("training.num_train_epochs=0", r"`num_train_epochs` must be above 0 and at most 1e9"),
+        ("training.learning_rate=[1e-4]", r"'training.learning_rate' must be a number"),
+        ("training.learning_rate=-1", r"`learning_rate` must be at least 0"),
+        ("training.gradient_accumulation_steps=0", r"`gradient_accumulation_steps` must be at least 1"),
+        ("training.per_device_train_batch_size=-2", r"`per_device_train_batch_size` must be at least 1"),
+        ("training.seed=1e10", r"`seed` must be between 0 and 2\*\*32 - 1, got 10000000000"),
         ("losses.learning_rate=1", r"learning_rate stands in both"),
     ],
 )
@@ -110,13 +129,29 @@ def test_a_renamed_training_argument_is_taken_under_its_older_name(recipe_file: 
         ("just text", "must hold the sections name, model, teacher"),
         (MINIMAL + "name: twice\n", "'name' stands twice"),
         ("name: x\n", "'model' is missing"),
+        (MINIMAL.encode("utf-16"), r"x\.yaml, line 1 is UTF-16 text"),
+        (MINIMAL.encode() + b"note: caf\xe9\n", r"x\.yaml, line \d+ is not UTF-8"),
+        (MINIMAL + "? [a]\n: 1\n", "a key is no list or mapping"),
+        (MINIMAL + "x: " + "[" * 5000, "not valid YAML"),
+        ("a: &a [*a]\n" + MINIMAL, "recipe has no setting 'a'"),
+        (MINIMAL + "x: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str | bytes, message: str) -> None:
     file = tmp_path / "x.yaml"
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RecipeError, match=message):
         load_recipe(file)
+
+
+def test_whole_numbers_may_be_written_with_an_exponent_and_parts_be_merged(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes((MINIMAL + "card: &card {license: mit}\n").encode("utf-8-sig"))
+    recipe = load_recipe(file, ["training.max_steps=1e3", "training.use_cpu=true"])
+    assert training_arguments(recipe).max_steps == 1000
+    assert recipe.card.license == "mit"
+    file.write_text(MINIMAL + "losses: &losses {cosine_weight: 2}\ncard: {<<: {license: mit}, limits: [few]}\n")
+    assert load_recipe(file).card.license == "mit"
 
 
 def test_recipes_of_the_package_are_found_by_name_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Rows from manifests, folders and Hub datasets, mixed as a recipe says."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,9 @@ def test_hub_dataset_by_id_through_datasets(tmp_path: Path, monkeypatch: pytest.
     [
         ({"source": "missing.jsonl"}, r"'data.train.0.source': there is no manifest missing\.jsonl"),
         ({"repeat": 0.0}, r"'data.train.0.repeat' must be above 0"),
+        ({"repeat": 0.01}, r"'data.train.0.repeat' of 0.01 makes 0 rows out of 4"),
+        ({"repeat": 1e14}, r"'data.train.0.repeat' of 1e\+14 makes 400000000000000 rows"),
+        ({"source": "x" * 5000}, r"'data.train.0.source': the text of 5000 characters \('x{24}...'\) is no path"),
         ({"columns": {"sound": "audio"}}, r"names 'sound'; a row holds audio, transcript, question, answer"),
         ({"use": ["text"]}, r"names 'text'"),
         ({"columns": {"transcript": "words"}}, r"line 1 has no column 'words'"),
@@ -198,8 +202,8 @@ def test_numbers_are_answers(manifest: Path) -> None:
         ({"audio": 5}, {}, "line 1: a recording is a path, a URL or samples, not 5"),
         ({"audio": "", "transcript": "a"}, {}, "line 1 has neither audio nor a question"),
         ({"data:audio/wav;base64," + "A" * 10_000: 1}, {}, "has the columns the `data:` URL of 10022 characters"),
-        ({"audio": "a.wav"}, {"source": "data:text/plain," + "A" * 10_000}, "'data.train.0.source': the `data:` URL of 10016 characters is a URL"),
-        ({"audio": "a.wav"}, {"source": "https://host/rows.jsonl"}, "'data.train.0.source': 'https://host/rows.jsonl' is a URL"),
+        ({"audio": "a.wav"}, {"source": "data:text/plain," + "A" * 10_000}, "'data.train.0.source': the `data:` URL of 10016 characters is no path"),
+        ({"audio": "a.wav"}, {"source": "https://host/rows.jsonl"}, "'data.train.0.source': 'https://host/rows.jsonl' is no path"),
     ],
 )  # fmt: skip
 def test_a_row_that_is_wrong_is_named(manifest: Path, row: dict, source: dict, message: str) -> None:
@@ -232,6 +236,13 @@ def test_parquet_with_glob_characters_unknown_lengths_and_numbers(tmp_path: Path
     (folder / "train-0[1].parquet").write_bytes(b"PAR1")
     with pytest.raises(RecipeError, match=r"'data.train.0.source': .* cannot be loaded"):
         load_rows([DataSource(str(folder))], "data.train")
+
+
+@pytest.mark.fault("training")
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(RecipeError, match=r"'data.train.0.source': .*needs datasets, .*'transformers-aura\[train\]'"):
+        load_rows([DataSource("org/speech")], "data.train")
 
 
 def test_context_texts(tmp_path: Path) -> None:

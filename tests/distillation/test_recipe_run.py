@@ -7,6 +7,7 @@ import torch
 
 from tests.support.training import write_corpus, write_recipe
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from transformers_aura.distillation.checkpoint_files import CheckpointError
 from transformers_aura.distillation.recipe import RecipeError, load_recipe, training_arguments
 from transformers_aura.distillation.recipe_run import build_student, build_trainer
 from transformers_aura.distillation.teacher import AuraTeacher
@@ -42,13 +43,15 @@ def test_kernel_blocks_without_a_training_clip_are_an_error(tmp_path: Path) -> N
         build_student(recipe, teacher)
 
 
-def first_stage(folder: Path) -> tuple[Path, list[str]]:
+def first_stage(folder: Path, *more: str) -> tuple[Path, list[str]]:
     """A recipe and the settings of a stage that goes on from its student, saved as a first stage would."""
-    write_corpus(folder / "corpus", num_train=4)
+    write_corpus(
+        folder / "corpus", num_train=4, shortest_seconds=0.8
+    )  # an audio token for each token of the transcript
     file = write_recipe(folder)
     source = {"source": str(folder / "corpus" / "orders"), "use": ["audio", "transcript"]}
     data = [f"data.train=[{source}]", f"training.output_dir={folder / 'first'}", "training.max_steps=1"]
-    recipe = load_recipe(file, data)
+    recipe = load_recipe(file, [*data, *more])
     trainer = build_trainer(recipe, training_arguments(recipe))
     trainer.train()
     trainer.save_model()
@@ -93,4 +96,16 @@ def test_heads_that_do_not_go_with_the_student_are_named(tmp_path: Path, setting
     file, settings = first_stage(tmp_path)
     recipe = load_recipe(file, [*settings, setting])
     with pytest.raises(RecipeError, match=message):
+        build_trainer(recipe, training_arguments(recipe))
+
+
+@pytest.mark.fault("loading")
+def test_a_later_stage_does_not_go_on_from_a_damaged_checkpoint(tmp_path: Path) -> None:
+    file, settings = first_stage(tmp_path, "training.save_steps=1")
+    checkpoint = tmp_path / "first" / "checkpoint-1"
+    recipe = load_recipe(file, [*settings, f"model.student={checkpoint}"])
+    assert build_trainer(recipe, training_arguments(recipe)).heads is not None
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: model\.safetensors"):
         build_trainer(recipe, training_arguments(recipe))

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.distillation.support import tiny_teacher, tiny_trainer
 from transformers_aura.distillation.teacher_cache import TeacherStateCache
 
 
@@ -27,7 +28,11 @@ def test_a_changed_setting_never_finds_old_states(tmp_path):
     assert TeacherStateCache(tmp_path, layers=[0, 1], teacher="b").get(CLIP) is None
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage"])
+@pytest.mark.fault("training")
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", "flipped", "shape", "empty", "garbage", "of another clip", "of another setting", "not finite"],
+)
 def test_damaged_entries_are_computed_again(tmp_path, caplog, damage):
     cache = TeacherStateCache(tmp_path)
     cache.put(CLIP, STATES)
@@ -36,15 +41,37 @@ def test_damaged_entries_are_computed_again(tmp_path, caplog, damage):
         content = content[:-3]
     elif damage == "flipped":
         content[-1] ^= 1
+    elif damage == "shape":
+        content = content.replace(b"[2, 3, 4]", b"[3, 2, 4]")
     elif damage == "empty":
         content = bytearray()
-    else:
+    elif damage == "garbage":
         content = bytearray(b"\xff" * 100)
+    elif damage == "not finite":
+        cache.put(CLIP, np.where(STATES == 5, np.nan, STATES))
+        content = cache.path(CLIP).read_bytes()
+    else:
+        other, clip = (
+            (cache, CLIP * 2) if damage == "of another clip" else (TeacherStateCache(tmp_path, layers=[1]), CLIP)
+        )
+        other.put(clip, STATES + 1)
+        content = other.path(clip).read_bytes()
     cache.path(CLIP).write_bytes(content)
     assert cache.get(CLIP) is None
+    assert "damaged; they are computed again" in caplog.text
     assert not cache.path(CLIP).exists()
     cache.put(CLIP, STATES)
     assert np.array_equal(cache.get(CLIP), STATES)
+
+
+@pytest.mark.fault("training")
+def test_a_teacher_whose_states_are_not_finite_is_named(tmp_path):
+    teacher = tiny_teacher()
+    teacher.encoder.layers[1].fc2.bias.data[3] = float("inf")
+    trainer = tiny_trainer(tmp_path, teacher=teacher, teacher_cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match=r"teacher's states .* are not finite .*torch\.float32.*float32 or bfloat16"):
+        trainer.train()
+    assert not list((tmp_path / "cache").rglob("*.states"))
 
 
 def test_a_full_disk_stops_the_writing_not_the_training(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.distillation.support import HEAD_WEIGHTS, HEADS, tiny_rows, tiny_trainer
+from transformers_aura.distillation.divergence import TrainingDivergedError
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     trainer = tiny_trainer(
         folder,
         name,
-        student={"lora_scope": "always", **HEADS},
+        student={"lora_scope": "always", "character_ctc_alphabet": HEADS["character_ctc_alphabet"]},
         train_dataset=rows,
         eval_dataset=rows[:5],
         per_device_train_batch_size=2 // processes,
@@ -44,7 +45,36 @@ def main() -> None:
             },
         }
         (folder / f"{name}.json").write_text(json.dumps(result))
+    (folder / f"{name}-diverged-{trainer.args.process_index}.txt").write_text(diverge(folder, name, rows))
     trainer.accelerator.end_training()
+
+
+def diverge(folder: Path, name: str, rows: list) -> str:
+    """What each process says when the loss of the last one alone is no number at step 2."""
+    trainer = tiny_trainer(
+        folder,
+        f"{name}-diverged",
+        student={"lora_scope": "always"},
+        train_dataset=rows,
+        per_device_train_batch_size=1,
+        max_steps=3,
+        save_strategy="steps",
+        save_steps=1,
+    )
+    args, objective = trainer.args, trainer.objectives["lm"]
+    loss = objective.loss
+
+    def spoilt(outputs):
+        is_last_process = args.process_index == args.world_size - 1
+        # A constant: the gradients, which processes share, stay finite.
+        return loss(outputs) + (float("nan") if is_last_process and trainer.state.global_step == 1 else 0.0)
+
+    objective.loss = spoilt
+    try:
+        trainer.train()
+    except TrainingDivergedError as error:
+        return str(error)
+    return "nothing"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import base64
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers_aura.evaluation.items import Item
 from transformers_aura.evaluation.scorers.registry import scorer as scorer_by_name
 from transformers_aura.evaluation.systems import Answer, Request
 from transformers_aura.evaluation.systems.interface import ALL_TASKS
+from transformers_aura.extras import MissingExtraError
 from transformers_aura.processing.audio_loading import load_audio
 
 
@@ -166,6 +168,28 @@ def test_a_recording_inside_the_manifest_is_no_path(tmp_path):
     (item,) = load_benchmark(f"barista={manifest(tmp_path / 'mine', row)}").items
     assert item.name == "1"
     assert len(load_audio(item.audio)) == 4800
+
+
+@pytest.mark.fault("evaluation")
+@pytest.mark.parametrize(("missing", "written"), [("datasets", "sd-qa"), ("pyarrow.parquet", "sd-qa={folder}")])
+def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, missing, written):
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setitem(sys.modules, missing, None)
+    library = missing.partition(".")[0]
+    with pytest.raises(MissingExtraError, match=rf"needs {library}, .*pip install 'transformers-aura\[evaluation\]'"):
+        load_benchmark(written.format(folder=tmp_path))
+
+
+@pytest.mark.fault("evaluation")
+@pytest.mark.parametrize(
+    ("missing", "scorer"), [("jiwer", "wer"), ("jiwer", "cer"), ("sacrebleu.metrics.bleu", "bleu")]
+)
+def test_a_scorer_without_its_library_is_an_error_before_anybody_is_asked(tmp_path, monkeypatch, missing, scorer):
+    monkeypatch.setitem(sys.modules, missing, None)
+    library = missing.partition(".")[0]
+    loaded = load_benchmark(f"librispeech={rows_of('librispeech')}", limit=1)
+    with pytest.raises(MissingExtraError, match=rf"needs {library}, .*pip install 'transformers-aura\[evaluation\]'"):
+        Evaluation([Knows(loaded.items)], [loaded], [Condition()], tmp_path, [scorer_by_name(scorer)])
 
 
 def test_errors_for_people(tmp_path):

@@ -178,9 +178,12 @@ def test_errors_for_people(tmp_path):
         evaluate(tmp_path, [right_on([1], "x"), right_on([2], "x")])
     with pytest.raises(ValueError, match=r"None of x can be asked the items of quiz \(answer\)"):
         evaluate(tmp_path, [right_on([1], "x", tasks=("transcript",))])
-    with pytest.raises(ValueError, match="The condition 'clean' is named twice"):
+    with pytest.raises(ValueError, match="Two conditions are called 'clean'"):
         evaluate(tmp_path, [right_on([1], "x")], conditions=("clean", "clean"))
     with pytest.raises(ValueError, match="Two benchmarks are called 'quiz'"):
         Evaluation([right_on([1], "x")], [questions(), questions()], [Condition()], tmp_path)
+    for name in ("", "..", "../up", "a/b", "a\\b"):
+        with pytest.raises(ValueError, match="cannot be one of the systems: files are named after it"):
+            evaluate(tmp_path, [right_on([1], name)])
     with pytest.raises(FileNotFoundError, match=r"holds no results\.json"):
         Results.load(tmp_path)

@@ -186,7 +186,16 @@ def _handed_over(data: bytes, way: str, folder: Path) -> Any:
 
 
 def names(file: DamagedFile) -> tuple[str, ...]:
-    return ("bytes given as audio", "recording.bin", "BytesIO", "data:", "text of", "audio dict", "no audio file")
+    return (
+        "bytes given as audio",
+        "recording.bin",
+        "BytesIO",
+        "data:",
+        "text of",
+        "audio dict",
+        "no audio file",
+        "path of the audio",
+    )
 
 
 AREA = Area("damaged recordings in 20 containers and codecs, given in 7 ways", strategy, ask, names, share=0.38)

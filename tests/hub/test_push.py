@@ -116,6 +116,35 @@ def test_a_token_that_may_not_write(student: PublishedStudent, may_only_read: No
         push_to_hub(student.folder, "org/new")
 
 
+@pytest.mark.fault("hub")
+@pytest.mark.parametrize("paths", ["/api/models/org/tiny-qwen2", "/api/repos/create", "/commit/"])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "Log in|log in"), (403, "may not write to org|does not let you have"), (429, "too many"), (503, "fault of its own .HTTP 503")],
+)  # fmt: skip
+def test_what_the_hub_objects_to_is_said(
+    student: PublishedStudent,
+    fake_hub: FakeHub,
+    may_write: None,
+    quick_retries: None,
+    status: int,
+    paths: str,
+    said: str,
+) -> None:
+    fake_hub.refuse(status, paths=paths)
+    with pytest.raises(HubError, match=said) as caught:
+        push_to_hub(student.folder, "org/new")
+    assert "connection" not in str(caught.value)
+    fake_hub.accept()
+    push_to_hub(student.folder, "org/new", update=True)
+
+
+@pytest.mark.fault("hub")
+def test_a_lost_connection_is_said(student: PublishedStudent, may_write: None, no_network: None) -> None:
+    with pytest.raises(HubError, match=rf"cannot be reached for {BASE_ID}: .*Check the connection"):
+        push_to_hub(student.folder, "org/new")
+
+
 def test_an_upload_that_breaks_off_publishes_nothing(
     student: PublishedStudent, fake_hub: FakeHub, may_write: None
 ) -> None:

@@ -129,8 +129,8 @@ def test_new_student_starts_with_the_llms_own_scale_and_answers_text_as_it_does(
         (lambda w: {k: v for k, v in w.items() if "embed_audio.norm" not in k}, "missing: embed_audio.norm.weight"),
         (lambda w: w | {"model.embed_audio.extra": torch.zeros(1)}, "unexpected: embed_audio.extra"),
         (
-            lambda w: {k: v.repeat(2, 1) if k.endswith("0.mlp.up_proj.lora_A.default.weight") else v for k, v in w.items()},
-            r"up_proj.lora_A.default.weight has shape \(8, 32\), the model's is \(4, 32\)",
+            lambda w: {k: v.repeat(2, 1) if k.endswith("0.mlp.up_proj.lora_A.aura.weight") else v for k, v in w.items()},
+            r"up_proj.lora_A.weight has shape \(8, 32\), the model's is \(4, 32\)",
         ),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ from transformers import AutoModel, TorchAoConfig
 
 from tests.support.tiny_models import save_tiny_language_model, tiny_student
 from transformers_aura import AdapterMismatchError
+from transformers_aura.modeling.adapter import ADAPTER_NAME
 
 
 torchao = pytest.importorskip("torchao.quantization", reason="torchao is not installed (extra `quantization`)")
@@ -29,7 +30,7 @@ def test_the_base_is_quantised_and_what_hears_is_not(quantised, tmp_path):
     full = AutoModel.from_pretrained(tmp_path / "student")
     layer = quantised.model.language_model.layers[0].self_attn.q_proj
     assert type(layer.base_layer.weight) is not torch.nn.Parameter
-    for kept in (layer.lora_A["default"], quantised.model.embed_audio.proj, quantised.lm_head):
+    for kept in (layer.lora_A[ADAPTER_NAME], quantised.model.embed_audio.proj, quantised.lm_head):
         assert type(kept.weight) is torch.nn.Parameter
     expected, found = full(**inputs(full)).logits, quantised(**inputs(full)).logits
     assert torch.nn.functional.cosine_similarity(expected, found, dim=-1).min() > 0.98

@@ -1,5 +1,6 @@
 """`transcribe` on a tiny student with both heads: alike alone and in a batch, whole and in chunks, and no longer than it may be."""
 
+import concurrent.futures
 import itertools
 import math
 
@@ -396,7 +397,7 @@ def test_arguments_that_do_not_belong_together(student, processor):
         ("tokenizer", (None, "gpt2", 3)),
         ("input_features", (np.zeros((1, 100, 80), np.float32), torch.zeros(100, 80), torch.zeros(1, 100, 40))),
         ("input_features_mask", (torch.ones(1, 40, dtype=torch.bool), torch.ones(1), [[1]])),
-        ("input_ids", (torch.zeros(5, dtype=torch.long), [[1, 2]], "hi")),
+        ("input_ids", (torch.zeros(5, dtype=torch.long), torch.zeros(1, 5), [[1, 2]], "hi")),
         ("attention_mask", (torch.ones(3, 2), torch.ones(5))),
         ("audio_embeds", (torch.zeros(3, 4), torch.zeros(1, 4, 7))),
     ],
@@ -406,3 +407,18 @@ def test_values_that_cannot_be_are_named(student, processor, name, values):
     for value in values:
         with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
             student.transcribe(**{**given, name: value})
+
+
+@pytest.mark.fault("requests")
+def test_threads_share_a_student(transcribe, student, processor):
+    """And the tokenizer, which others call with padding and truncation meanwhile."""
+    requests = [babble(1.0, 1), (babble(0.7, 2), "What?"), babble(3.0, 3)]
+    expected = [transcribe(request)[0] for request in requests]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        others = [
+            pool.submit(processor, text=["a", "b c"], truncation=True, max_length=2, padding=True) for _ in range(50)
+        ]
+        found = list(pool.map(lambda request: transcribe(request)[0], requests * 4))
+        assert all(len(other.result()["input_ids"][1]) == 2 for other in others)
+    for one, right in zip(found, expected * 4, strict=True):
+        assert_same(one, right)

@@ -1,3 +1,4 @@
+import concurrent.futures
 import io
 import itertools
 import json
@@ -305,7 +306,7 @@ def test_inputs_that_cannot_be_read_are_an_error(pipe, request_, message):
         (tone(1.0), "sampling rate of the float32 array .* is not known"),
         ("no/such.wav", "There is no audio file"),
         ({"array": tone(1.0) * np.nan, "sampling_rate": 16_000}, "NaN"),
-        ([0.1, 0.2, 0.3], "sampling rate of the list of 3 values is not known"),
+        ([0.1, 0.2, 0.3], "sampling rate of the list of 3 values given as audio is not known"),
     ],
 )
 def test_bad_audio_is_an_error(pipe, audio, message):
@@ -329,6 +330,11 @@ NUMBERS_THAT_CANNOT_BE = (True, "2", b"2", [2], math.nan, math.inf, -1)
         *((name, (*NUMBERS_THAT_CANNOT_BE, 1.5)) for name in ("num_workers", "min_new_tokens", "top_k")),
         *((name, (*NUMBERS_THAT_CANNOT_BE, 10**400)) for name in ("temperature", "repetition_penalty", "max_time")),
         *((name, (*NUMBERS_THAT_CANNOT_BE, 1.5)) for name in ("top_p", "min_p", "typical_p")),
+        *((name, ("a", [1.5], [True], [-2], math.nan, {})) for name in ("eos_token_id", "pad_token_id")),
+        ("suppress_tokens", (3, "a", ["a"], [-1], [1.5])),
+        ("stop_strings", (3, "", [], [""], [3], b"a", "\ud800")),
+        *((name, (3, "a", object())) for name in ("streamer", "logits_processor", "stopping_criteria")),
+        ("assistant_model", (3, "gpt2")),
         ("truncate_to_seconds", (*NUMBERS_THAT_CANNOT_BE, 0, 10**400)),
         ("sampling_rate", (*NUMBERS_THAT_CANNOT_BE, 0, 10**9)),
         *((name, (1, "yes", math.nan, [])) for name in ("do_sample", "use_cache", "skip_special_tokens")),
@@ -348,16 +354,17 @@ def test_values_that_cannot_be_are_named(pipe, name, values):
         if name in ("question", "context"):
             with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
                 pipe({"audio": ONE_SECOND, name: value})
-    with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
-        pipe([], **{name: values[0]}) if name not in ("sampling_rate", "truncate_to_seconds") else pipe(
-            ONE_SECOND, **{name: values[0]}
-        )
+    if name in ("max_new_tokens", "batch_size", "do_sample", "question"):
+        with pytest.raises((TypeError, ValueError), match=f"`{name}`"):
+            pipe([], **{name: values[0]})
 
 
 def test_numbers_of_numpy_are_numbers(pipe):
     settings = {"max_new_tokens": np.int64(3), "temperature": np.float32(2.0), "truncate_to_seconds": np.float64(0.5)}
     plain = {"max_new_tokens": 3, "temperature": 2.0, "truncate_to_seconds": 0.5}
     assert pipe(ONE_SECOND, do_sample=False, **settings) == pipe(ONE_SECOND, do_sample=False, **plain)
+    with pytest.raises(ValueError, match="`min_new_tokens` is 5, more than `max_new_tokens`, which is 3"):
+        pipe(ONE_SECOND, min_new_tokens=5, max_new_tokens=3)
     with pytest.raises(ValueError, match="`temperature` must be above 0 where `do_sample` is True"):
         pipe(ONE_SECOND, do_sample=True, temperature=0)
 
@@ -373,6 +380,14 @@ def test_what_a_generation_config_says_is_checked_and_obeyed(pipe):
     by_name = pipe(ONE_SECOND, suppress_tokens=token, max_new_tokens=3)
     assert by_name != pipe(ONE_SECOND, max_new_tokens=3)
     assert pipe(ONE_SECOND, generation_config=GenerationConfig(suppress_tokens=token, max_new_tokens=3)) == by_name
+
+
+@pytest.mark.fault("requests")
+def test_threads_share_a_pipeline(pipe):
+    calls = [*REQUESTS, {"audio": ONE_SECOND, "question": "Who? <|im_end|>"}, {"question": "why " * 50}]
+    expected = [pipe(request) for request in calls]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(pipe, calls * 5)) == expected * 5
 
 
 def test_typed_control_tokens_are_text_unless_they_are_kept(pipe):

@@ -188,6 +188,12 @@ def test_shapes_in_which_channels_cannot_be_told_are_refused(shape):
         (np.ma.masked_array(TONE, TONE > 0), 16_000, r"is a MaskedArray.*`.filled\(0\)` or `.compressed\(\)`"),
         (torch.from_numpy(TONE).to_sparse(), 16_000, "does not form an array"),
         (torch.empty(100, device="meta"), 16_000, "does not form an array"),
+        (
+            torch.nested.nested_tensor([torch.zeros(3), torch.zeros(4)], layout=torch.jagged),
+            16_000,
+            "the nested tensor does not form",
+        ),
+        (TONE, torch.tensor(16_000, device="meta"), "whole number of hertz, got a Tensor"),
         ([0.1, None, 0.3], 16_000, "type object, whose scale is not known"),
         (TONE, np.array([16_000, 16_000]), "whole number of hertz, got a ndarray"),
         (TONE, torch.tensor(True), "whole number of hertz, got a Tensor"),
@@ -200,6 +206,7 @@ def test_shapes_in_which_channels_cannot_be_told_are_refused(shape):
         (b"hello, this is not audio" * 100, None, r"is not an audio file that can be decoded \(2400 bytes\)"),
         (b"<!DOCTYPE html><html>sign in</html>", None, "is a web page"),
         ("data:audio/wav;base64", None, "no comma"),
+        ("A" * 100, None, r"the text of 100 characters \('AAAA.*\) is not an audio file"),
         ("data:audio/wav;base64,####", None, "not valid base64"),
         (io.StringIO("text"), None, "open the file in binary mode"),
         (42, None, "Audio of type int is not supported"),
@@ -240,10 +247,10 @@ def test_a_small_file_of_many_hours_is_refused_before_it_is_decoded(stated):
     if not stated:  # its header
         data[21] &= 0xF0
         data[22:26] = bytes(4)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(AudioLoadingError, match="is longer than 10800 s"):
         load_audio(bytes(data))
-    assert time.monotonic() - start < 5.0
+    assert time.process_time() - start < 5.0
 
 
 def test_an_ogg_cut_between_pages_is_used_with_a_warning():

@@ -171,7 +171,7 @@ class FakeHub:
             self._upload_failure = None
 
     def refuse(self, status: int, code: str | None = None, message: str = "No.", paths: str = "") -> None:
-        """Answer every request with this status until `clear`.
+        """Answer every request with this status, until `accept` or `clear`.
 
         Args:
             code: `X-Error-Code`, as the real Hub sends it: `"GatedRepo"`, `"RepoNotFound"`.
@@ -179,6 +179,11 @@ class FakeHub:
         """
         with self.lock:
             self._refusals.append(_Refusal(HubError(status, code, message), paths))
+
+    def accept(self) -> None:
+        """Undo `refuse`."""
+        with self.lock:
+            self._refusals.clear()
 
     def refusal(self, path: str) -> HubError | None:
         with self.lock:

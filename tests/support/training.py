@@ -16,13 +16,13 @@ from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 DRINKS = ("latte", "mocha", "espresso")
 
 
-def write_corpus(folder: Path, num_train: int = 12, num_validation: int = 4) -> Path:
+def write_corpus(folder: Path, num_train: int = 12, num_validation: int = 4, shortest_seconds: float = 0.3) -> Path:
     """Tones as spoken orders, in the columns that `aura distill` takes."""
     for split, count in (("train", num_train), ("validation", num_validation)):
         rows = []
         for index in range(count):
             content = io.BytesIO()
-            seconds = 0.3 + 0.1 * (index % 3)
+            seconds = shortest_seconds + 0.1 * (index % 3)
             soundfile.write(content, tone(seconds, 200 + 50 * index), 16000, format="FLAC")
             drink = DRINKS[index % len(DRINKS)]
             rows.append(

@@ -32,7 +32,7 @@ supervision:
   question: Does distillation help?
   reference: ce
   arms:
-    ce: [losses.supervision=transcript, losses.character_ctc_weight=0]
+    ce: [losses.supervision=transcript, losses.character_ctc_weight=0, model.character_ctc_alphabet=null]
     both: []
 scope:
   question: Where?

@@ -34,7 +34,7 @@ def test_report_content(groups, results):
     assert "its core for 90% of its time" in text
     assert "`python -m aura_research.ablations CORPUS --only supervision --seeds 0 1 --steps 30`" in text
     assert (
-        "| ce | `losses.supervision=transcript`<br>`losses.character_ctc_weight=0` | 0, 1 | 0.0% (0.0% to 8.8%), 0 of 40"
+        "| ce | `losses.supervision=transcript`<br>`losses.character_ctc_weight=0`<br>`model.character_ctc_alphabet=null` | 0, 1 | 0.0% (0.0% to 8.8%), 0 of 40"
         in text
     )
     assert "| audio | `model.lora_scope=audio` | not run |" in text

@@ -32,7 +32,7 @@ def ask(
     temperature: Annotated[
         float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the sampling.")] = 0,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
@@ -55,6 +55,7 @@ def ask(
 
     import transformers
 
+    from ..hub_access import explained
     from ..modeling.configuration_aura import AuraConfig
     from ..modeling.modeling_aura import AuraForSpeechQA
     from ..package_data import resolve_student
@@ -65,7 +66,8 @@ def ask(
     quiet_libraries()
     transformers.set_seed(seed)
     model = resolve_student(model)
-    config = transformers.AutoConfig.from_pretrained(model, revision=revision)
+    with explained(model, {"revision": revision}):
+        config = transformers.AutoConfig.from_pretrained(model, revision=revision)
     if not isinstance(config, AuraConfig):
         raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
     answerer: Any = transformers.pipeline(

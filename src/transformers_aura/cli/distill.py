@@ -87,6 +87,11 @@ def _train(recipe: Recipe, arguments: AuraTrainingArguments, resume: bool, bridg
             f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(trainer.train_dataset)} rows an epoch"
         )
     result = trainer.train(resume_from_checkpoint=resume)
+    state = trainer.state
+    if state.global_step < state.max_steps:  # `enable_jit_checkpoint`
+        raise RuntimeError(
+            f"The training was stopped after step {state.global_step} of {state.max_steps}. Go on with --resume."
+        )
     trainer.save_model()
     if not arguments.should_save:
         return

@@ -51,7 +51,9 @@ def evaluate(
         list[str] | None, typer.Option(help="In place of the benchmarks' own: squad_f1, wer, ...")
     ] = None,
     noise: Annotated[Path | None, typer.Option(help="Recording of noise, for noise:...")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many rows of each benchmark.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=2**31, help="The first so many rows of each benchmark.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.md, results.json, pictures and every answer.")] = Path(
         "outputs/evaluation"
     ),
@@ -72,8 +74,10 @@ def evaluate(
     ] = None,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of excerpts of noise, shuffling and bootstrap.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=2**31, help="Requests at once.")] = 16,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of excerpts of noise, shuffling and bootstrap.")
+    ] = 0,
     card: Annotated[
         bool, typer.Option("--card", help="Write the first student's figures into the model card in its folder.")
     ] = False,

@@ -5,6 +5,7 @@ Nothing here, nor at the top of the subcommands' files, imports torch or transfo
 Exit codes: 0 = done, 1 = it failed, 2 = the command line or the recipe is wrong.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -12,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from ..extras import MissingExtraError
 from .ask import ask
 from .console import print_error, print_in_any_encoding
 from .count_text import count_text
@@ -73,13 +75,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # whatever went wrong, a person reads it
         if debug:
             raise
-        print_error(str(error) or type(error).__name__)
-        if not isinstance(error, (ValueError, OSError, RuntimeError)):
+        reason = _reason_of_the_hub(error)
+        print_error(reason or str(error) or type(error).__name__)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print_error("The disk is full. Free some space and run the command again.")
+        if reason is None and not isinstance(error, (ValueError, OSError, RuntimeError, MissingExtraError)):
             print_error(
                 f"{type(error).__name__} was not expected here; run the command with --debug and report what it shows"
             )
         sys.exit(1)
     sys.exit(0)
+
+
+def _reason_of_the_hub(error: Exception) -> str | None:
+    """Why a library below got nothing from the Hub. Errors of this package say so themselves."""
+    own = type(error).__module__.startswith(f"{__package__.partition('.')[0]}.") or isinstance(
+        error, FileNotFoundError
+    )
+    if own or "huggingface_hub" not in sys.modules:
+        return None
+    from ..hub_access import explain
+
+    return explain(error)
 
 
 if __name__ == "__main__":

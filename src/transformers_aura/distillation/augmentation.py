@@ -6,6 +6,7 @@ the noisy clip what the teacher finds in the clean one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +55,9 @@ class WaveformAugmentation:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {getattr(self, name)}.")
-        if self.equalizer_db < 0:
+        if not 0 <= self.equalizer_db < math.inf:
             raise ValueError(f"`equalizer_db` must be at least 0, got {self.equalizer_db}.")
-        if self.snr_db[0] > self.snr_db[1]:
+        if len(self.snr_db) != 2 or not -math.inf < self.snr_db[0] <= self.snr_db[1] < math.inf:
             raise ValueError(f"`snr_db` must be (lowest, highest), got {tuple(self.snr_db)}.")
         for path in self.noise_files:
             if not Path(path).is_file():

@@ -15,6 +15,8 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
+from ..whole_files import write_whole
+
 
 logger = logging.get_logger(__name__)
 
@@ -33,9 +35,7 @@ class CheckpointError(ValueError):
 def write_checksums(folder: Path) -> None:
     """Seal a checkpoint: from now on a file of it that is lost or changed is found out."""
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in _read_by_a_resume(folder)]
-    temporary = folder / f".{CHECKSUMS_FILE_NAME}"
-    temporary.write_text("".join(lines), encoding="utf-8")
-    os.replace(temporary, folder / CHECKSUMS_FILE_NAME)
+    write_whole(folder / CHECKSUMS_FILE_NAME, "".join(lines))
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -135,7 +135,8 @@ def checkpoint_to_resume(
     last = last_complete_checkpoint(output_dir)
     if last is None:
         raise CheckpointError(
-            f"There is no complete checkpoint in {output_dir} to go on from. Train without `resume_from_checkpoint` to begin anew."
+            f"There is no complete checkpoint in {output_dir} to go on from. Begin anew without "
+            "`resume_from_checkpoint` (`--resume`), in another folder if you want to look into this one."
         )
     return last
 

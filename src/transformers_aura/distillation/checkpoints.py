@@ -101,7 +101,7 @@ class CheckpointedTrainer(Trainer):
                 for name, tensor in self.model.state_dict().items()
                 if is_adapter_key(name)
             }
-        left = "The last checkpoint is not touched: resume from it, and the student is saved."
+        left = "The last checkpoint is not touched: resume from it (`--resume`), and the student is saved."
         with nullcontext() if is_checkpoint(folder) else _failed_writes_explained(folder, left):
             super()._save(str(folder), state_dict=state_dict)
             if self.args.should_save:  # a pickle, which nothing reads
@@ -113,7 +113,7 @@ class CheckpointedTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # see `accept_new_checkpoint`
-        left = "It is removed; the checkpoints before are not touched: resume from the last."
+        left = "It is removed; the checkpoints before are not touched: resume from the last (`--resume`)."
         try:
             with _failed_writes_explained(folder, left):
                 super()._save_checkpoint(model, trial)

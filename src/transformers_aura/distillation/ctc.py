@@ -29,6 +29,20 @@ def ctc_loss(
     return losses * (target_lengths > 0)
 
 
+def has_path(logit_lengths: torch.Tensor, targets: torch.Tensor, target_lengths: torch.Tensor) -> torch.Tensor:
+    """Whether each clip is long enough for its transcript: a step a symbol, and a blank between two that are the same.
+
+    Args:
+        logit_lengths, targets, target_lengths: as in [`ctc_loss`].
+
+    Returns:
+        `torch.BoolTensor` of shape `(clips,)`; `False` for a clip without transcript, from which there is nothing to learn.
+    """
+    in_transcript = torch.arange(1, max(targets.shape[1], 1), device=targets.device) < target_lengths[:, None]
+    repeats = ((targets[:, 1:] == targets[:, :-1]) & in_transcript).sum(-1)
+    return (target_lengths > 0) & (logit_lengths >= target_lengths + repeats)
+
+
 def align_ctc(
     logits: torch.Tensor, logit_lengths: torch.Tensor, targets: torch.Tensor, target_lengths: torch.Tensor
 ) -> torch.Tensor:

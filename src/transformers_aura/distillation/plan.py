@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..hub_access import explained
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .alignment import map_layers
@@ -62,9 +63,11 @@ def plan_training(
     section = recipe.model
     if text_config is None:
         source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}
-        text_config = AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
+        with explained(section.base_model, {"revision": section.revision}):
+            text_config = AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
     if teacher_config is None:
-        teacher_config = AutoConfig.from_pretrained(recipe.teacher.model, revision=recipe.teacher.revision)
+        with explained(recipe.teacher.model, {"revision": recipe.teacher.revision}):
+            teacher_config = AutoConfig.from_pretrained(recipe.teacher.model, revision=recipe.teacher.revision)
     dtype = _dtype(section.dtype or text_config.dtype)
     with torch.device("meta"):
         student = AuraForSpeechQA(student_config(recipe, text_config)).to(dtype)

@@ -21,6 +21,13 @@ from .training_args import AuraTrainingArguments
 logger = logging.get_logger(__name__)
 
 
+HEAD_SETTINGS = {
+    "character_ctc_head": ("character_ctc_weight", "character_ctc_alphabet"),
+    "subword_ctc_head": ("subword_ctc_weight", "subword_ctc_layer"),
+}
+"""For each CTC head the argument that trains it, and the setting of the student that makes it."""
+
+
 def columns_of(objectives: Iterable[Objective]) -> list[ColumnMaker]:
     """What makes the columns of these objectives, each once."""
     return list(dict.fromkeys(column for objective in objectives for column in objective.columns))
@@ -57,15 +64,25 @@ def distillation_heads(
 
 
 def freeze_what_rests(model: AuraForSpeechQA, objectives: Iterable[Objective], args: AuraTrainingArguments) -> None:
-    """Freeze what has a learning rate of 0, and the CTC heads that no objective trains."""
+    """Freeze what has a learning rate of 0, and the CTC heads that no objective trains.
+
+    Raises:
+        ValueError: such a head has never been trained.
+    """
     rates = learning_rates(args)
     for name, parameter in model.named_parameters():
         if rates[part_of(name)] == 0:
             parameter.requires_grad_(False)
-    trained = {objective.trained_head for objective in objectives}
+    trained = {objective.trained_head for objective in objectives} if rates["heads"] else set()
     heads = {"character_ctc_head": model.model.character_ctc_head, "subword_ctc_head": model.model.subword_ctc_head}
     resting = {name: head for name, head in heads.items() if head is not None and name not in trained}
-    for head in resting.values():
+    for name, head in resting.items():
+        if bool(head.norm.weight.eq(1).all()):  # as it is made; whatever trains it moves the gains of its norm
+            weight, setting = HEAD_SETTINGS[name]
+            raise ValueError(
+                f"The student's {name} has never been trained, and no objective of this run trains it: its transcripts would be made up. Set "
+                f"`{weight}` above 0 (and a learning rate for the heads), or leave `{setting}` out of the student."
+            )
         head.requires_grad_(False)
     if resting:
         logger.warning(

@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import sys
 import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from ..package_data import package_data_folder
+from ..processing.manifests import describe
 from ..processing.text_files import TextFileError, read_text_file
 
 
@@ -42,6 +44,13 @@ RENAMED_ARGUMENTS = {
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
 """Training arguments that transformers 5.24 renamed; a recipe with the older name runs on every release."""
+
+
+LARGEST_NUMBER, LARGEST_SIZE = 1e15, 1e6
+"""More than any count in a recipe, and any number of its `model`: slips of the finger, which would overflow or fill the memory."""
+
+LONGEST_SHOWN = 200
+"""Characters of a setting in an error."""
 
 
 class RecipeError(ValueError):
@@ -247,6 +256,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         _apply_override(content, override)
     content.pop("text", None)
+    _check_numbers(content)
     recipe = _read(Recipe, content, where="")
     return dataclasses.replace(recipe, text=yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
@@ -262,9 +272,17 @@ def training_arguments(recipe: Recipe) -> Any:
 
     known = [argument.name for argument in dataclasses.fields(AuraTrainingArguments) if argument.init]
     losses, training = _as_installed(recipe.losses, known), _as_installed(recipe.training, known)
+    hints = typing.get_type_hints(AuraTrainingArguments)
     for section, settings in (("losses", losses), ("training", training)):
-        for key in settings:
+        for key, value in settings.items():
             _check_key(key, known, section)
+            if set(typing.get_args(hints[key]) or [hints[key]]) <= {
+                int,
+                float,
+                bool,
+                type(None),
+            }:  # what is text may be more
+                settings[key] = _value(hints[key], value, _join(section, key))
     if twice := sorted(losses.keys() & training.keys()):
         raise RecipeError(f"{twice[0]} stands in both the 'losses' and the 'training' section; keep one.")
     settings = {**training, **losses}
@@ -290,13 +308,38 @@ def _as_installed(settings: Mapping[str, Any], known: Sequence[str]) -> dict[str
 # Reading
 
 
+def _check_numbers(content: Any) -> None:
+    """That every number is one, and none is absurd."""
+    places = [("", content)]
+    seen = set()  # of what YAML's aliases put into many places, or into itself
+    while places:
+        where, value = places.pop()
+        if isinstance(value, (dict, list)):
+            if id(value) not in seen:
+                inside = value.items() if isinstance(value, dict) else enumerate(value)
+                places += [(_join(where, str(key)), part) for key, part in inside]
+            seen.add(id(value))
+        elif isinstance(value, (int, float)):
+            largest = LARGEST_NUMBER if isinstance(value, int) else sys.float_info.max
+            if where.startswith("model."):
+                largest = LARGEST_SIZE
+            if not abs(value) <= largest:
+                raise RecipeError(
+                    f"'{where}' is {describe(value)}; a number lies between -{largest:g} and {largest:g}."
+                )
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML 1.2 in the two places where 1.1 surprises: `1e-4` is a number, and a key that stands twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=deep)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no list or mapping", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' stands twice", key_node.start_mark
@@ -327,6 +370,8 @@ def _find(path: str | Path) -> Path:
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    if len(override) > LONGEST_SHOWN:
+        override = f"{override[:LONGEST_SHOWN]}..."
     if not equals or not key.strip():
         raise RecipeError(f"--set takes key=value, for example training.max_steps=10; got '{override}'.")
     try:
@@ -353,7 +398,7 @@ def _list_index(place: Any, key: str, override: str) -> int:
         raise RecipeError(
             f"--set {override}: there is nothing below '{key}' in the recipe ({_kind(place)} stands there)."
         )
-    if not key.isdigit() or int(key) >= len(place):
+    if not (key.isascii() and key.isdigit()) or int(key) >= len(place):
         raise RecipeError(f"--set {override}: the list has the entries 0 to {len(place) - 1}, not '{key}'.")
     return int(key)
 
@@ -399,7 +444,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return [_value(arguments[0], item, f"{where}.{index}") for index, item in enumerate(value)]
     if origin is dict:
         return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    return float(value) if hint is float else value
+    return hint(value) if hint in (int, float) else value
 
 
 def _fits(hint: Any, value: Any) -> bool:
@@ -410,8 +455,10 @@ def _fits(hint: Any, value: Any) -> bool:
         return value in typing.get_args(hint)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is int:  # 1e5 is a number of steps, too
+        return (isinstance(value, int) and not isinstance(value, bool)) or (
+            isinstance(value, float) and value.is_integer()
+        )
     return isinstance(value, origin or hint)
 
 
@@ -439,7 +486,7 @@ def _wording(hint: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "empty" if value is None else f"{value!r} ({type(value).__name__})"
+    return "empty" if value is None else describe(value)
 
 
 def _join(where: str, key: str) -> str:

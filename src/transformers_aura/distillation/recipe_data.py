@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..extras import MissingExtraError, import_extra
+from ..hub_access import explain
 from ..processing.audio_source import describe_audio
 from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
 from ..processing.text_files import TextFileError, read_text_file
@@ -17,6 +20,11 @@ from .examples import ROW_KEYS
 from .objectives.answer_kl import ROW_SWITCH
 from .recipe import DataSource, RecipeError
 
+
+MAX_ROWS = 10**8
+"""Of a source in an epoch, repeated ones counted: their order is kept in memory."""
+
+LONGEST_PATH = 4096
 
 TEXT_KEYS = ("transcript", "question", "answer")
 LIKELY_COLUMNS = {
@@ -130,6 +138,11 @@ def load_rows(sources: Sequence[DataSource], where: str) -> Any:
         rows = load_source(source, place)
         if source.repeat <= 0:
             raise RecipeError(f"'{place}.repeat' must be above 0, but is {source.repeat:g}.")
+        seen = round(len(rows) * source.repeat)
+        if not 1 <= seen <= MAX_ROWS:
+            raise RecipeError(
+                f"'{place}.repeat' of {source.repeat:g} makes {seen} rows out of {len(rows)}; it must make 1 to {MAX_ROWS}."
+            )
         loaded.append((rows, source.repeat))
     mixed = MixedRows(loaded)
     return list(mixed) if all(isinstance(rows, list) for rows, _ in loaded) else mixed
@@ -139,7 +152,7 @@ def load_context_texts(path: str | None) -> list[str] | None:
     """The lines of `data.context_texts`, or `None`."""
     if path is None:
         return None
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise RecipeError(f"'data.context_texts': there is no file {path}.")
     try:
         texts = [line.strip() for line in read_text_file(Path(path)).split("\n") if line.strip()]
@@ -155,19 +168,19 @@ def load_source(source: DataSource, where: str) -> Any:
     wanted = source.use if source.use is not None else ROW_KEYS
     if unknown := sorted({*wanted, *source.columns} - set(ROW_KEYS)):
         raise RecipeError(f"'{where}' names '{unknown[0]}'; a row holds {', '.join(ROW_KEYS)}.")
-    if re.match(r"\w+://|data:", source.source):
+    if re.match(r"\w+://|data:", source.source) or len(source.source) > LONGEST_PATH:
         raise RecipeError(
-            f"'{where}.source': {describe_audio(source.source)} is a URL. A source is a manifest or folder here, or the Hub id of a dataset."
+            f"'{where}.source': {describe_audio(source.source)} is no path. A source is a manifest or folder here, or the Hub id of a dataset."
         )
-    path = Path(source.source)
+    path = Path(source.source).expanduser()
     manifest: Path | None = None
     shards: list[Path] = []
-    if path.is_dir():
+    if os.path.isdir(path):
         manifest = find_manifest(path, source.split)
         shards = sorted(path.glob(f"{glob.escape(source.split)}-*.parquet"))
-    elif path.is_file() and path.suffix == ".parquet":
+    elif os.path.isfile(path) and path.suffix == ".parquet":
         shards = [path]
-    elif path.is_file():
+    elif os.path.isfile(path):
         manifest = path
     if manifest is not None:
         if source.max_seconds is not None:
@@ -179,7 +192,7 @@ def load_source(source: DataSource, where: str) -> Any:
         files = [glob.escape(str(shard)) for shard in shards]  # `datasets` takes names for patterns
         rows = _load_dataset(source, wanted, where, "parquet", data_files=files, split="train")
     elif (
-        path.exists()
+        os.path.exists(path)
         or path.suffix.lower() in (*SUFFIXES, ".parquet")
         or path.is_absolute()
         or source.source.startswith(".")
@@ -257,15 +270,15 @@ def _load_dataset(
     source: DataSource, wanted: Sequence[str], where: str, *load_arguments: Any, **load_settings: Any
 ) -> HubRows:
     try:
-        import datasets
-    except ImportError as error:
-        raise RecipeError(
-            f"'{where}.source': {source.source} is no manifest here, and reading it needs `pip install 'transformers-aura[train]'`."
-        ) from error
+        datasets = import_extra("datasets", "train", f"{source.source} is no manifest here, and reading it")
+    except MissingExtraError as error:
+        raise RecipeError(f"'{where}.source': {error}") from error
     try:
         dataset = datasets.load_dataset(*load_arguments, **load_settings)
     except Exception as error:  # of the Hub, of Arrow, of the connection, of the disk
-        raise RecipeError(f"'{where}.source': {source.source} cannot be loaded: {error}") from error
+        raise RecipeError(
+            f"'{where}.source': {source.source} cannot be loaded: {explain(error, source.source) or error}"
+        ) from error
     found = dataset.column_names
     _check_columns(source, wanted, found, f"'{where}': {source.source}")
     columns = {key: column for key in wanted if (column := source.columns.get(key, key)) in found}

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from transformers import set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..hub_access import explained
 from ..modeling.audio_embedding import KernelConvBlock
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
@@ -19,6 +19,7 @@ from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
 from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
+from .checkpoint_files import check_contents, is_checkpoint
 from .objectives import default_objectives
 from .recipe import ModelSection, Recipe, RecipeError
 from .recipe_data import load_context_texts, load_rows
@@ -49,6 +50,8 @@ def build_trainer(
     Raises:
         RecipeError: a data source that is not there, holds no rows, or lacks a column.
     """
+    if not recipe.data.train:
+        raise RecipeError("'data.train' names no source.")
     train_rows = load_rows(recipe.data.train, "data.train")
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
     context_texts = load_context_texts(recipe.data.context_texts)
@@ -64,8 +67,13 @@ def build_trainer(
     teaches = any(objective.needs_teacher for objective in objectives.values())
     if teaches or (student is None and recipe.model.init_from_teacher):
         load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
-        teacher = load_teacher(recipe.teacher.model, **recipe.teacher.teacher_settings())
-    model, processor = build_student(recipe, teacher, train_rows) if student is None else student
+        settings = recipe.teacher.teacher_settings()
+        with explained(recipe.teacher.model, settings):
+            teacher = load_teacher(recipe.teacher.model, **settings)
+    if student is None:
+        with explained(recipe.model.base_model, recipe.model.student_settings()):
+            student = build_student(recipe, teacher, train_rows)
+    model, processor = student
     trainer = AuraTrainer(
         model=model,
         teacher=teacher if teaches else None,
@@ -78,7 +86,7 @@ def build_trainer(
         objectives=objectives,
         **kwargs,
     )
-    if recipe.model.student is not None and Path(recipe.model.student).name.startswith(PREFIX_CHECKPOINT_DIR):
+    if recipe.model.student is not None and is_checkpoint(recipe.model.student):
         trainer.load_heads(recipe.model.student)
     return trainer
 
@@ -96,6 +104,9 @@ def build_student(
     section = recipe.model
     if section.student is not None:
         # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
+        folder = Path(section.student)
+        if is_checkpoint(folder) and folder.is_dir():
+            check_contents(folder)
         settings: dict[str, Any] = {"dtype": section.dtype or AuraConfig.from_pretrained(section.student).dtype}
         if section.attn_implementation is not None:
             settings["attn_implementation"] = section.attn_implementation

@@ -92,7 +92,13 @@ class TeacherTargets:
         for states in output.hidden_states:
             tokens, mask = pool_teacher_states(states, num_frames, self.frames_per_token, self.time_alignment)
             pooled.append(tokens[mask])
-        return torch.stack(pooled), mask.sum(dim=1).tolist()
+        stacked = torch.stack(pooled)
+        if not bool(stacked.isfinite().all()):
+            raise ValueError(
+                f"The teacher's states of these clips are not finite numbers (its dtype is {self.teacher.encoder.dtype}): nothing can be learnt from them. "
+                "Whisper encoders overflow in float16: load it in float32 or bfloat16, and check its weights."
+            )
+        return stacked, mask.sum(dim=1).tolist()
 
 
 def standardize_targets(

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput, has_length
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from ..folder_lock import lock_folder
 from ..modeling.modeling_aura import AuraForSpeechQA
@@ -36,6 +36,9 @@ from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
 from .targets import TeacherTargets, standardize_targets
 from .teacher import AuraTeacher
 from .training_args import AuraTrainingArguments
+
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -72,6 +75,12 @@ class AuraTrainer(CheckpointedTrainer):
     - **Steps without the LLM's head** run the student only as deep as the deepest objective reads and only up to the last audio position: not at
       all where the patch embedding is all that learns.
     - **A learning rate of 0** freezes its part (LoRA, patch embedding or heads), which then takes no time.
+    - **A training that diverges** (a loss, a gradient or a weight is NaN or infinite) stops before the optimizer's step in all processes, with
+      [`TrainingDivergedError`]; what is not finite is never saved, and an old checkpoint goes only once a step after the newest was finite. This
+      costs one transfer from the device a step, in place of the stock Trainer's one a micro-batch.
+    - **A checkpoint** carries checksums (`SHA256SUMS`). A resume passes over one that is damaged or incomplete. A stream goes on in its own order,
+      a run that has ended takes no further step, and settings of the optimizer that would be ignored are refused.
+    - **One run a folder**: `output_dir` is locked while `train` runs.
 
     Args:
         model ([`AuraForSpeechQA`]): the student.
@@ -433,7 +442,10 @@ class AuraTrainer(CheckpointedTrainer):
             checkpoint = checkpoint_to_resume(self.args.output_dir, resume_from_checkpoint)
             if checkpoint is None:
                 self._ensure_statistics()
-            result = super().train(checkpoint, *args, **kwargs)
+            try:
+                result = super().train(checkpoint, *args, **kwargs)
+            finally:
+                self.is_in_train = False
             if not self.state.global_step:
                 raise ValueError(
                     "No step was taken: `train_dataset` has no row, or as a stream fewer than the "
@@ -487,13 +499,28 @@ class AuraTrainer(CheckpointedTrainer):
         return {name: value for name, value, count in zip(names, values, counts, strict=True) if count > 0}
 
     def _report(self, values: Sequence[float], counts: Sequence[float], is_last: bool) -> None:
-        """Let each objective see its own metrics."""
+        """Let each objective see its own metrics, and whether it had anything to learn from.
+
+        Raises:
+            ValueError: the training ends, and a CTC head of the student had nothing to learn from.
+        """
         figures, counted = self._named(values, counts), self._named(counts, counts)
-        for objective in self.objectives.values():
-            own = [name for name in objective.metrics if name in figures]
+        for name, objective in self.objectives.items():
+            objective.has_learnt |= loss_name(name) in figures
+            own = [metric for metric in objective.metrics if metric in figures]
             objective.report(
-                {name: figures[name] for name in own}, {name: counted[name] for name in own}, is_last=is_last
+                {metric: figures[metric] for metric in own},
+                {metric: counted[metric] for metric in own},
+                is_last=is_last,
             )
+            if not is_last or objective.has_learnt:
+                continue
+            message = f"`{name}` had nothing to learn from in the whole training: no row has what it needs"
+            if objective.trained_head is not None:
+                raise ValueError(
+                    f"{message}, so the student's {objective.trained_head} is as it was made. Give rows with transcripts, or leave the head out."
+                )
+            logger.warning(f"{message}.")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """See [`~transformers.Trainer.log`]; adds the terms of the loss and what else the objectives tell."""
@@ -512,6 +539,11 @@ class _BeginCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer._forget_sums()
+        logged = [entry for entry in state.log_history if "loss" in entry]
+        for name, objective in self._trainer.objectives.items():
+            # What was learnt before a run was resumed is told by its logs alone.
+            was_resumed_without_logs = state.global_step > 0 and not logged
+            objective.has_learnt |= was_resumed_without_logs or any(loss_name(name) in entry for entry in logged)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer._numbered_rows.set_epoch(math.floor(state.epoch or 0.0))

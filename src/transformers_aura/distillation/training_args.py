@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -180,13 +181,13 @@ class AuraTrainingArguments(TrainingArguments):
             "text_state_weight",
         )
         for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
         self._check("context_max_words", self.context_max_words >= 1, "at least 1")
         for name in ("context_probability", "label_smoothing_factor"):
             self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
             value = getattr(self, name)
-            self._check(name, value is None or value >= 0, "at least 0")
+            self._check(name, value is None or 0 <= value < math.inf, "at least 0")
         self._check(
             "pad_to_multiple_of", self.pad_to_multiple_of is None or self.pad_to_multiple_of >= 1, "at least 1"
         )
@@ -203,6 +204,16 @@ class AuraTrainingArguments(TrainingArguments):
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False
         super().__post_init__()
+        for name in ("learning_rate", "weight_decay", "dataloader_num_workers"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("seed", "data_seed"):
+            value = getattr(self, name)
+            self._check(name, value is None or 0 <= value < 2**32, "between 0 and 2**32 - 1")
+        self._check("max_steps", self.max_steps != 0, "at least 1, or -1 for whole epochs")
+        if self.max_steps < 0:
+            self._check("num_train_epochs", 0 < self.num_train_epochs <= 1e9, "above 0 and at most 1e9")
         # Batches hold waveforms, which a main process cannot cut and send to others: every process reads its own rows.
         if self.accelerator_config.dispatch_batches:
             raise ValueError(

@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..extras import import_extra
+from ..hub_access import explain
 from ..processing.audio_source import is_path
 from ..processing.manifests import (
     COMMON_VOICE_COLUMNS,
@@ -368,17 +370,15 @@ def _local_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     if not shards:
         raise BenchmarkError(f"{path} holds neither manifest.jsonl nor {split}.tsv nor *.parquet.")
-    import pyarrow
-    import pyarrow.parquet
-
+    parquet = import_extra("pyarrow.parquet", "evaluation", f"Reading {path.name}")
     for shard in shards:
         number = 0
         try:
-            for batch in pyarrow.parquet.ParquetFile(shard).iter_batches(batch_size=64):
+            for batch in parquet.ParquetFile(shard).iter_batches(batch_size=64):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{shard}, row {number}", _without_empty_paths(row)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (ValueError, OSError) as error:  # pyarrow's errors are kinds of these
             raise BenchmarkError(f"{shard} cannot be read: {error}") from error
 
 
@@ -406,19 +406,17 @@ def _without_empty_paths(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hub_rows(benchmark: Benchmark, revision: str | None) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
-    try:
-        import datasets
-    except ImportError as error:
-        raise BenchmarkError(
-            f"'{benchmark.name}' is streamed with datasets: pip install 'transformers-aura[evaluation]'."
-        ) from error
+    datasets = import_extra("datasets", "evaluation", f"'{benchmark.name}' is streamed from the Hub, which")
     from huggingface_hub import HfApi
 
     assert benchmark.repo is not None
-    commit = HfApi().dataset_info(benchmark.repo, revision=revision).sha
-    stream = datasets.load_dataset(
-        benchmark.repo, benchmark.config, split=benchmark.split, revision=commit, streaming=True
-    )
+    try:
+        commit = HfApi().dataset_info(benchmark.repo, revision=revision).sha
+        stream = datasets.load_dataset(
+            benchmark.repo, benchmark.config, split=benchmark.split, revision=commit, streaming=True
+        )
+    except Exception as error:  # of the Hub, of the way to it, of the set's own files
+        raise BenchmarkError(f"'{benchmark.name}': {explain(error, benchmark.repo) or error}") from error
     for column in benchmark.accents or ("audio",):
         stream = stream.cast_column(column, datasets.Audio(decode=False))
     origin = {"repo": benchmark.repo, "config": benchmark.config, "split": benchmark.split, "commit": commit}

@@ -79,6 +79,8 @@ class Condition:
             ) from None
         if not low <= number <= high:
             raise ValueError(f"'{written}': the number must lie between {low:g} and {high:g} ({CONDITIONS[name]}).")
+        if name == "context" and not number.is_integer():
+            raise ValueError(f"'{written}': the number of words is a whole one.")
         if name == "noise" and noise is None:
             raise ValueError(f"'{written}' needs a recording of noise (`--noise kitchen.flac`).")
         return cls(name, number, load_audio(noise) if name == "noise" else None, seed)

@@ -47,6 +47,7 @@ class Evaluation:
 
     Raises:
         ValueError: two systems have the same name, or no system can be asked a benchmark's items.
+        MissingExtraError: a scorer's library is not installed.
     """
 
     systems: Sequence[System]
@@ -61,13 +62,14 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         names = [system.name for system in self.systems]
-        if twice := _first_twice(names):
-            raise ValueError(f"Two systems are called '{twice}': give them names, as in 'first={twice}'.")
-        if twice := _first_twice([loaded.benchmark.name for loaded in self.benchmarks]):
-            raise ValueError(f"Two benchmarks are called '{twice}': rename a folder or manifest, or leave one out.")
-        if twice := _first_twice([str(condition) for condition in self.conditions]):
-            raise ValueError(f"The condition '{twice}' is named twice: leave one out.")
+        _check_names("systems", names, "give them names, as in 'first={0}'")
+        of_benchmarks = [loaded.benchmark.name for loaded in self.benchmarks]
+        _check_names("benchmarks", of_benchmarks, "rename a folder or manifest, or leave one out")
+        _check_names("conditions", [str(condition) for condition in self.conditions], "leave one out")
+        _check_names("scorers", [scorer.name for scorer in self.scorers or ()], "leave one out")
         for loaded in self.benchmarks:
+            for scorer in self._scorers_of(loaded):
+                _ = scorer.identity  # what it needs is missing now rather than when all is answered
             if not any(can_be_asked(system, loaded.items) for system in self.systems):
                 raise ValueError(
                     f"None of {', '.join(names)} can be asked the items of {loaded.benchmark.name} ({loaded.items[0].task})."
@@ -111,7 +113,7 @@ class Evaluation:
         examples: list[Example] = []
         for loaded in self.benchmarks:
             benchmark = loaded.benchmark
-            scorers = list(self.scorers or [scorer_by_name(name) for name in benchmark.scorers])
+            scorers = self._scorers_of(loaded)
             results.benchmarks[benchmark.name] = {
                 "description": benchmark.description,
                 "num_items": len(loaded.items),
@@ -133,6 +135,9 @@ class Evaluation:
                 results.examples = write_examples(examples, staging)
                 summarize(results, runs, staging, self.seed)
         return results
+
+    def _scorers_of(self, loaded: LoadedBenchmark) -> list[Scorer]:
+        return list(self.scorers or [scorer_by_name(name) for name in loaded.benchmark.scorers])
 
     def _ask_all(
         self, loaded: LoadedBenchmark, condition: Condition, results: Results, on_answer: Callable[[str], None]
@@ -197,5 +202,12 @@ class Evaluation:
         return found
 
 
-def _first_twice(names: Sequence[str]) -> str | None:
-    return next((name for name in names if names.count(name) > 1), None)
+def _check_names(kind: str, names: Sequence[str], advice: str) -> None:
+    """That each is another, and can be the name of a file."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two {kind} are called '{name}': {advice.format(name)}.")
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise ValueError(
+                f"'{name}' cannot be one of the {kind}: files are named after it, so it has no slash and is not empty."
+            )

@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, Revi
 from huggingface_hub.repocard import metadata_load, metadata_save
 from transformers import PreTrainedModel
 
+from ..hub_access import explain
 from ..modeling.adapter import is_adapter_key
 from .errors import HubError
 from .model_card import model_reference, save_model_card
@@ -128,12 +129,13 @@ def push_to_hub(
                 revision=revision,
                 commit_message=commit_message or "Upload AuRA student",
             )
-        except HfHubHTTPError as error:
-            raise HubError(_refusal(repo_id, error)) from error
         # A broken connection shows as any of the HTTP library's errors; a failed large file as a RuntimeError around it.
         except Exception as error:
+            if (refused := _refusal(repo_id, error)) is not None:
+                raise HubError(refused) from error
+            reason = explain(error, repo_id) or _first_line(error.__cause__ or error)
             raise HubError(
-                f"The upload to {repo_id} broke off ({_first_line(error.__cause__ or error)}). Nothing was published: a commit arrives whole or "
+                f"The upload to {repo_id} broke off ({reason.removesuffix('.')}). Nothing was published: a commit arrives whole or "
                 "not at all. Run the same command again (with --update, as the repo exists now); files that arrived are not sent twice."
             ) from error
     return Pushed(commit.commit_url, commit.oid, num_bytes, files, left_out)
@@ -190,8 +192,8 @@ def _check_base_model(api: HfApi, base_model: str, base_revision: str | None) ->
         raise HubError(
             f"The base model {base_model} has no revision {base_revision} on the Hub, but the student was trained on it."
         ) from error
-    except HfHubHTTPError as error:
-        raise HubError(_refusal(base_model, error)) from error
+    except Exception as error:  # of the Hub, or of the way to it
+        raise HubError(explain(error, base_model) or _first_line(error)) from error
 
 
 def _stage(folder: Path, staged: Path) -> tuple[str, ...]:
@@ -229,19 +231,19 @@ def _name_base_model(staged: Path, local: str, base_model: str) -> None:
 def _create_repo(api: HfApi, repo_id: str, private: bool, update: bool) -> None:
     try:
         api.create_repo(repo_id, private=private or None, exist_ok=update)
-    except HfHubHTTPError as error:
-        raise HubError(_refusal(repo_id, error)) from error
     except Exception as error:
-        raise HubError(
-            f"The Hub at {api.endpoint} cannot be reached ({_first_line(error)}). Are you online?"
-        ) from error
+        reason = _refusal(repo_id, error) or explain(error, repo_id) or _first_line(error)
+        raise HubError(reason) from error
 
 
-def _refusal(repo_id: str, error: HfHubHTTPError) -> str:
+def _refusal(repo_id: str, error: Exception) -> str | None:
+    """What a person has to do who may not write there, or not so; `None` where the reason is another."""
+    if not isinstance(error, HfHubHTTPError):
+        return None
     status = error.response.status_code
     namespace = repo_id.split("/")[0]
     if status == 401:
-        return "The Hub does not know who you are. Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
+        return f"The Hub does not know who you are ({error.server_message}). Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
     if status == 403:
         return (
             f"Your token may not write to {namespace}. Use a token with write permission (https://huggingface.co/settings/tokens), or another "
@@ -249,7 +251,7 @@ def _refusal(repo_id: str, error: HfHubHTTPError) -> str:
         )
     if status == 409:
         return f"{repo_id} exists already. Pass --update to add a new commit to it, or choose another name."
-    return f"The Hub refused {repo_id}: {_first_line(error)}"
+    return None
 
 
 def _first_line(error: BaseException) -> str:

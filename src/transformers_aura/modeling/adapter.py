@@ -1,16 +1,22 @@
 """LoRA inside the LLM's first layers, by PEFT, acting only where the audio is.
 
-PEFT makes, initialises and merges the low-rank pairs. What is added here is the *gate*: a mask over rows or positions
-that multiplies the low-rank branch during one forward pass. Where the gate is 0 the branch adds an exact 0, so those
-rows or positions are the base LLM bit for bit. The gate lives in a context variable, set around one forward pass and
-reset after it: nothing is toggled on the model, and nothing stays behind.
+PEFT makes, initialises and merges the low-rank pairs. When they act is decided here, by the *gate*: a mask over rows or positions that multiplies the
+low-rank branch during one forward pass. Where the gate is 0 the branch adds an exact 0, so those rows or positions are the base LLM bit for bit. The
+gate lives in a context variable, set around one forward pass and reset after it: nothing is toggled on the model, and nothing stays behind.
+
+PEFT never counts the student's own LoRA among its active adapters. So whatever PEFT does on top of a student (`get_peft_model`, `load_adapter`,
+`set_adapter`, `disable_adapter`, merging) concerns the other adapters, and the student hears as before. Each pass counts the layers in which its own
+LoRA acted; a pass in which it should and did not is an error.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -20,36 +26,60 @@ from transformers import PreTrainedModel
 from .configuration_aura import AuraConfig
 
 
-ADAPTER_NAME = "default"
+ADAPTER_NAME = "aura"
+"""Name of the student's own LoRA among PEFT's adapters, of which `"default"` is the one that people add. (Students that were saved by earlier versions
+have `default` in the names of their tensors.)"""
 
 # "off": the bare base LLM; "on": LoRA everywhere; a tensor of shape (batch, 1, 1) or (batch, seq, 1): LoRA where not 0
 LoraGate: TypeAlias = torch.Tensor | Literal["on", "off"]
 
+
+@dataclass
+class LoraPass:
+    """
+    One forward pass.
+
+    Attributes:
+        gate: where LoRA acts.
+        num_layers: linear layers in which it acted so far.
+    """
+
+    gate: LoraGate
+    num_layers: int = 0
+
+
 # Off unless a forward pass of AuraModel says otherwise, so that calling the language model directly is the base LLM.
-_current_gate: ContextVar[LoraGate] = ContextVar("aura_lora_gate", default="off")
+_current: ContextVar[LoraPass | None] = ContextVar("aura_lora_pass", default=None)
 
 
 @contextmanager
-def lora_gate(gate: LoraGate) -> Iterator[None]:
+def lora_gate(gate: LoraGate) -> Iterator[LoraPass]:
     """LoRA acts by `gate` inside this context."""
-    token = _current_gate.set(gate)
+    lora_pass = LoraPass(gate)
+    with _inside(lora_pass):
+        yield lora_pass
+
+
+@contextmanager
+def _inside(lora_pass: LoraPass | None) -> Iterator[None]:
+    token = _current.set(lora_pass)
     try:
         yield
     finally:
-        _current_gate.reset(token)
+        _current.reset(token)
 
 
-def checkpoint_under_gate(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch.utils.checkpoint.checkpoint`, whose recomputation in backward runs under the forward pass's gate."""
+def checkpoint_in_pass(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.utils.checkpoint.checkpoint`, whose recomputation in backward belongs to the forward pass, with its gate."""
 
     def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        gate = _current_gate.get()
+        lora_pass = _current.get()
 
-        def under_gate(*args: Any, **kwargs: Any) -> Any:
-            with lora_gate(gate):
+        def in_pass(*args: Any, **kwargs: Any) -> Any:
+            with _inside(lora_pass):
                 return function(*args, **kwargs)
 
-        return checkpoint(under_gate, *args, **kwargs)
+        return checkpoint(in_pass, *args, **kwargs)
 
     return run
 
@@ -72,11 +102,25 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
         layers_pattern="layers",
     )
     inject_adapter_in_model(lora_config, language_model, ADAPTER_NAME)
+    scaling = config.lora_alpha / config.lora_rank
     for layer in lora_layers(language_model).values():
-        layer.register_forward_pre_hook(_bypass_lora_when_off, with_kwargs=True)
-        layer.lora_A[ADAPTER_NAME].register_forward_hook(_apply_gate)
         for branch in (layer.lora_A, layer.lora_B):
             branch[ADAPTER_NAME].to(language_model.dtype)
+        layer.lora_A[ADAPTER_NAME].student_scaling = scaling
+        layer.register_forward_hook(_add_lora_of_student)
+        layer.set_adapter = partial(_set_others, layer)
+        layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
+        layer.set_adapter([])
+
+
+def check_lora_acted(lora_pass: LoraPass, num_layers: int) -> None:
+    """Raises `RuntimeError` unless the student's own LoRA acted in `num_layers` linear layers of a pass."""
+    if lora_pass.num_layers != num_layers:
+        raise RuntimeError(
+            f"The student's own LoRA (PEFT adapter {ADAPTER_NAME!r}) acted in {lora_pass.num_layers} of {num_layers} linear layers, so this is not the "
+            "student any more: the adapter was deleted, merged or replaced, or its layers were taken out of the model. Load the student again. An "
+            "adapter for a task needs another name."
+        )
 
 
 def lora_layers(module: nn.Module) -> dict[str, Any]:
@@ -86,22 +130,58 @@ def lora_layers(module: nn.Module) -> dict[str, Any]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
 
 
-def _bypass_lora_when_off(layer: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-    """PEFT's own per-row switch, with every row on the base layer: LoRA costs nothing where it is off."""
-    gate = _current_gate.get()
-    if isinstance(gate, str) and gate == "off":
-        return args, {**kwargs, "adapter_names": ["__base__"] * len(args[0])}
-    return None
+def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
+    """Adds the low-rank branch to what PEFT makes of the other adapters, as PEFT would, but by the gate."""
+    lora_pass = _current.get()
+    if lora_pass is None or (isinstance(lora_pass.gate, str) and lora_pass.gate == "off"):
+        return None
+    lora_a: Any = getattr(layer.lora_A, ADAPTER_NAME, None)
+    scaling = getattr(lora_a, "student_scaling", None)  # another adapter under this name has none
+    if scaling is None or ADAPTER_NAME in layer.merged_adapters:
+        return None
+    lora_pass.num_layers += 1
+    branch = lora_a(layer.lora_dropout[ADAPTER_NAME](args[0].to(lora_a.weight.dtype)))
+    if not isinstance(lora_pass.gate, str):
+        branch = branch * lora_pass.gate.to(branch.dtype)
+    return (output + layer.lora_B[ADAPTER_NAME](branch) * scaling).to(output.dtype)
 
 
-def _apply_gate(lora_a: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
-    gate = _current_gate.get()
-    return None if isinstance(gate, str) else output * gate.to(output.dtype)
+def _set_others(layer: Any, adapter_names: str | list[str], *args: Any, **kwargs: Any) -> None:
+    """PEFT's `set_adapter` of a layer, which the student's own LoRA has no part in: it is never PEFT's to turn on, and whether it is trained stays."""
+    own = [parameter for branch in (layer.lora_A, layer.lora_B) for parameter in branch[ADAPTER_NAME].parameters()]
+    is_trained = [parameter.requires_grad for parameter in own]
+    names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
+    type(layer).set_adapter(layer, [name for name in names if name != ADAPTER_NAME], *args, **kwargs)
+    for parameter, requires_grad in zip(own, is_trained, strict=True):
+        parameter.requires_grad_(requires_grad)
+
+
+def _unload_others(layer: Any, merge: bool, safe_merge: bool, adapter_names: list[str] | None) -> Any:
+    """What PEFT's `unload` and `merge_and_unload` put in a layer's place: itself, without the adapters on top of the student's own."""
+    if merge:
+        raise ValueError(
+            "An adapter cannot be merged into a student with LoRA of its own: its base LLM would no longer be the one that its repo names. Merge the "
+            "student first (`student.merge()`), load the adapter onto the result, and merge that; or keep the adapter beside the student."
+        )
+    for name in other_adapters(layer):
+        layer.delete_adapter(name)
+    layer.set_adapter([])
+    return layer
+
+
+def other_adapters(module: nn.Module) -> list[str]:
+    """Names of the PEFT adapters in a module beside the student's own LoRA."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    names = {name for layer in layers for kind in layer.adapter_layer_names for name in getattr(layer, kind)}
+    return sorted(names - {ADAPTER_NAME})
 
 
 def without_lora_name(name: str) -> str:
-    """Name of a weight as the stock LLM has it: PEFT keeps an adapted layer's own weights under `base_layer`."""
-    return name.replace(".base_layer.", ".")
+    """Name of a weight as a model without PEFT has it: an adapted layer's own weights lie under `base_layer`, those of a module of which PEFT trains
+    a copy under `original_module`."""
+    return name.replace(".base_layer.", ".").replace(".original_module.", ".")
 
 
 def is_lora_key(key: str) -> bool:
@@ -110,10 +190,25 @@ def is_lora_key(key: str) -> bool:
 
 
 def is_adapter_key(key: str) -> bool:
-    """Whether a state-dict key belongs to the adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
+    """Whether a state-dict key belongs to an adapter (LoRA, audio patch embedding, heads), not to the base LLM."""
     return is_lora_key(key) or key.removeprefix("model.").startswith(
         ("embed_audio.", "subword_ctc_head.", "character_ctc_head.")
     )
+
+
+def is_own_key(key: str) -> bool:
+    """Whether a key of a student's own state dict belongs to its adapter, not to the base LLM or to another adapter that PEFT put on top."""
+    if ".lora_" in key:
+        return f".{ADAPTER_NAME}." in key
+    return is_adapter_key(key) and ".modules_to_save." not in key
+
+
+def canonical_key(key: str) -> str:
+    """Name of an adapter's tensor, the same for a student with a head and without, and whatever PEFT calls the adapter."""
+    return _PEFT_ADAPTER.sub(r"\1", without_lora_name(key.removeprefix("model.")))
+
+
+_PEFT_ADAPTER = re.compile(r"(?<=\.)(lora_[AB])\.\w+(?=\.weight$)")
 
 
 def merged_weight(layer: Any, name: str) -> torch.Tensor:

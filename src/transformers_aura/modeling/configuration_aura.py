@@ -8,6 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
+from ..hub_access import explained
 from .language_models import check_language_model_supported, lora_target_modules_of
 
 
@@ -204,6 +205,12 @@ class AuraConfig(PreTrainedConfig):
         if self.answer_from == "transcript" and self.subword_ctc_layer is None:
             raise ValueError('`answer_from="transcript"` needs a subword CTC head: `subword_ctc_layer` is None.')
         DecodingConfig.from_dict(self.decoding_config)  # raises where a setting is none
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """As in [`PreTrainedConfig`], with an error that says why the Hub refused."""
+        with explained(pretrained_model_name_or_path, kwargs):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def from_text_audio_configs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -76,15 +76,11 @@ def _is_cpu(device: str | int | torch.device) -> bool:
     return not isinstance(device, int) and torch.device(device).type == "cpu"  # a number is an accelerator's
 
 
-def narrowed(
-    weights: Mapping[str, torch.Tensor], dtype: torch.dtype, leave_out: Container[str] = ()
-) -> dict[str, torch.Tensor] | None:
-    """`weights` in a shorter format, without those to `leave_out`; `None` if a value would change by that. Tied weights stay tied."""
+def narrowed(weights: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor] | None:
+    """`weights` in a shorter format; `None` if a value would change by that. Tied weights stay tied."""
     copies: dict[tuple[int, torch.Size], torch.Tensor] = {}
     narrow = {}
     for name, weight in weights.items():
-        if name in leave_out:
-            continue
         if weight.is_meta:
             return None
         if not weight.is_floating_point():

@@ -14,8 +14,9 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
+from ..hub_access import explained, reason_of
 from ..processing.audio_tokens import add_audio_token, choose_audio_token
-from .adapter import is_adapter_key
+from .adapter import canonical_key, is_adapter_key, is_own_key
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
@@ -142,7 +143,8 @@ def load_compact_student(
     if name_or_path is None:
         adapter = loader_kwargs.pop("state_dict")
     else:
-        adapter = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
+        with explained(name_or_path, hub_kwargs):
+            adapter = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **hub_kwargs)
     base_hub_kwargs = {name: value for name, value in hub_kwargs.items() if name not in ("revision", "subfolder")}
     base_config = copy.deepcopy(config)
     if base_model_name_or_path is not None:
@@ -153,10 +155,12 @@ def load_compact_student(
     except FileNotFoundError:
         raise
     except OSError as error:
+        reason = reason_of(error, str(base_config.base_model), base_hub_kwargs) or _first_line(error)
         raise FileNotFoundError(
-            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {_first_line(error)} {_NAME_A_COPY}"
+            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {reason} {_NAME_A_COPY}"
         ) from error
     _check_base(student, config, base_config.base_model)
+    config.name_or_path = name_or_path or ""
     student = _attach_adapter(student, config)
     load_adapter_weights(student, adapter)
     if student.can_generate() and name_or_path is not None:
@@ -242,10 +246,8 @@ def load_adapter_weights(student: Any, adapter: str | os.PathLike | Mapping[str,
                 f"{where} cannot be read as safetensors ({error}). Was its download or copy cut off? "
                 "Delete it and fetch it again."
             ) from error
-    saved = {key.removeprefix("model."): tensor for key, tensor in saved.items()}
-    own = {
-        key.removeprefix("model."): parameter for key, parameter in student.named_parameters() if is_adapter_key(key)
-    }
+    saved = {canonical_key(key): tensor for key, tensor in saved.items()}
+    own = {canonical_key(key): parameter for key, parameter in student.named_parameters() if is_own_key(key)}
     offloaded = [key for key, parameter in own.items() if parameter.is_meta]
     if offloaded:
         raise AdapterMismatchError(
@@ -404,6 +406,9 @@ def _attach_adapter(student: Any, config: AuraConfig) -> Any:
     config.dtype = student.config.dtype
     config.text_config = student.audio_language_model.language_model.config
     student.config = config
+    student.name_or_path = (
+        config.name_or_path
+    )  # not that of the base LLM: PEFT writes it into the adapters that it saves
     student.audio_language_model.config = config
     student._add_lora()
     return student.eval()

@@ -8,7 +8,7 @@ from typing import TypeVar
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from .adapter import lora_layers, merged_weight, without_lora_name
+from .adapter import ADAPTER_NAME, lora_layers, merged_weight, other_adapters, without_lora_name
 from .configuration_aura import AuraConfig
 
 
@@ -24,7 +24,12 @@ def merge_student(student: StudentT) -> StudentT:
             'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
             'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
         )
-    layers = lora_layers(student)
+    if others := other_adapters(student):
+        raise ValueError(
+            f"The student carries further adapters of PEFT ({', '.join(others)}). Take them off before merging (`peft_model.unload()`), and load "
+            "them onto the merged checkpoint: their layers have the same names there."
+        )
+    layers = {name: layer for name, layer in lora_layers(student).items() if ADAPTER_NAME in layer.lora_A}
     weights = {}
     for key, value in student.state_dict().items():
         if ".lora_" in key or "subword_ctc_head." in key or "character_ctc_head." in key:
@@ -32,7 +37,7 @@ def merge_student(student: StudentT) -> StudentT:
         layer_name = key.rpartition(".base_layer.")[0]
         weights[without_lora_name(key)] = (
             merged_weight(layers[layer_name], layer_name)
-            if layer_name and key.endswith(".base_layer.weight")
+            if layer_name in layers and key.endswith(".base_layer.weight")
             else value.detach()
         )
     with no_init_weights():

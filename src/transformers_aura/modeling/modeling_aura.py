@@ -19,7 +19,17 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import find_audio_positions
-from .adapter import LoraGate, checkpoint_under_gate, inject_lora, is_adapter_key, lora_gate
+from .adapter import (
+    ADAPTER_NAME,
+    LoraGate,
+    check_lora_acted,
+    checkpoint_in_pass,
+    inject_lora,
+    is_adapter_key,
+    is_own_key,
+    lora_gate,
+    without_lora_name,
+)
 from .audio_embedding import AuraAudioEmbedding, CausalConvBlock, KernelConvBlock
 from .cache_argument import CACHE_ARGUMENT, one_cache
 from .configuration_aura import AuraAudioConfig, AuraConfig
@@ -64,6 +74,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     # The shorter format that the weights are stored in, if the loader widened them because the processor is faster so.
     _stored_dtype: torch.dtype | None = None
     _dtype_of_file: torch.dtype | None = None
+    _peft_config: dict[str, Any] | None = None
 
     # What the package adds around a student; `registration` sets all three.
     locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
@@ -117,6 +128,30 @@ class AuraPreTrainedModel(PreTrainedModel):
             self._keys_to_ignore_on_save = {key for key in self.state_dict() if not is_adapter_key(key)}
 
     @property
+    def peft_config(self) -> dict[str, Any]:
+        """Settings of the adapters that PEFT put on top of the student, by name; there is no such attribute without any."""
+        if self._peft_config is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'peft_config'")
+        return self._peft_config
+
+    @peft_config.setter
+    def peft_config(self, value: dict[str, Any]) -> None:
+        """PEFT sets this when it has added an adapter. That one is trained from here on, and nothing of the student, as it is with any model."""
+        if ADAPTER_NAME in value:
+            raise ValueError(
+                f"A PEFT adapter cannot be called {ADAPTER_NAME!r} on a student: so its own LoRA is called, which is overwritten now. Load the student "
+                "again, and give the adapter another name."
+            )
+        self._peft_config = value
+        for name, parameter in self.named_parameters():
+            if is_own_key(name):
+                parameter.requires_grad_(False)
+
+    @peft_config.deleter
+    def peft_config(self) -> None:
+        self._peft_config = None
+
+    @property
     def audio_language_model(self) -> AuraModel:
         """The headless model, whichever class this is."""
         return self if isinstance(self, AuraModel) else self.model
@@ -131,7 +166,7 @@ class AuraPreTrainedModel(PreTrainedModel):
         self, enable: bool = True, gradient_checkpointing_func: Callable[..., Any] = checkpoint, **kwargs: Any
     ) -> None:
         """As in [`PreTrainedModel`]; the recomputation in backward keeps LoRA where the forward pass had it."""
-        super()._set_gradient_checkpointing(enable, checkpoint_under_gate(gradient_checkpointing_func), **kwargs)
+        super()._set_gradient_checkpointing(enable, checkpoint_in_pass(gradient_checkpointing_func), **kwargs)
 
     @classmethod
     def from_pretrained(
@@ -207,13 +242,22 @@ class AuraPreTrainedModel(PreTrainedModel):
         state_dict: dict[str, torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        """As in [`PreTrainedModel`]. Weights that `from_pretrained` widened to float32 by itself are saved in the format that they came
-        in, if that changes none of their values; weights that were trained since are saved as they are.
+        """As in [`PreTrainedModel`]. Of a compact student the adapter is saved, without the base LLM and without what PEFT put on top of it.
+
+        Weights that `from_pretrained` widened to float32 by itself are saved in the format that they came in, if that changes none of their values;
+        weights that were trained since are saved as they are.
         """
         stored, sections = self._stored_dtype, (self.config, self.config.text_config, self.config.audio_config)
-        narrow = None
-        if stored is not None and state_dict is None:
-            narrow = narrowed(self.state_dict(), stored, leave_out=self._keys_to_ignore_on_save or ())
+        narrow, saves_loaded_adapter = (
+            None,
+            getattr(self, "_hf_peft_config_loaded", False),
+        )  # what `load_adapter` put on top
+        if state_dict is None and not saves_loaded_adapter:
+            weights = self.state_dict()
+            if self.config.is_compact:
+                weights = {without_lora_name(key): tensor for key, tensor in weights.items() if is_own_key(key)}
+                state_dict = weights
+            narrow = None if stored is None else narrowed(weights, stored)
         if narrow is None:
             super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
             return
@@ -368,8 +412,9 @@ class AuraModel(AuraPreTrainedModel):
                 last_hidden_state=inputs_embeds_with_audio, hidden_states=(inputs_embeds_with_audio,)
             )
         language_model = self.language_model if num_hidden_layers is None else self.first_layers(num_hidden_layers)
-        with lora_gate(self._gate(is_audio, audio_rows)):
-            return language_model(
+        gate = self._gate(is_audio, audio_rows)
+        with lora_gate(gate) as lora_pass:
+            outputs = language_model(
                 inputs_embeds=inputs_embeds_with_audio,
                 attention_mask=attention_mask,
                 position_ids=position_ids,
@@ -377,6 +422,10 @@ class AuraModel(AuraPreTrainedModel):
                 **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
+        if not (isinstance(gate, str) and gate == "off"):
+            num_layers = min(self.config.lora_num_layers, num_hidden_layers or self.config.lora_num_layers)
+            check_lora_acted(lora_pass, num_layers * len(self.config.lora_target_modules))
+        return outputs
 
     def audio_features(
         self,

@@ -250,6 +250,10 @@ class TranscriptionMixin:
 
     def _check_shapes(self, **inputs: tuple[Any, str]) -> None:
         """Raise for an input that is no tensor, or not of the shape whose dimensions are named; those of one name are equal."""
+        if isinstance(inputs["input_ids"][0], torch.Tensor) and inputs["input_ids"][0].is_floating_point():
+            raise TypeError(
+                "`input_ids` must be whole numbers, got floating point: of the processor's output, convert `input_features` only."
+            )
         sizes = {"num_mel_bins": self.config.audio_config.num_mel_bins, "hidden": self.config.text_config.hidden_size}
         for name, (value, shape) in inputs.items():
             if value is None:

@@ -183,11 +183,12 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     def _over_the_pipelines_own(self, given: dict[str, Any]) -> dict[str, Any]:
         """Arguments of a call, in which its generation config holds against what the pipeline was made with, as an argument by name does."""
         grouped = given.get("generate_kwargs")
-        config = {**given, **(grouped if isinstance(grouped, Mapping) else {})}.get("generation_config")
+        by_name = {**given, **(grouped if isinstance(grouped, Mapping) else {})}
+        config = by_name.get("generation_config")
         if not isinstance(config, GenerationConfig):
             return given
-        settings = {name: value for name, value in config.to_diff_dict().items() if name in self._forward_params}
-        return {**settings, **given}
+        settings = config.to_diff_dict()
+        return {**given, **{name: settings[name] for name in settings if name in {*self._forward_params} - {*by_name}}}
 
     def preprocess(
         self,
@@ -282,6 +283,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         """Raise where a request and the answer asked for are longer than the LLM's context; `without_audio`: where its text alone is."""
         asked = generate_kwargs.get("max_new_tokens") or 1
         num_audio = (inputs["input_ids"] == self.model.config.audio_token_id).sum(-1)
+        num_audio *= "input_features" in inputs  # else it is text like any other
         num_text = inputs["attention_mask"].sum(-1) - num_audio
         for text, audio in zip(num_text.tolist(), num_audio.tolist(), strict=True):
             check_context_length(self.model.config, text, 0 if without_audio else audio, asked)
@@ -360,9 +362,18 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         num_audio = (
             int((input_ids == self.model.config.audio_token_id).sum(-1).max()) if "audio_embeds" in inputs else 0
         )
-        generated = self.model.generate(
-            **inputs, **self._with_defaults(generate_kwargs, num_audio, input_ids.shape[1])
-        )
+        settings = self._with_defaults(generate_kwargs, num_audio, input_ids.shape[1])
+        try:
+            generated = self.model.generate(**inputs, **settings)
+        except (
+            AttributeError,
+            LookupError,
+            TypeError,
+        ) as error:  # what transformers raises for a value of a wrong kind
+            if not generate_kwargs:
+                raise
+            names = ", ".join(f"`{name}`" for name in generate_kwargs)
+            raise ValueError(f"`generate` cannot use what it was given as {names}: {error}") from error
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
         answers_per_input = len(answers) // len(input_ids)

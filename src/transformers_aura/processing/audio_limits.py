@@ -81,7 +81,8 @@ class AudioLimits:
 def is_number(value: Any) -> bool:
     """Whether `value` is one real number: a Python or numpy scalar, or an array or tensor without dimensions."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        return value.ndim == 0 and is_number(value.item())
+        has_value = isinstance(value, np.ndarray) or not value.is_meta
+        return has_value and value.ndim == 0 and is_number(value.item())
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
@@ -92,8 +93,9 @@ def check_sampling_rate(rate: Any, name: str) -> int:
         AudioLoadingError: no whole number (an array or tensor of one value is one), or outside `SAMPLING_RATE_LIMITS_HZ`.
     """
     given = rate
-    if (isinstance(rate, np.ndarray) and rate.size == 1) or (isinstance(rate, torch.Tensor) and rate.numel() == 1):
-        rate = rate.item()
+    if isinstance(rate, (np.ndarray, torch.Tensor)) and tuple(rate.shape) == (1,):  # of a batch of one
+        rate = rate[0]
+    rate = rate.item() if isinstance(rate, (np.ndarray, torch.Tensor)) and is_number(rate) else rate
     if not is_number(rate) or (not isinstance(rate, int) and not float(rate).is_integer()):
         raise AudioLoadingError(f"{name} must be a whole number of hertz, got {described(given)}.")
     low, high = SAMPLING_RATE_LIMITS_HZ

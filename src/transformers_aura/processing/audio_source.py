@@ -32,6 +32,7 @@ _URL = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MIN_BASE64_LENGTH = 64  # the shortest audio file there is (a WAV header) is longer; most mistyped paths are not
 _MAX_PATH_LENGTH = 4096
+_MAX_QUOTED_CHARACTERS = 2**20  # a second's work; base64 needs next to none
 
 
 class RawAudio(NamedTuple):
@@ -65,9 +66,9 @@ def read_source(source: Any, description: str, limits: AudioLimits) -> RawAudio:
     if is_audio_decoder(source):
         try:
             decoded = source.get_all_samples()
-        except Exception as error:  # torchcodec states none
+        except Exception as error:  # torchcodec does not say which there are
             raise AudioLoadingError(f"{description} cannot be decoded: {error}.") from error
-        rate = check_sampling_rate(int(decoded.sample_rate), f"The sampling rate of {description}")
+        rate = check_sampling_rate(decoded.sample_rate, f"The sampling rate of {description}")
         return RawAudio([decoded.data.mean(dim=0)], rate)  # `data` is (channels, n_samples)
     if isinstance(source, SupportsRead):
         return _decode(read_open_file(source, description, limits), description, limits)
@@ -129,7 +130,7 @@ def describe_audio(source: Any) -> str:
     if isinstance(source, str):
         if source.startswith("data:"):
             return f"the `data:` URL of {len(source)} characters"
-        if len(source) > 200:
+        if len(source) > 200 or not (_URL.match(source) or is_path(source)):
             return f"the text of {len(source)} characters ('{_printable(source[:24])}...')"
         return f"'{_printable(source)}'"
     if isinstance(source, os.PathLike):
@@ -138,10 +139,12 @@ def describe_audio(source: Any) -> str:
         return f"the {len(source)} bytes given as audio"
     if isinstance(source, Mapping):
         return f"the audio dict with keys {sorted(map(str, source))}"
+    if isinstance(source, torch.Tensor) and source.is_nested:
+        return "the nested tensor"
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return f"the {str(source.dtype).removeprefix('torch.')} array of shape {tuple(source.shape)}"
     if isinstance(source, (list, tuple)):
-        return f"the {type(source).__name__} of {len(source)} values"
+        return f"the {type(source).__name__} of {len(source)} values given as audio"
     return f"the audio given as {type(source).__name__}"
 
 
@@ -163,6 +166,8 @@ def _read_text(source: str, description: str, limits: AudioLimits) -> RawAudio:
         header, comma, payload = source.partition(",")
         if not comma:
             raise AudioLoadingError(f"{description} has no comma between its media type and its data.")
+        if payload.count("%") > _MAX_QUOTED_CHARACTERS:
+            raise AudioLoadingError(f"{description} is quoted character by character: write its data as base64.")
         if header.strip().lower().endswith(";base64"):
             return _decode(_decode_base64(urllib.parse.unquote(payload), description), description, limits)
         return _decode(urllib.parse.unquote_to_bytes(payload), description, limits)

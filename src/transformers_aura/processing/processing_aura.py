@@ -20,6 +20,7 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from ..hub_access import explained
 from . import arguments
 from .audio_errors import AudioLoadingError
 from .audio_loading import load_audio
@@ -98,7 +99,8 @@ class AuraProcessor(ProcessorMixin):
             ValueError: settings that cannot be, or others than those of the student beside them.
         """
         name = cls.locate_student(pretrained_model_name_or_path)
-        processor = super().from_pretrained(name, *args, **kwargs)
+        with explained(name, kwargs):
+            processor = super().from_pretrained(name, *args, **kwargs)
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
         try:
             config, _ = PreTrainedConfig.get_config_dict(name, **hub_kwargs)

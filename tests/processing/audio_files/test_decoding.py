@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.audio_files import BY_PYAV, KINDS, audio_file, encode, speech
 from transformers_aura import AudioLoadingError, load_audio
+from transformers_aura.processing.audio_files import results
 
 
 whole_file = functools.cache(audio_file)
@@ -85,6 +86,22 @@ def test_any_damage_ends_in_samples_or_an_error_that_names_the_file(kind):
             assert np.isfinite(waveform).all()
         else:
             assert f"the {len(damaged)} bytes given as audio" in outcome
+
+
+@pytest.mark.fault("audio")
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("webm, live", b"\xec\x80"),
+        ("m4a", b"\0\0\0\x08free"),
+        ("aac", b"\xff\xf1\x60\x40\0\xff\xfc"),
+        ("mp3", b"ID3\x04\0\0\0\0\0\0"),
+    ],
+)
+def test_a_file_of_nothing_but_small_parts_is_given_up(monkeypatch, kind, part):
+    monkeypatch.setattr(results, "_MAX_PARTS", 10_000)
+    with pytest.raises(AudioLoadingError, match="it has more than 10000 parts"):
+        load(whole_file(kind) + part * 10_000)
 
 
 def test_recordings_of_different_rates_in_one_file_are_refused():

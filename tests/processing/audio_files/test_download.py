@@ -153,7 +153,7 @@ def test_what_goes_wrong_with_a_server_is_told_in_time(server, path, message):
         load_audio(server.url + path, timeout_seconds=timeout, max_bytes=1_000_000)
     assert server.url + path in str(raised.value)
     assert str(raised.value).isprintable()
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 8.0
 
 
 @pytest.mark.fault("audio")

@@ -73,6 +73,7 @@ class _Failing:
         (_Closed(WAV), "cannot be read: I/O operation on closed file"),
         (_Failing(), "cannot be read: the card was pulled out"),
         (io.StringIO("text"), "open the file in binary mode"),
+        ("data:," + "%00" * (2**20 + 1), "is quoted character by character"),
         ({"path": {"path": "clip.wav"}}, '"path" in the audio dict .* must be a file or its bytes'),
     ],
 )

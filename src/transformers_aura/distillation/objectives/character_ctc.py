@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.utils import logging
 
 from ...decoding.alphabet import CharacterAlphabet, is_word_character, normalize
 from ...modeling.ctc_heads import STEPS_PER_TOKEN
@@ -16,13 +15,7 @@ from ..ctc import ctc_loss
 from ..examples import ExampleBatch, pad_tokens
 from ..heads import DistillationHeads
 from ..student_outputs import StudentOutputs
-from .objective import Objective
-
-
-logger = logging.get_logger(__name__)
-
-ENOUGH_TRANSCRIPTS = 256
-"""If none of so many transcripts can be encoded, the alphabet is taken for the wrong one, before the training ends."""
+from .ctc_objective import CTCObjective
 
 
 @dataclass(frozen=True)
@@ -64,14 +57,14 @@ def _unknown_character(alphabet: CharacterAlphabet, text: str) -> int:
     return ord(next(unknown))
 
 
-class CharacterCTCObjective(Objective):
+class CharacterCTCObjective(CTCObjective):
     r"""`-log p(characters | audio patch embeddings)` of each transcript, summed over all alignments, in nats; per character.
 
     It tells the student which sounds are where without an alignment, which next-token cross-entropy has to find out first. A clip that is too short
-    for its transcript has loss 0. The head is the student's own: `character_ctc_alphabet` of its config makes one.
+    for its transcript is left out. The head is the student's own: `character_ctc_alphabet` of its config makes one.
 
-    A transcript with a character that is said and not in the alphabet (a digit, where the alphabet has none) cannot be encoded, so it is left out: the
-    share of these is logged as `character_ctc_skipped`, with one warning. If no transcript can be encoded, that is an error.
+    A transcript with a character that is said and not in the alphabet (a digit, where the alphabet has none) cannot be encoded, so it is left out, see
+    [`CTCObjective`].
 
     References:
         - Connectionist Temporal Classification (Graves et al., 2006)
@@ -95,10 +88,11 @@ class CharacterCTCObjective(Objective):
     """
 
     name = "character_ctc"
-    needs_text = True
     trained_head = "character_ctc_head"
     depths = (0,)
-    metrics = ("character_ctc_skipped",)
+    symbols = "transcript_symbols"
+    lengths = "transcript_lengths"
+    frames_per_token = STEPS_PER_TOKEN
 
     def prepare(self, student: AuraForSpeechQA, heads: DistillationHeads | None) -> None:
         super().prepare(student, heads)
@@ -109,49 +103,28 @@ class CharacterCTCObjective(Objective):
             )
         self.alphabet = student.config.character_ctc_alphabet
         self.columns = (TranscriptSymbols(self.alphabet),)
-        self._example = torch.zeros((), dtype=torch.long, device=student.device)
-        self._num_transcripts = self._num_skipped = 0.0
-        self._warned = False
+        self._unknown = torch.zeros((), dtype=torch.long, device=student.device)
 
-    def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        return batch["transcript_lengths"].sum()
+    def num_transcripts(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        return batch["has_transcript"].sum()
 
     def loss(self, outputs: StudentOutputs) -> torch.Tensor:
         batch = outputs.batch
-        self._example = torch.maximum(self._example.to(outputs.is_audio.device), batch["unknown_character"].max())
+        self._unknown = torch.maximum(self._unknown.to(outputs.is_audio.device), batch["unknown_character"].max())
         head = outputs.student.model.character_ctc_head
         assert head is not None
         logits = head(outputs.audio_states(0))
         frames = outputs.num_audio_tokens * STEPS_PER_TOKEN
         return ctc_loss(logits, frames, batch["transcript_symbols"], batch["transcript_lengths"]).sum()
 
-    def metric_counts(self, batch: Mapping[str, Any]) -> Sequence[torch.Tensor]:
-        return [batch["has_transcript"].sum()]
+    @property
+    def demand(self) -> str:
+        if not int(self._unknown):
+            return super().demand
+        return f"be written with `character_ctc_alphabet={self.alphabet!r}` (of these one holds {chr(int(self._unknown))!r}), and {super().demand}"
 
-    def metric_sums(self, outputs: StudentOutputs) -> Sequence[torch.Tensor]:
-        return [outputs.batch["unknown_character"].ne(0).sum().float()]
-
-    def report(self, figures: Mapping[str, float], counts: Mapping[str, float], is_last: bool) -> None:
-        """Warns once of transcripts that cannot be encoded.
-
-        Raises:
-            ValueError: none can.
-        """
-        (metric,) = self.metrics
-        self._num_transcripts += counts.get(metric, 0.0)
-        self._num_skipped += counts.get(metric, 0.0) * figures.get(metric, 0.0)
-        if not self._num_skipped:
-            return
-        example = chr(int(self._example)) or "?"
-        if self._num_skipped >= self._num_transcripts and (is_last or self._num_transcripts >= ENOUGH_TRANSCRIPTS):
-            raise ValueError(
-                f"None of {self._num_transcripts:.0f} transcripts can be written with `character_ctc_alphabet={self.alphabet!r}`: one holds "
-                f"{example!r}. Set an alphabet that has what these transcripts are written with, or `character_ctc_weight` to 0."
-            )
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                f"{self._num_skipped:.0f} of {self._num_transcripts:.0f} transcripts so far cannot be written with "
-                f"`character_ctc_alphabet={self.alphabet!r}` (one holds {example!r}): CTC on characters leaves them out. The log tells their share, "
-                f"`{metric}`."
-            )
+    @property
+    def remedy(self) -> str:
+        if not int(self._unknown):
+            return super().remedy
+        return "Set an alphabet that has what these transcripts are written with"

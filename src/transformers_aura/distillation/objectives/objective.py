@@ -34,6 +34,7 @@ class Objective(ABC):
         columns: makers of the columns that it needs in the batch. None makes a column of another.
         depths: depths whose hidden states it reads: 0 = the patch embedding's output, `n` = that of the first `n` decoder layers.
         metrics: names of further figures that it logs, beside its loss.
+        has_learnt: whether there was anything to learn from so far, in this run or before it was resumed; the trainer sets it.
     """
 
     name: ClassVar[str]
@@ -45,6 +46,7 @@ class Objective(ABC):
     columns: tuple[ColumnMaker, ...] = ()
     depths: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
+    has_learnt: bool = False
 
     def __init__(self, weight: float = 1.0) -> None:
         if not weight >= 0:

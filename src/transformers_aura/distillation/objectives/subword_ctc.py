@@ -12,7 +12,7 @@ from ..ctc import ctc_loss
 from ..heads import DistillationHeads
 from ..student_outputs import StudentOutputs
 from .columns import transcript_tokens
-from .objective import Objective
+from .ctc_objective import CTCObjective
 
 
 class SubwordEmissions(NamedTuple):
@@ -60,11 +60,11 @@ def subword_ctc_layer_of(student: AuraForSpeechQA, objective: str) -> int:
     return layer
 
 
-class SubwordCTCObjective(Objective):
+class SubwordCTCObjective(CTCObjective):
     r"""`-log p(tokens | states)` of each transcript, summed over all alignments, in nats; per token.
 
     The tokens are the LLM's, told apart by its own embeddings, one frame an audio token: it turns sounds into words before the LLM's upper layers
-    read them. A clip that is too short for its transcript has loss 0. The head is the student's own: `subword_ctc_layer` of its config makes one.
+    read them. A clip that is too short for its transcript is left out. The head is the student's own: `subword_ctc_layer` of its config makes one.
     In training the transcripts' tokens are told apart from each other and from others at random, in evaluation from the whole vocabulary.
 
     References:
@@ -89,16 +89,17 @@ class SubwordCTCObjective(Objective):
     """
 
     name = "subword_ctc"
-    needs_text = True
     trained_head = "subword_ctc_head"
+    symbols = "transcript_tokens"
+    lengths = "transcript_token_lengths"
     columns = (transcript_tokens,)
 
     def prepare(self, student: AuraForSpeechQA, heads: DistillationHeads | None) -> None:
         super().prepare(student, heads)
         self.depths = (subword_ctc_layer_of(student, self.name),)
 
-    def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        return batch["transcript_token_lengths"].sum()
+    def num_transcripts(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        return batch["transcript_token_lengths"].gt(0).sum()
 
     def loss(self, outputs: StudentOutputs) -> torch.Tensor:
         return ctc_loss(*outputs.once(subword_emissions)).sum()

@@ -169,6 +169,7 @@ def load_bridge(
         subword_ctc_layer=config.subword_ctc_layer,
         **kwargs,
     )
+    model.config.audio_token_id = config.audio_token_id
     load_adapter_weights(model, Path(folder) / SAFE_WEIGHTS_NAME)
     return model.eval()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...extras import import_extra
 from .interface import Reference
 
 
@@ -30,11 +31,8 @@ class Bleu:
 
     @cached_property
     def _metric(self) -> Any:
-        try:
-            from sacrebleu.metrics.bleu import BLEU
-        except ImportError as error:
-            raise ImportError("BLEU is counted with sacrebleu: pip install 'transformers-aura[evaluation]'") from error
-        return BLEU(tokenize=self.tokenize, lowercase=self.lowercase)
+        sacrebleu = import_extra("sacrebleu.metrics.bleu", "evaluation", "BLEU")
+        return sacrebleu.BLEU(tokenize=self.tokenize, lowercase=self.lowercase)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -46,7 +44,7 @@ class Bleu:
         """`(answer's length, reference's length, right n-grams of 1 to 4, all n-grams of 1 to 4)`; see [`Scorer`].
 
         Raises:
-            ImportError: sacrebleu is not installed.
+            MissingExtraError: sacrebleu is not installed.
         """
         score = self._metric.corpus_score([answer], [[accepted] for accepted in reference.accepted])
         return tuple(map(float, (score.sys_len, score.ref_len, *score.counts, *score.totals)))

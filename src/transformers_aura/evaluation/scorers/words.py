@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...extras import import_extra
 from .interface import Reference, ratio
 
 
@@ -51,6 +52,10 @@ class Normalizer:
         return self._rules(text).strip()
 
 
+def _jiwer() -> Any:
+    return import_extra("jiwer", "evaluation", "Counting word errors")
+
+
 def _joined(text: str) -> str:
     """The text on one line: jiwer divides words at blanks alone."""
     return " ".join(text.split())
@@ -78,6 +83,7 @@ class WordErrorRate:
     @property
     def identity(self) -> dict[str, Any]:
         """See [`Scorer`]."""
+        _jiwer()  # without it there is no version either
         rules = {"normalizer": None} if self.normalizer is None else self.normalizer.identity
         return {"scorer": self.name, "version": "1", "jiwer": version("jiwer"), **rules}
 
@@ -85,7 +91,7 @@ class WordErrorRate:
         """`(errors, true words or characters)`; see [`Scorer`].
 
         Raises:
-            ImportError: jiwer is not installed.
+            MissingExtraError: jiwer is not installed.
         """
         normalize = self.normalizer or _joined
         answered = normalize(answer)
@@ -93,12 +99,7 @@ class WordErrorRate:
         return min(counts, key=lambda count: count[0] / max(count[1], 1.0))
 
     def _count(self, true: str, answered: str) -> tuple[float, float]:
-        try:
-            import jiwer
-        except ImportError as error:
-            raise ImportError(
-                "Word errors are counted with jiwer: pip install 'transformers-aura[evaluation]'"
-            ) from error
+        jiwer = _jiwer()
         units = len(answered) if self.by_character else len(answered.split())
         if not true:  # nothing was said: jiwer takes no empty reference
             return float(units), 0.0

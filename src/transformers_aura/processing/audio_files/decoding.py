@@ -16,7 +16,7 @@ from .sized import check_aiff, check_au, check_caf, check_nist, check_w64, check
 from .tags import skip_tags
 
 
-_READS = "wav, flac, mp3, ogg (Vorbis, Opus), aiff, au, caf and NIST sphere"
+_READS = "wav, flac, mp3, ogg (Vorbis, Opus), aiff, au, caf, NIST sphere, and with PyAV m4a, mp4, webm, aac and amr"
 _ADVICE = "convert others first, for instance with `ffmpeg -i input output.wav`"
 _EXTRA = "transformers-aura[formats]"
 

@@ -34,10 +34,12 @@ def download(url: str, description: str, limits: AudioLimits) -> bytes:
     job = _Download(url, description, limits)
     thread = threading.Thread(target=job.run, name="transformers-aura-download", daemon=True)
     thread.start()
-    thread.join(limits.timeout_seconds)
-    if thread.is_alive():
+    try:
+        thread.join(limits.timeout_seconds)
+        if thread.is_alive():
+            raise AudioLoadingError(job.timeout_message)
+    finally:
         job.abort()
-        raise AudioLoadingError(job.timeout_message)
     if job.error is not None:
         raise job.error
     return bytes(job.body)

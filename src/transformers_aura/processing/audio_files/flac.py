@@ -68,6 +68,8 @@ def _with_true_length(data: bytes) -> bytes:
         raise truncated(f"{num_samples / rate:.2f} of {stated / rate:.2f} s are there")
     if 0 < stated < num_samples:
         raise damaged(f"{stated / rate:.2f} s are stated, and {num_samples / rate:.2f} s are there")
+    if num_samples == stated:
+        return data
     return data[:18] + (info - stated + num_samples).to_bytes(8, "big") + data[26:]
 
 

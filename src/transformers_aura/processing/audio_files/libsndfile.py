@@ -33,7 +33,7 @@ def open_with_libsndfile(data: bytes, description: str, limits: AudioLimits) -> 
     try:
         file = _ForwardFile(io.BytesIO(data))
     except (soundfile.SoundFileError, TypeError) as error:
-        raise UnsupportedFileError(str(getattr(error, "error_string", error))) from error
+        raise UnsupportedFileError(_reason(error)) from error
     rate = check_sampling_rate(file.samplerate, f"The sampling rate in {description}")
     check_channels(file.channels, description)
     limits.check_length(file.frames, rate, description, file.channels)
@@ -56,7 +56,7 @@ def _blocks(file: soundfile.SoundFile, description: str) -> Iterator[Block]:
                 block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 raise AudioLoadingError(
-                    f"{description} is damaged or truncated behind {num_samples / file.samplerate:.2f} s: {error}."
+                    f"{description} is damaged or truncated behind {num_samples / file.samplerate:.2f} s: {_reason(error)}."
                 ) from error
             if len(block) == 0:
                 break
@@ -68,3 +68,7 @@ def _blocks(file: soundfile.SoundFile, description: str) -> Iterator[Block]:
                 f"{description} is truncated: {num_samples / file.samplerate:.2f} of {file.frames / file.samplerate:.2f} s "
                 "are there. Copy or download the file again."
             )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")

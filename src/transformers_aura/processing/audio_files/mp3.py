@@ -7,9 +7,9 @@ into one (as streaming speech synthesis makes them), the rest would be lost with
 Source of the format: ISO/IEC 11172-3 and 13818-3 (frame header), and the Xing header as LAME and ffmpeg write it.
 """
 
-import dataclasses
+from typing import NamedTuple
 
-from .results import WholeFile, damaged, truncated
+from .results import WholeFile, damaged, steps, truncated
 from .tags import skip_tags
 
 
@@ -30,18 +30,16 @@ _HAS_NUM_FRAMES = 1
 _MAX_TRIMMED_SAMPLES = 2 * 4095 + 2 * 1152  # what an index may take off both ends, and the decoder's delay
 
 
-@dataclasses.dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
     version: int
-    channel_mode: int
+    is_mono: bool
     sampling_rate_hz: int
-    num_bytes: int
     num_samples: int
+    num_bytes: int
 
-    @property
-    def form(self) -> str:
+    def __str__(self) -> str:
         """What must not change within a file."""
-        return f"{'mono' if self.channel_mode == _MONO else 'stereo'} at {self.sampling_rate_hz} Hz"
+        return f"{'mono' if self.is_mono else 'stereo'} at {self.sampling_rate_hz} Hz"
 
 
 def is_mp3(data: bytes) -> bool:
@@ -70,7 +68,9 @@ def check_mp3(data: bytes) -> WholeFile:
 def _count_frames(data: bytes, first: _Frame) -> int:
     """Frames of the file, which must follow one another; tags in between are stepped over."""
     position, num_frames = 0, 0
-    while position < len(data):
+    for _ in steps():
+        if position >= len(data):
+            break
         frame = _parse_frame(data, position)
         if frame is None:
             behind_tags = skip_tags(data, position)
@@ -80,10 +80,8 @@ def _count_frames(data: bytes, first: _Frame) -> int:
                 raise damaged(f"there is no MP3 frame at byte {position} of {len(data)}")
             position = behind_tags
             continue
-        if frame.form != first.form:
-            raise damaged(
-                f"its frames change from {first.form} to {frame.form}, as where different recordings were joined"
-            )
+        if frame[:3] != first[:3]:
+            raise damaged(f"its frames change from {first} to {frame}, as where different recordings were joined")
         num_frames += 1
         position += frame.num_bytes
         if position > len(data):
@@ -120,10 +118,9 @@ def _index(data: bytes, first: _Frame, num_frames: int) -> bytes:
 
 
 def _side_info_bytes(frame: _Frame) -> int:
-    is_mono = frame.channel_mode == _MONO
     if frame.version == _MPEG_1:
-        return 17 if is_mono else 32
-    return 9 if is_mono else 17
+        return 17 if frame.is_mono else 32
+    return 9 if frame.is_mono else 17
 
 
 def _parse_frame(data: bytes, position: int) -> _Frame | None:
@@ -138,4 +135,4 @@ def _parse_frame(data: bytes, position: int) -> _Frame | None:
     num_samples = 1152 if version == _MPEG_1 else 576
     sampling_rate = _SAMPLING_RATES_HZ[version][rate]
     num_bytes = num_samples // 8 * _KBIT_PER_SECOND[version == _MPEG_1][bitrate] * 1000 // sampling_rate + padding
-    return _Frame(version, header[3] >> 6, sampling_rate, num_bytes, num_samples)
+    return _Frame(version, header[3] >> 6 == _MONO, sampling_rate, num_samples, num_bytes)

@@ -9,7 +9,7 @@ import dataclasses
 import zlib
 from collections.abc import Iterator
 
-from .results import BrokenFileError, WholeFile, damaged, truncated
+from .results import BrokenFileError, WholeFile, damaged, steps, truncated
 from .tags import skip_tags
 
 
@@ -52,7 +52,9 @@ def check_ogg(data: bytes) -> WholeFile:
 
 def _pages(data: bytes) -> Iterator[_Page]:
     position = 0
-    while position < len(data):
+    for _ in steps():
+        if position >= len(data):
+            return
         header = data[position : position + _HEADER_BYTES]
         if header[:4] != b"OggS"[: len(header)] or header[4:5] not in (b"", b"\0"):
             if skip_tags(data, position) == len(data):

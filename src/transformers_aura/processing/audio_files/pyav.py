@@ -1,5 +1,6 @@
 """Decoding by ffmpeg, where PyAV is installed (the optional extra `formats`)."""
 
+import functools
 import io
 import itertools
 from collections.abc import Iterator
@@ -41,16 +42,17 @@ def open_with_pyav(data: bytes, format: str, description: str, limits: AudioLimi
     if not isinstance(stream, av.AudioStream) or stream.codec_context is None:
         raise UnsupportedFileError("there is no sound in it, or of an unknown kind")
     stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not something to conceal
-    blocks = _blocks(container, stream, description, limits)
-    first = next(blocks, None)
+    frames = _frames(container, stream, description, limits)
+    first = next(frames, None)
     if first is None:
         raise AudioLoadingError(f"{description} is empty: none of its sound can be decoded.")
-    return stream.codec_context.sample_rate, itertools.chain([first], blocks)
+    return first.sample_rate, map(functools.partial(_mono, description), itertools.chain([first], frames))
 
 
-def _blocks(
+def _frames(
     container: "av.container.InputContainer", stream: "av.AudioStream", description: str, limits: AudioLimits
-) -> Iterator[Block]:
+) -> Iterator["av.AudioFrame"]:
+    """Frames of float samples, all of one rate and number of channels."""
     import av
 
     to_float = av.AudioResampler(format="fltp")
@@ -66,10 +68,7 @@ def _blocks(
                     check_channels(channels, description)
                     num_samples += frame.samples
                     limits.check_length(num_samples, rate, description, channels)
-                    for converted in to_float.resample(frame):  # raises where rate or channels change
-                        block = np.asarray(converted.to_ndarray(), dtype=np.float32)
-                        check_amplitude(block, description)
-                        yield block.mean(axis=0, dtype=np.float32)
+                    yield from to_float.resample(frame)  # raises where rate or channels change
         except AudioLoadingError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
@@ -83,3 +82,9 @@ def _blocks(
                     f"{description} is truncated: {num_samples / rate:.2f} of {stated:.2f} s are there. Copy or download "
                     "the file again."
                 )
+
+
+def _mono(description: str, frame: "av.AudioFrame") -> Block:
+    samples = np.asarray(frame.to_ndarray(), dtype=np.float32)
+    check_amplitude(samples, description)
+    return samples.mean(axis=0, dtype=np.float32)

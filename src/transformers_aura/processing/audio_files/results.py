@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+_MAX_PARTS = 1_000_000  # three hours in parts of 10 ms
+
 Block: TypeAlias = NDArray[np.float32]
 """Mono samples of shape `(n_samples,)`."""
 
@@ -42,6 +44,17 @@ class BrokenFileError(ValueError):
 
 class UnsupportedFileError(ValueError):
     """A decoder does not know the encoding of a file; the message is the decoder's."""
+
+
+def steps() -> Iterator[None]:
+    """As many steps as a walk through a file may take: more parts than that are no recording, but a way to keep a reader busy.
+
+    Raises:
+        BrokenFileError: after the last.
+    """
+    for _ in range(_MAX_PARTS):
+        yield
+    raise damaged(f"it has more than {_MAX_PARTS} parts")
 
 
 def truncated(detail: str) -> BrokenFileError:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from .mp3 import check_mp3
 from .results import WholeFile, damaged, truncated
+from .tags import skip_tags
 
 
 _Order: TypeAlias = Literal["little", "big"]
@@ -20,7 +21,6 @@ _Order: TypeAlias = Literal["little", "big"]
 _STREAMED_SIZE = 0x7F000000
 """A program that writes into a pipe cannot know the length. It leaves a number from this one on (SoX), or 0."""
 
-_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # which some taggers put behind the sound
 _MAX_CHUNKS = 10_000
 _PCM, _FLOAT, _ALAW, _MULAW, _MPEG_LAYER_3, _EXTENSIBLE = 1, 3, 6, 7, 0x55, 0xFFFE
 _CHUNK_ID = re.compile(rb"[ -~]{4}")
@@ -201,7 +201,7 @@ def _whole(
             raise damaged(f"a second recording follows the first, from byte {chunk.start} on")
         is_whole_chunk = chunk.id and chunk.start + chunk.size <= len(data)
         trailer = b"" if is_whole_chunk else data[chunk.start - 8 * bool(chunk.id) :]
-        if trailer.strip(b"\0\r\n ") and not trailer.startswith(_TAGS):
+        if trailer[skip_tags(trailer) :].strip(b"\0\r\n "):
             raise damaged(f"{size} bytes of sound are stated, and {len(trailer)} that belong to nothing follow")
     return WholeFile([data])
 

@@ -1,0 +1,30 @@
+"""Libraries that only some tasks need: asked for by the name of the extra that installs them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class MissingExtraError(ImportError):
+    """A library that is not installed. The message says what needs it and how to install it."""
+
+
+def import_extra(module: str, extra: str, what: str) -> Any:
+    """
+    A module of a library that an extra of this package installs.
+
+    Args:
+        module: `"jiwer"`, `"pyarrow.parquet"`.
+        extra: the extra's name.
+        what: what cannot be done without it, for the error.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs {module.partition('.')[0]}, which is not installed ({error}): pip install 'transformers-aura[{extra}]'"
+        ) from error
