@@ -86,6 +86,19 @@ def test_without_a_name_the_weights_are_a_state_dict(saved, compact):
         AuraForSpeechQA.from_pretrained(None, config=student.config)
 
 
+def test_a_compact_student_keeps_the_size_of_its_vocabulary(saved):
+    student = AuraForSpeechQA.from_pretrained(saved[1])
+    size = student.config.text_config.vocab_size
+    for new_size in ((size + 8,), (size - 8,), (None, 1000)):
+        with pytest.raises(ValueError, match=f"keeps its {size} tokens"):
+            student.resize_token_embeddings(*new_size)
+    assert student.resize_token_embeddings(size).weight.shape[0] == size
+    merged, folder = student.merge(), saved[1].parent / "larger"
+    merged.resize_token_embeddings(size + 8)
+    merged.save_pretrained(folder)
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(folder)), logits(merged))
+
+
 def test_who_asks_for_the_report_reads_in_it_what_a_merged_checkpoint_lacks(saved):
     merged, folder = tiny_student(saved[0]).merge(), saved[1].parent / "merged"
     merged.save_pretrained(folder)

@@ -162,6 +162,23 @@ class AuraPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.audio_language_model.language_model.set_input_embeddings(value)
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Module:
+        """As in [`PreTrainedModel`], for a student that holds its base LLM.
+
+        Raises:
+            ValueError: another size for a compact student, whose base LLM is not saved with it: it could not be loaded again.
+        """
+        size = self.get_input_embeddings().weight.shape[0]
+        stays = new_num_tokens in (None, size) and size % (pad_to_multiple_of or 1) == 0
+        if self.config.is_compact and not stays:
+            raise ValueError(
+                f"The embedding of a compact student keeps its {size} tokens, because its base LLM ({self.config.base_model}) is not saved "
+                "with it. Resize the base LLM, save it and make a student of that, or resize a merged student: `student.merge()`."
+            )
+        return super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+
     def _set_gradient_checkpointing(
         self, enable: bool = True, gradient_checkpointing_func: Callable[..., Any] = checkpoint, **kwargs: Any
     ) -> None:
