@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
-from transformers.utils import logging
+from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from ..hub_access import explained
@@ -38,10 +38,14 @@ from .conversation import (
     reads_parts,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
+from .repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_json_files, naming_damaged_files
 from .tokenization import pad, tokenize_texts
 
 
 logger = logging.get_logger(__name__)
+
+_OLDER_STUDENTS = {"n_fft": 400}
+"""Settings of students whose config does not hold them."""
 
 _HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
@@ -97,11 +101,13 @@ class AuraProcessor(ProcessorMixin):
 
         Raises:
             ValueError: settings that cannot be, or others than those of the student beside them.
+            DamagedFileError: a file cannot be read, or is not what was published.
         """
         name = cls.locate_student(pretrained_model_name_or_path)
-        with explained(name, kwargs):
-            processor = super().from_pretrained(name, *args, **kwargs)
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
+        with explained(name, hub_kwargs), naming_damaged_files(name, PROCESSOR_FILES, **hub_kwargs):
+            processor = super().from_pretrained(name, *args, **kwargs)
+        check_json_files(name, (CONFIG_NAME, *PROCESSOR_FILES), **hub_kwargs)
         try:
             config, _ = PreTrainedConfig.get_config_dict(name, **hub_kwargs)
         except OSError:  # a processor by itself
@@ -126,7 +132,7 @@ class AuraProcessor(ProcessorMixin):
             "n_fft": self.feature_extractor.n_fft,
             "audio_token_id": self.audio_token_id,
         }
-        of_student = {**audio_config, "audio_token_id": audio_token_id}
+        of_student = {**_OLDER_STUDENTS, **audio_config, "audio_token_id": audio_token_id}
         for name, value in of_processor.items():
             if of_student.get(name) not in (None, value):
                 raise ValueError(
@@ -167,8 +173,13 @@ class AuraProcessor(ProcessorMixin):
             kwargs["gguf_file"] = gguf_file
         if revision is not None:
             kwargs["revision"] = revision
-        tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
-        audio_token = choose_audio_token(tokenizer, AutoConfig.from_pretrained(base_model, **kwargs))
+        hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
+        with naming_damaged_files(
+            base_model, (*filter(None, [gguf_file]), CONFIG_NAME, *TOKENIZER_FILES), **hub_kwargs
+        ):
+            tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
+            config = AutoConfig.from_pretrained(base_model, **kwargs)
+        audio_token = choose_audio_token(tokenizer, config)
         if chat_template is None and tokenizer.chat_template is None:
             logger.warning(
                 f"The tokenizer of '{base_model}' has no chat template, so a plain one is used ('User: ...', "

@@ -13,7 +13,7 @@ from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
 from transformers_aura.evaluation.baselines.bridge import BRIDGE_FILE, load_bridge, new_bridge, write_bridge_file
 from transformers_aura.evaluation.systems import BridgeSystem, Request
-from transformers_aura.modeling.loading import AdapterMismatchError
+from transformers_aura.modeling.adapter_weights import AdapterMismatchError
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from transformers import WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from ...modeling.adapter_weights import load_adapter_weights
 from ...modeling.configuration_aura import AuraConfig
-from ...modeling.loading import load_adapter_weights
 from ...modeling.modeling_aura import AuraForSpeechQA
 from ...processing.audio_tokens import num_audio_tokens
 from ...processing.processing_aura import AuraProcessor
