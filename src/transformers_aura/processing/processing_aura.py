@@ -79,6 +79,10 @@ class AuraProcessor(ProcessorMixin):
         frames_per_token: int = 8,
     ) -> None:
         frames_per_token = arguments.whole_number("frames_per_token", frames_per_token)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise TypeError(f"`tokenizer` must be the base LLM's tokenizer, got {arguments.described(tokenizer)}.")
+        if not arguments.text("`audio_token`", audio_token):
+            raise ValueError("`audio_token` must not be empty.")
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.audio_token = audio_token
         self.audio_token_id = add_audio_token(tokenizer, audio_token)
@@ -339,7 +343,11 @@ class AuraProcessor(ProcessorMixin):
         """
         if load_audio_from_video:
             raise ValueError(f"{type(self).__name__} takes no video: pass its sound as audio.")
+        call_kwargs = arguments.options("processor_kwargs", processor_kwargs)
         arguments.switch("sanitize_control_tokens", sanitize_control_tokens)
+        for name, value in (("tools", tools), ("documents", documents)):
+            if not isinstance(value, (list, tuple, type(None))):
+                raise TypeError(f"`{name}` must be a list, got {arguments.described(value)}.")
         if add_generation_prompt and continue_final_message:
             raise ValueError(
                 "`add_generation_prompt` begins a message and `continue_final_message` goes on with one: pass one of them."
@@ -349,24 +357,23 @@ class AuraProcessor(ProcessorMixin):
                 "`return_assistant_tokens_mask=True` needs `tokenize=True` and `return_dict=True`, and does not go with `continue_final_message`."
             )
         for name in ("audio", "audios", "text", "images", "videos"):
-            if name in kwargs or name in (processor_kwargs or {}):
+            if name in kwargs or name in call_kwargs:
                 raise TypeError(
                     f"`apply_chat_template` got `{name}`, but audio and text go into the messages, as parts: {PART_FORMS}. "
                     "(Or render the text with `tokenize=False` and call the processor with `text` and `audio`.)"
                 )
         template_kwargs = {name: value for name, value in kwargs.items() if name not in KNOWN_CALL_KEYWORDS}
         refuse_misspelt(template_kwargs, (*KNOWN_CALL_KEYWORDS, *TEMPLATE_KEYWORDS), strict=False)
-        call_kwargs = {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
-        settings, tokenizer_kwargs, feature_padding = call_settings(
-            {**(processor_kwargs or {}), **call_kwargs}, self.tokenizer.init_kwargs
-        )
-        if return_tensors is not None and return_tensors != "auto":
+        call_kwargs |= {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
+        settings, tokenizer_kwargs, feature_padding = call_settings(call_kwargs, self.tokenizer.init_kwargs)
+        if arguments.one_of("return_tensors", return_tensors, (None, "pt", "np", "mlx", "auto")) not in (None, "auto"):
             settings["return_tensors"] = return_tensors
         conversations, is_batched = as_batch_of_chats(conversation)
         template = self.tokenizer.get_chat_template(self._chat_template(chat_template), tools)
         control_tokens = ControlTokens.of(self.tokenizer, template)
 
         def as_text(text: str, by_assistant: bool = False) -> str:
+            arguments.text("A text of the chat, its tools, documents or template variables", text)
             return control_tokens.as_text(text, self.tokenizer, keep_written=by_assistant)
 
         special_tokens = self.tokenizer.special_tokens_map
@@ -418,7 +425,7 @@ class AuraProcessor(ProcessorMixin):
     def _chat_template(self, chat_template: str | None) -> str | None:
         """The template for the tokenizer: a text, the name of one of several, or `None` for its choice among several."""
         if chat_template is not None:
-            return chat_template
+            return arguments.text("`chat_template`", chat_template)
         if self.chat_template is None:
             raise ValueError(
                 "This processor has no chat template, because its tokenizer has none (a base LLM without instruction "
