@@ -346,12 +346,12 @@ class AuraModel(AuraPreTrainedModel):
             output_attentions = self.config.output_attentions
         if input_features_mask is None:
             input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
-        hidden_states: list[torch.Tensor] | None = [] if output_hidden_states else None
-        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool(), hidden_states)
+        on_the_way: dict[str, list[torch.Tensor]] = {"hidden_states": []} if output_hidden_states else {}
+        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool(), **on_the_way)
         return AuraAudioFeatures(
             last_hidden_state=embeddings,
             pooler_output=embeddings[token_mask],
-            hidden_states=None if hidden_states is None else tuple(hidden_states),
+            hidden_states=tuple(on_the_way["hidden_states"]) if on_the_way else None,
             attentions=() if output_attentions else None,
             audio_token_mask=token_mask,
         )
