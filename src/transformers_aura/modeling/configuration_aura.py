@@ -1,15 +1,18 @@
 """Configuration of an AuRA student: the base LLM it sits on, its audio patch embedding and its LoRA."""
 
 # No `from __future__ import annotations` here: `@strict` checks field types at run time and needs the real ones.
+import os
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME
 
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
 from ..processing.arguments import real_number, whole_number
+from ..processing.repo_files import naming_damaged_files
 from .language_models import check_language_model_supported, lora_target_modules_of
 
 
@@ -224,10 +227,23 @@ class AuraConfig(PreTrainedConfig):
         DecodingConfig.from_dict(self.decoding_config)  # raises where a setting is none
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """As in [`PreTrainedConfig`], with an error that says why the Hub refused."""
-        with explained(pretrained_model_name_or_path, kwargs):
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As in [`PreTrainedConfig`].
+
+        Raises:
+            HubAccessError: the Hub refused, or cannot be reached.
+            ValueError: what is there is no student, or its config.json is damaged.
+        """
+        name = pretrained_model_name_or_path
+        with explained(name, kwargs), naming_damaged_files(name, (CONFIG_NAME,), **kwargs):
+            found, unused = super().get_config_dict(name, **kwargs)
+            kind = found.get("model_type")
+        if kind != cls.model_type:
+            holds = "no config.json" if kind is None else f"a model of type '{kind}'"
+            raise ValueError(f"{name} holds {holds}, not an AuRA student (model type '{cls.model_type}').")
+        return found, unused
 
     @classmethod
     def from_text_audio_configs(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 from transformers import (
     AutoConfig,
@@ -31,6 +30,7 @@ from .control_tokens import ControlTokens
 from .conversation import (
     PART_FORMS,
     PLAIN_CHAT_TEMPLATE,
+    TEMPLATE_ERRORS,
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
@@ -522,7 +522,7 @@ def _render(chats: list[Conversation], rendering: dict[str, Any]) -> tuple[list[
     try:
         with _RENDERING_WITH_MASK if rendering["return_assistant_tokens_mask"] else contextlib.nullcontext():
             return render_jinja_template(chats, **rendering)
-    except (TemplateError, TypeError, KeyError) as error:  # templates are others' code
+    except TEMPLATE_ERRORS as error:
         raise ValueError(f"The chat template cannot render this chat: {error}") from error
 
 

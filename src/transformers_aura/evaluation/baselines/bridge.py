@@ -159,7 +159,10 @@ def load_bridge(
     if whisper is None:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {BRIDGE_FILE}: name the encoder, `whisper=`.")
-        whisper = json.loads(path.read_text("utf-8"))["whisper"]
+        try:
+            whisper = os.fspath(json.loads(path.read_text("utf-8"))["whisper"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): name the encoder, `whisper=`.") from error
     config = AuraConfig.from_pretrained(folder)
     base = base_model_name_or_path or config.base_model
     model, _ = new_bridge(
