@@ -16,7 +16,7 @@ _PUBLIC_NAMES = {
     "AuraConfig": "modeling.configuration_aura",
     "AuraModel": "modeling.modeling_aura",
     "AuraForSpeechQA": "modeling.modeling_aura",
-    "AdapterMismatchError": "modeling.loading",
+    "AdapterMismatchError": "modeling.adapter_weights",
     "AuraFeatureExtractor": "processing.feature_extraction_aura",
     "AuraProcessor": "processing.processing_aura",
     "AudioLoadingError": "processing.audio_errors",

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -48,9 +48,11 @@ def lock_folder(folder: str | os.PathLike, what: str) -> Iterator[None]:
     holder = folder / HOLDER_FILE
     try:
         started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        holder.write_text(
-            json.dumps({"what": what, "process": os.getpid(), "host": socket.gethostname(), "since": started}), "utf-8"
-        )
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            holder.write_text(
+                json.dumps({"what": what, "process": os.getpid(), "host": socket.gethostname(), "since": started}),
+                "utf-8",
+            )
         yield
     finally:
         holder.unlink(missing_ok=True)

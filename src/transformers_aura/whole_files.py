@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
@@ -41,14 +44,32 @@ def files_together(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
-        yield staging
-        for written in sorted(staging.iterdir()):
-            target = folder / written.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(written, target)
-    except OSError as error:
-        error.filename = error.filename or os.fspath(folder)  # a write that fails does not say where
-        raise
+        with disk_errors_named(folder):
+            yield staging
+            for written in sorted(staging.iterdir()):
+                target = folder / written.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                os.replace(written, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def disk_errors_named(path: Path) -> Iterator[None]:
+    """
+    Writes to `path`.
+
+    Raises:
+        OSError: what the operating system objected to, also where safetensors wrote; it names a file, or `path`.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), os.fspath(path)) from error
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # a write that fails does not say where
+        raise

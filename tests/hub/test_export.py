@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
 
 from tests.support.fake_hub import FakeHub
@@ -40,12 +41,22 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(HubError, match="exists already"), new_folder(tmp_path / "out"):
         pass
     assert (tmp_path / "out" / "keep.txt").read_text() == "mine"
+    with pytest.raises(HubError, match="exists already"):  # before anything is loaded
+        merge_to_folder("org/nobody", tmp_path / "out")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.fault("disk")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        KeyboardInterrupt(),
+    ],
+)
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
-    expected = HubError if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected), new_folder(tmp_path / "out") as folder:
+    expected, said = (KeyboardInterrupt, None) if isinstance(error, KeyboardInterrupt) else (HubError, "disk filled up")
+    with pytest.raises(expected, match=said), new_folder(tmp_path / "out") as folder:
         (folder / "model.safetensors").write_bytes(b"half")
         raise error
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from tests.support.published import BASE_ID, STUDENT_ID, publish_student
 from tests.support.tiny_models import tiny_language_model
 from transformers_aura.decoding.alphabet import CharacterAlphabet
 from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
-from transformers_aura.hub import Result, TrainingSummary, add_results, save_model_card
+from transformers_aura.hub import HubError, Result, TrainingSummary, add_results, save_model_card
 from transformers_aura.hub.repo_folder import human_bytes
 
 
@@ -151,6 +151,18 @@ def test_card_of_a_merged_checkpoint(fake_hub: FakeHub, tmp_path: Path) -> None:
 )
 def test_human_bytes(num_bytes: int, text: str) -> None:
     assert human_bytes(num_bytes) == text
+
+
+@pytest.mark.fault("hub")
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"results": 5}', '{"results": [], "unheard": 1}', '{"results": [{}]}']
+)
+def test_a_damaged_summary_of_the_training_is_named(folder: Path, content: str) -> None:
+    SUMMARY.save(folder)
+    (file,) = (file for file in folder.iterdir() if file.read_bytes().startswith(b'{\n  "teacher"'))
+    file.write_text(content)
+    with pytest.raises(HubError, match=rf"{file.name} is damaged .*Remove it"):
+        add_results(folder, [Result("accuracy", 0.5, "real people", 12)])
 
 
 def test_results_that_come_later_join_the_card(folder: Path) -> None:

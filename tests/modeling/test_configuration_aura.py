@@ -48,6 +48,11 @@ def test_unsupported_family_is_an_error_that_lists_the_supported_ones(family):
         ({"tokens_per_block": 0}, "tokens_per_block"),
         ({"patch_embedding": "mlp"}, "patch_embedding"),
         ({"num_mel_bins": 0}, "num_mel_bins"),
+        ({"frames_per_token": 10**9}, "`frames_per_token` must be between 1 and 1024"),
+        ({"conv_blocks": -1}, "conv_blocks"),
+        ({"conv_blocks": 1, "patch_embedding": "linear"}, "`conv_blocks` must be 0 for the linear"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps"),
+        ({"rms_norm_eps": 0.0}, "`rms_norm_eps` must be above 0"),
     ],
 )
 def test_bad_audio_settings(settings, message):
@@ -58,7 +63,19 @@ def test_bad_audio_settings(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lora_num_layers": 99}, "between 1 and the LLM's 6 layers, got 99"),
+        ({"lora_num_layers": 99}, "`lora_num_layers` must be between 1 and 6, got 99"),
+        ({"lora_num_layers": 2.5}, "`lora_num_layers` must be a whole number"),
+        ({"lora_rank": 10**9}, "`lora_rank` must be between 0 and 4096"),
+        ({"lora_alpha": float("nan")}, "`lora_alpha` must be above 0.0 and 1000000.0 or less, got nan"),
+        ({"lora_alpha": 0}, "`lora_alpha` must be above 0"),
+        ({"lora_alpha": -4.0}, "`lora_alpha` must be above 0"),
+        ({"lora_alpha": 1e9}, "`lora_alpha` must be .* 1000000.0 or less"),
+        ({"lora_alpha": "16"}, "`lora_alpha` must be a number"),
+        ({"lora_dropout": 1.0}, "`lora_dropout` must be below 1"),
+        ({"lora_dropout": float("nan")}, "`lora_dropout` must be 0.0 or more"),
+        ({"lora_target_modules": "all-linear"}, "must be a list of linear layers"),
+        ({"lora_target_modules": ["q_proj", "q_proj"]}, "each once"),
+        ({"audio_token_id": -1}, "`audio_token_id` must be 0 or more"),
         ({"lora_target_modules": ["q_proj", "qkv"]}, "'qkv'"),
         ({"lora_rank": -1}, "lora_rank"),
         ({"lora_scope": "everywhere"}, "lora_scope"),
@@ -71,7 +88,7 @@ def test_bad_audio_settings(settings, message):
     ],
 )
 def test_bad_student_settings(settings, message):
-    with pytest.raises((ValueError, StrictDataclassError), match=message):
+    with pytest.raises((ValueError, TypeError, StrictDataclassError), match=message):
         AuraConfig.from_text_audio_configs(
             AutoConfig.for_model("llama", num_hidden_layers=6), AuraAudioConfig(), **settings
         )

@@ -1,20 +1,32 @@
 """A student and its base LLM: composed, saved, loaded, mismatched."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from gguf import GGMLQuantizationType
+from safetensors.torch import load as load_content
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+from transformers.utils import cached_file
 
 from tests.support.fake_hub import FakeHub
+from tests.support.published import STUDENT_ID, logits_of, publish_student
 from tests.support.tiny_gguf import write_gguf
-from tests.support.tiny_models import randomise_adapter, save_tiny_language_model, tiny_student
+from tests.support.tiny_models import (
+    randomise_adapter,
+    save_tiny_language_model,
+    tiny_student,
+    tiny_transcriber,
+)
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel, AuraProcessor
-from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
+from transformers_aura.decoding.text_statistics import TextStatistics
+from transformers_aura.processing.repo_files import DamagedFileError
 
 
 pytestmark = pytest.mark.numerical
@@ -153,11 +165,203 @@ def test_a_tensor_too_few_too_many_or_of_another_shape(saved, edit, message):
         AuraForSpeechQA.from_pretrained(saved[1])
 
 
-def test_a_cut_off_file(saved):
-    file = saved[1] / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(AdapterMismatchError, match="cut off"):
+def of_first(change):
+    """An edit of the weights that changes a single tensor."""
+    return lambda weights: weights | {(name := min(weights)): change(weights[name])}
+
+
+def with_one(value):
+    return of_first(lambda tensor: tensor.flatten().index_fill(0, torch.tensor([3]), value).view(tensor.shape))
+
+
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (with_one(float("nan")), "NaN, infinite or too large.*: embed_audio.conv1.bias"),
+        (with_one(float("-inf")), "NaN, infinite or too large"),
+        (of_first(lambda tensor: tensor.to(torch.int8)), "embed_audio.conv1.bias has the type int8"),
+        (of_first(lambda tensor: tensor.bool()), "has the type bool"),
+        (of_first(lambda tensor: tensor.to(torch.float8_e4m3fn)), "has the type float8_e4m3fn"),
+        (of_first(lambda tensor: tensor.to(torch.complex64)), "has the type complex64"),
+        (of_first(lambda tensor: tensor.double() + 1e300), "too large for the student's torch.float32"),
+        (
+            lambda w: w | {k.replace(".aura.", ".default."): v + 1 for k, v in w.items() if ".aura." in k},
+            "holds more than one adapter: ",
+        ),
+    ],
+)  # fmt: skip
+def test_an_adapter_that_cannot_be_right(saved, edit, message):
+    edit_weights(saved[1], edit)
+    with pytest.raises(AdapterMismatchError, match=message):
         AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_too_large_for_a_shorter_format_is_an_error(saved):
+    edit_weights(saved[1], with_one(1e6))
+    AuraForSpeechQA.from_pretrained(saved[1], dtype=torch.bfloat16)
+    with pytest.raises(AdapterMismatchError, match=r"too large for the student's torch\.float16"):
+        AuraForSpeechQA.from_pretrained(saved[1], dtype=torch.float16)
+
+
+@pytest.mark.parametrize("name", ["default", "task", None])
+def test_the_name_that_peft_gave_the_adapter_does_not_matter(saved, name):
+    """Students of earlier versions have `default` in it, PEFT's own files nothing."""
+    expected = logits(AuraForSpeechQA.from_pretrained(saved[1]))
+    edit_weights(saved[1], lambda w: {k.replace(".aura.", f".{name}." if name else "."): v for k, v in w.items()})
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(saved[1])), expected)
+
+
+@pytest.mark.fault("loading")
+def test_a_merged_checkpoint_that_cannot_be_right(saved, tmp_path):
+    AuraForSpeechQA.from_pretrained(saved[1]).merge().save_pretrained(tmp_path / "merged")
+    edit_weights(tmp_path / "merged", with_one(float("nan")))
+    with pytest.raises(AdapterMismatchError, match=r"merged cannot be right: .* hold NaN"):
+        AuraForSpeechQA.from_pretrained(tmp_path / "merged")
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n"
+HTML_PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[:-100], lambda whole: LFS_POINTER, lambda whole: HTML_PAGE, lambda whole: b""]
+)
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.json",
+        "model.safetensors",
+        "generation_config.json",
+        "text_statistics.safetensors",
+        "tokenizer.json",
+        "processor_config.json",
+    ],
+)
+def test_a_damaged_file_of_a_student_is_named(tmp_path, file, damage):
+    tiny_transcriber(tmp_path)
+    folder = tmp_path / "student"
+    if file == "text_statistics.safetensors":
+        counted = TextStatistics.count(["a b"], [[1, 2]], CharacterAlphabet(LATIN_ALPHABET), 264, 5)
+        counted.save(folder / file)
+        AuraForSpeechQA.from_pretrained(folder)
+    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+    with pytest.raises(ValueError, match=file):
+        AuraForSpeechQA.from_pretrained(folder)
+        AuraProcessor.from_pretrained(folder)
+
+
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: LFS_POINTER, lambda whole: HTML_PAGE])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "generation_config.json", "tokenizer.json"])
+def test_a_damaged_file_of_the_base_is_named(tmp_path, file, damage):
+    base = save_tiny_language_model(tmp_path / "base")
+    (base / file).write_bytes(damage((base / file).read_bytes()))
+    with pytest.raises(DamagedFileError, match=file):
+        AuraForSpeechQA.from_language_model_pretrained(base)
+    if file.startswith(("config", "tokenizer")):
+        with pytest.raises(DamagedFileError, match=file):
+            AuraProcessor.from_language_model_pretrained(base)
+
+
+def in_shards(base):
+    model = AutoModelForCausalLM.from_pretrained(base)
+    (base / "model.safetensors").unlink()
+    model.save_pretrained(base, max_shard_size="40KB")
+    return base / "model.safetensors.index.json"
+
+
+@pytest.mark.fault("loading")
+def test_a_base_in_shards_is_read_if_it_is_whole_and_no_pickle(saved):
+    base, folder = saved
+    expected = logits(AuraForSpeechQA.from_pretrained(folder))
+    index = in_shards(base)
+    shard = sorted(set(json.loads(index.read_text())["weight_map"].values()))[1]
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(folder)), expected)
+    content = (base / shard).read_bytes()
+    (base / shard).write_bytes(content[:-10])
+    with pytest.raises(DamagedFileError, match=f"{shard} has"):
+        AuraForSpeechQA.from_pretrained(folder)
+    (base / shard).unlink()
+    with pytest.raises(FileNotFoundError, match=shard):
+        AuraForSpeechQA.from_pretrained(folder)
+    pickled = shard.replace(".safetensors", ".bin")
+    torch.save(load_content(content), base / pickled)
+    index.write_text(index.read_text().replace(shard, pickled))
+    with pytest.raises(DamagedFileError, match=f"names {pickled}, which is no safetensors file"):
+        AuraForSpeechQA.from_pretrained(folder)
+    index.unlink()
+    for path in base.glob("*.safetensors"):
+        path.unlink()
+    (base / pickled).rename(base / "pytorch_model.bin")
+    for load in (
+        lambda: AuraForSpeechQA.from_pretrained(folder),
+        lambda: AuraForSpeechQA.from_pretrained(folder, use_safetensors=False),
+        lambda: AuraForSpeechQA.from_language_model_pretrained(base),
+        lambda: AuraForSpeechQA.from_language_model_pretrained(base, use_safetensors=False),
+    ):
+        with pytest.raises(ValueError, match="pickle"):
+            load()
+
+
+@pytest.mark.fault("loading")
+def test_a_merged_checkpoint_of_pickles_is_refused(saved, tmp_path):
+    merged = AuraForSpeechQA.from_pretrained(saved[1]).merge()
+    merged.save_pretrained(tmp_path / "merged")
+    torch.save(merged.state_dict(), tmp_path / "merged" / "pytorch_model.bin")
+    AuraForSpeechQA.from_pretrained(tmp_path / "merged")
+    (tmp_path / "merged" / "model.safetensors").unlink()
+    with pytest.raises(DamagedFileError, match=r"it has pytorch_model\.bin, a format \(pickle\)"):
+        AuraForSpeechQA.from_pretrained(tmp_path / "merged")
+
+
+@pytest.mark.fault("loading")
+def test_a_base_whose_weights_are_nan_is_another_base(saved):
+    edit_weights(
+        saved[0], lambda w: {k: torch.full_like(v, float("nan")) if "q_proj" in k else v for k, v in w.items()}
+    )
+    with pytest.raises(AdapterMismatchError, match="their weights differ"):
+        AuraForSpeechQA.from_pretrained(saved[1])
+
+
+def test_an_adapter_is_one_file_and_may_have_a_variant(saved):
+    base, folder = saved
+    student = tiny_student(base)
+    with pytest.raises(ValueError, match=r"`max_shard_size='20KB'` would cut the adapter .* into \d+ files"):
+        student.save_pretrained(folder.parent / "shards", max_shard_size="20KB")
+    student.save_pretrained(folder.parent / "large", max_shard_size="1MB")
+    assert torch.equal(logits(AuraForSpeechQA.from_pretrained(folder.parent / "large")), logits(student))
+    student.save_pretrained(folder.parent / "variant", variant="fp16")
+    loaded = AuraForSpeechQA.from_pretrained(folder.parent / "variant", variant="fp16")
+    assert torch.equal(logits(loaded), logits(student))
+    with pytest.raises(
+        FileNotFoundError, match=r"has no model\.safetensors, but model\.fp16\.safetensors\. Pass the `variant`"
+    ):
+        AuraForSpeechQA.from_pretrained(folder.parent / "variant")
+    loaded.merge().save_pretrained(folder.parent / "merged", variant="fp16")
+    AuraForSpeechQA.from_pretrained(folder.parent / "merged", variant="fp16")
+
+
+@pytest.mark.fault("hub")
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "processor_config.json"]
+)
+def test_a_file_that_is_not_the_hubs_is_refused(fake_hub: FakeHub, tmp_path, file):
+    published = publish_student(fake_hub, tmp_path)
+    AuraForSpeechQA.from_pretrained(STUDENT_ID)
+    AuraProcessor.from_pretrained(STUDENT_ID)
+    blob = os.path.realpath(cached_file(STUDENT_ID, file))
+    content = Path(blob).read_bytes()
+    Path(blob).write_bytes(content[:-1] + b" " + content[-1:] if file.endswith(".json") else content[:-1] + b"x")
+    with pytest.raises(DamagedFileError, match=rf"{file} is not the file that was published.*Delete {blob}"):
+        AuraForSpeechQA.from_pretrained(STUDENT_ID)
+        AuraProcessor.from_pretrained(STUDENT_ID)
+    os.unlink(blob)
+    assert torch.equal(
+        logits_of(AuraForSpeechQA.from_pretrained(STUDENT_ID), AuraProcessor.from_pretrained(STUDENT_ID)),
+        logits_of(published.model, published.processor),
+    )
 
 
 def test_another_base_is_an_error(saved, tmp_path):

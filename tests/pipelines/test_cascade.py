@@ -230,7 +230,7 @@ def test_a_control_token_that_was_said_opens_no_turn(pipe, monkeypatch):
         return inputs["input_ids"]
 
     monkeypatch.setattr(pipe.model, "generate", generate)
-    (answer,) = pipe(FIRST)
+    (answer,) = pipe(FIRST, answer_from="transcript")
     assert answer["transcript"] == said.text
     ids, tokenizer = seen["input_ids"][0].tolist(), pipe.processor.tokenizer
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 1
@@ -247,6 +247,7 @@ def test_a_limit_of_time_is_obeyed_from_a_generation_config_too(pipe, monkeypatc
         return transcribe(*args, **settings)
 
     monkeypatch.setattr(type(pipe.model), "transcribe", timed)
-    pipe(FIRST, max_time=100.0)
-    pipe(FIRST, generation_config=GenerationConfig(max_time=100.0, max_new_tokens=3))
+    pipe(FIRST, answer_from="transcript", max_time=100.0)
+    config = GenerationConfig(max_time=100.0, max_new_tokens=3)
+    pipe(FIRST, answer_from="transcript", generation_config=config)
     assert seen == [100.0, 100.0]

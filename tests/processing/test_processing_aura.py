@@ -539,6 +539,10 @@ def test_chats_that_cannot_be_read_are_an_error(processor, chat, message):
         ({"audio": [ONE_SECOND]}, "got `audio`, but audio and text go into the messages"),
         ({"processor_kwargs": {"audio": [ONE_SECOND]}}, "got `audio`, but audio and text go into the messages"),
         ({"add_generation_promt": True}, "`add_generation_promt`. Did you mean `add_generation_prompt`?"),
+        ({"processor_kwargs": 3}, "`processor_kwargs` must be a dict, got 3"),
+        ({"tools": "search"}, "`tools` must be a list, got 'search'"),
+        ({"documents": 3}, "`documents` must be a list, got 3"),
+        ({"chat_template": 3}, "`chat_template` must be a string, got 3"),
         ({"processor_kwargs": {"sampling_rates": 1}}, "`sampling_rates`. Did you mean `sampling_rate`?"),
     ],
 )

@@ -83,17 +83,22 @@ def test_threads_share_a_processor():
     ("keywords", "error", "message"),
     [
         ({"padding": "left"}, ValueError, "`padding` must be True, False"),
-        ({"padding_side": "top"}, ValueError, '`padding_side` must be "left" or "right"'),
+        ({"padding_side": "top"}, ValueError, "`padding_side` must be 'left', 'right'"),
         ({"truncation": "only_second"}, ValueError, "`truncation` must be True, False"),
-        ({"truncation": True, "max_length": 0}, ValueError, "`max_length` must be 1 or more, got 0"),
+        ({"truncation": True, "max_length": 0}, ValueError, "`max_length` must be between 1 and 10000000, got 0"),
         ({"truncation": True, "max_length": True}, TypeError, "`max_length` must be a whole number, got True"),
         ({"padding": "max_length"}, ValueError, "needs `max_length`"),
         ({"pad_to_multiple_of": 2.5}, TypeError, "`pad_to_multiple_of` must be a whole number"),
         ({"truncate_to_seconds": float("nan")}, ValueError, "`truncate_to_seconds` must be above 0, got nan"),
         ({"truncate_to_seconds": 10**400}, ValueError, "`truncate_to_seconds` must be above 0"),
+        ({"pad_to_multiple_of": 10**12}, ValueError, "`pad_to_multiple_of` must be between 1 and"),
+        ({"return_tensors": "tf"}, ValueError, "`return_tensors` must be None, 'pt'"),
+        ({"add_special_tokens": 1.5}, ValueError, "`add_special_tokens` must be None, True, False, got 1.5"),
+        ({"text_kwargs": 3}, TypeError, "`text_kwargs` must be a dict, got 3"),
+        ({"text": ["a", ""]}, ValueError, "Text 2 is empty"),
         ({"text_kwargs": {"return_overflowing_tokens": True}}, TypeError, "does not take `return_overflowing_tokens`"),
     ],
 )
 def test_settings_that_cannot_be_are_an_error(keywords, error, message):
     with pytest.raises(error, match=message):
-        tiny_processor()(text=["a", "b c"], **keywords)
+        tiny_processor()(**{"text": ["a", "b c"], **keywords})

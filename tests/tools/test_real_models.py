@@ -187,6 +187,9 @@ def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert copy_of_base_model(student) == str(folder)
     assert copy_of_base_model(AuraConfig(base_model="org/gguf", base_revision="5678")) is None
+    for damaged in ("", "{", "[]", "{}"):
+        (folder / "real_model.json").write_text(damaged)
+        assert copy_of_base_model(student) is None, "the Hub is asked, and a warning names the file"
 
 
 def test_wrong_hash_and_missing_network_say_what_to_do(fake_package):

@@ -16,7 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
 from ..modeling.adapter import is_adapter_key
-from ..modeling.loading import load_adapter_weights
+from ..modeling.adapter_weights import load_adapter_weights
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .checkpoint_files import (
     check_contents,

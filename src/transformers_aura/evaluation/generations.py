@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..whole_files import disk_errors_named
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -67,12 +69,8 @@ class GenerationFile:
     def append(self, generation: Generation) -> None:
         """Keeps an answer, on disk before this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(generation), ensure_ascii=False) + "\n")
-        except OSError as error:
-            error.filename = error.filename or str(self.path)  # a write that fails does not say where
-            raise
+        with disk_errors_named(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(generation), ensure_ascii=False) + "\n")
         self._rows[generation.name] = generation
 
     def rows(self) -> dict[str, Generation]:

@@ -6,8 +6,12 @@ import json
 import os
 from pathlib import Path
 
+from transformers.utils import logging
+
 from ..modeling.configuration_aura import AuraConfig
 
+
+logger = logging.get_logger(__name__)
 
 MANIFEST = "real_model.json"
 
@@ -22,6 +26,13 @@ def copy_of_base_model(config: AuraConfig) -> str | None:
     cache = Path(os.environ.get("AURA_CACHE") or Path.home() / ".cache" / "transformers-aura")
     wanted = {name: getattr(config, name) for name in ("base_model", "base_revision", "base_gguf_file")}
     for manifest in sorted((cache / "models").glob(f"*/{MANIFEST}")):
-        if json.loads(manifest.read_text(encoding="utf-8")).get("copy_of") == wanted:
+        try:
+            copy_of = json.loads(manifest.read_text(encoding="utf-8"))["copy_of"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning(
+                f"{manifest} is damaged ({error}): this copy is not used. Make it again with `make real-models`."
+            )
+            continue
+        if copy_of == wanted:
             return str(manifest.parent)
     return None

@@ -14,6 +14,7 @@ from typing import Any
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
+from ..whole_files import disk_errors_named
 from .errors import HubError
 from .model_card import save_model_card
 from .repo_folder import human_bytes
@@ -37,8 +38,7 @@ def new_folder(out: str | os.PathLike, num_bytes: int = 0) -> Iterator[Path]:
         HubError: `out` exists with something in it, cannot be written, or the disk is full.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HubError(f"{out} exists already and is not an empty folder. Choose another place, or remove it first.")
+    _check_is_new(out)
     temporary = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,8 @@ def new_folder(out: str | os.PathLike, num_bytes: int = 0) -> Iterator[Path]:
                 f"{out.parent} has {human_bytes(free)} left, but {human_bytes(num_bytes)} are needed. Free some space, or choose another disk."
             )
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        yield temporary
+        with disk_errors_named(out):
+            yield temporary
         temporary.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -58,6 +59,11 @@ def new_folder(out: str | os.PathLike, num_bytes: int = 0) -> Iterator[Path]:
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_is_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HubError(f"{out} exists already and is not an empty folder. Choose another place, or remove it first.")
 
 
 def _disk_message(out: Path, error: OSError) -> str:
@@ -93,6 +99,7 @@ def merge_to_folder(
         HubError: `out` is in use, or the disk is full.
         ValueError: the student is merged already, or cannot be merged (a quantised base, LoRA on audio positions only).
     """
+    _check_is_new(Path(out))  # before anything is loaded
     hub_kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "token") if name in kwargs}
     model = AuraForSpeechQA.locate_student(model)
     config = AuraConfig.from_pretrained(model, revision=revision, **hub_kwargs)

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from ..modeling.configuration_aura import AuraConfig
 from ..package_data import package_data_folder
+from .errors import HubError
 from .repo_folder import RepoFolder, human_bytes, is_hub_id
 
 
@@ -97,16 +98,26 @@ class TrainingSummary:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> TrainingSummary:
-        """The summary of the student in `folder`; an empty one where none was kept."""
+        """
+        The summary of the student in `folder`; an empty one where none was kept.
+
+        Raises:
+            HubError: its file is damaged.
+        """
         path = Path(folder) / SUMMARY_FILE_NAME
         if not path.is_file():
             return cls()
-        content = json.loads(path.read_text(encoding="utf-8"))
-        results = [
-            Result(**{**result, "interval": None if result["interval"] is None else tuple(result["interval"])})
-            for result in content.pop("results")
-        ]
-        return cls(**content, results=results)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            results = [
+                Result(**{**result, "interval": None if result["interval"] is None else tuple(result["interval"])})
+                for result in content.pop("results")
+            ]
+            return cls(**content, results=results)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise HubError(
+                f"{path} is damaged ({type(error).__name__}: {error}). Remove it: the card then tells less of the training."
+            ) from error
 
 
 def add_results(folder: str | os.PathLike, results: Sequence[Result]) -> Path:

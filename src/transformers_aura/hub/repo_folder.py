@@ -48,11 +48,10 @@ class RepoFolder:
             raise HubError(
                 f"{folder} holds no config.json, so it is not a student. Pass the folder that `save_pretrained` or `aura distill` wrote."
             )
-        config_dict, _ = AuraConfig.get_config_dict(folder)
-        if config_dict.get("model_type") != AuraConfig.model_type:
-            raise HubError(
-                f"{folder} holds a model of type '{config_dict.get('model_type')}', not an AuRA student (model type 'aura')."
-            )
+        try:
+            config = AuraConfig.from_pretrained(folder)
+        except ValueError as error:
+            raise HubError(str(error)) from error
         files = sorted(file for file in folder.glob("*.safetensors") if file.name != TEXT_STATISTICS_FILE_NAME)
         if not files:
             raise HubError(f"{folder} holds no model.safetensors; was saving interrupted? Save the student again.")
@@ -67,7 +66,7 @@ class RepoFolder:
                 ) from error
         return cls(
             path=folder,
-            config=AuraConfig.from_dict(config_dict),
+            config=config,
             tensor_shapes=shapes,
             num_bytes=sum(file.stat().st_size for file in files),
             has_text_statistics=(folder / TEXT_STATISTICS_FILE_NAME).is_file(),

@@ -1,15 +1,35 @@
 """Configuration of an AuRA student: the base LLM it sits on, its audio patch embedding and its LoRA."""
 
 # No `from __future__ import annotations` here: `@strict` checks field types at run time and needs the real ones.
+import os
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME
 
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
+from ..processing.arguments import real_number, whole_number
+from ..processing.repo_files import naming_damaged_files
 from .language_models import check_language_model_supported, lora_target_modules_of
+
+
+_MOST = {
+    "num_mel_bins": 1_024,
+    "sampling_rate": 1_000_000,
+    "hop_length": 1_000_000,
+    "n_fft": 1_000_000,
+    "frames_per_token": 1_024,
+    "conv_width": 65_536,
+    "conv_blocks": 1_024,
+}
+"""The largest values of audio settings: beyond them a config was damaged."""
+
+_MOST_LORA_ALPHA = 1e6
+_SMALLEST_LIMIT_OF_LORA_RANK = 1_024
+"""A rank may be as large as the LLM is wide, and this large in any case."""
 
 
 @strict
@@ -62,24 +82,20 @@ class AuraAudioConfig(PreTrainedConfig):
     rms_norm_eps: float = 1e-6
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("num_mel_bins", "sampling_rate", "hop_length", "n_fft", "frames_per_token", "conv_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.conv_blocks < 0 or (self.conv_blocks and self.patch_embedding != "conv"):
+        for name, at_most in _MOST.items():
+            whole_number(name, getattr(self, name), at_least=0 if name == "conv_blocks" else 1, at_most=at_most)
+        real_number("rms_norm_eps", self.rms_norm_eps, above=0.0, at_most=1.0)
+        if self.conv_blocks and self.patch_embedding != "conv":
             raise ValueError(
-                f"`conv_blocks` must be 0 or more, and 0 for the linear patch embedding, which has no stem; "
-                f"got {self.conv_blocks} with `patch_embedding={self.patch_embedding!r}`."
+                f"`conv_blocks` must be 0 for the linear patch embedding, which has no stem; got {self.conv_blocks}."
             )
         if self.patch_embedding == "conv" and self.frames_per_token % 2:
             raise ValueError(
                 f"`frames_per_token` must be even for the convolutional patch embedding (its stem halves the frame "
                 f'rate), got {self.frames_per_token}. Use an even number or `patch_embedding="linear"`.'
             )
-        if self.tokens_per_block is not None and self.tokens_per_block < 1:
-            raise ValueError(
-                f"`tokens_per_block` must be at least 1 (1 = causal) or None (the whole clip), "
-                f"got {self.tokens_per_block}."
-            )
+        if self.tokens_per_block is not None:  # None = the whole clip
+            whole_number("tokens_per_block", self.tokens_per_block)
         super().__post_init__(**kwargs)
 
     @property
@@ -168,30 +184,34 @@ class AuraConfig(PreTrainedConfig):
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         if self.audio_token_id is None:
             self.audio_token_id = self.text_config.vocab_size
+        whole_number("audio_token_id", self.audio_token_id, at_least=0)
         self._resolve_lora_settings()
         self._check_decoding()
         super().__post_init__(**kwargs)
 
     def _resolve_lora_settings(self) -> None:
         num_layers = self.text_config.num_hidden_layers
-        if self.lora_rank < 0:
-            raise ValueError(f"`lora_rank` must be 0 (no LoRA) or more, got {self.lora_rank}.")
+        largest_rank = max(self.text_config.hidden_size, _SMALLEST_LIMIT_OF_LORA_RANK)
+        whole_number("lora_rank", self.lora_rank, at_least=0, at_most=largest_rank)  # 0 = no LoRA
         if self.lora_alpha is None:
             self.lora_alpha = self.lora_rank
+        if self.lora_rank:
+            real_number("lora_alpha", self.lora_alpha, above=0.0, at_most=_MOST_LORA_ALPHA)
+        dropout = real_number("lora_dropout", self.lora_dropout, at_least=0.0)
+        if dropout >= 1:
+            raise ValueError(f"`lora_dropout` must be below 1, got {dropout}.")
         if self.lora_num_layers is None:
             self.lora_num_layers = -(-2 * num_layers // 3)
-        if not 1 <= self.lora_num_layers <= num_layers:
-            raise ValueError(
-                f"`lora_num_layers` must lie between 1 and the LLM's {num_layers} layers, got {self.lora_num_layers}."
-            )
+        whole_number("lora_num_layers", self.lora_num_layers, at_least=1, at_most=num_layers)
         known = lora_target_modules_of(self.text_config)
         if self.lora_target_modules is None:
             self.lora_target_modules = list(known)
-        unknown = sorted(set(self.lora_target_modules) - set(known))
-        if unknown or not self.lora_target_modules:
+        names = self.lora_target_modules
+        unknown = names if not isinstance(names, list) else [name for name in names if name not in known]
+        if unknown or not names or len(set(names)) < len(names):
             raise ValueError(
-                f"`lora_target_modules` {unknown or '[]'} do not name linear layers of {self.text_config.model_type}; "
-                f"it has {', '.join(known)}."
+                f"`lora_target_modules` must be a list of linear layers of {self.text_config.model_type}, each once; got {names}. "
+                f"It has {', '.join(known)}."
             )
 
     def _check_decoding(self) -> None:
@@ -207,10 +227,23 @@ class AuraConfig(PreTrainedConfig):
         DecodingConfig.from_dict(self.decoding_config)  # raises where a setting is none
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """As in [`PreTrainedConfig`], with an error that says why the Hub refused."""
-        with explained(pretrained_model_name_or_path, kwargs):
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As in [`PreTrainedConfig`].
+
+        Raises:
+            HubAccessError: the Hub refused, or cannot be reached.
+            ValueError: what is there is no student, or its config.json is damaged.
+        """
+        name = pretrained_model_name_or_path
+        with explained(name, kwargs), naming_damaged_files(name, (CONFIG_NAME,), **kwargs):
+            found, unused = super().get_config_dict(name, **kwargs)
+            kind = found.get("model_type")
+        if kind != cls.model_type:
+            holds = "no config.json" if kind is None else f"a model of type '{kind}'"
+            raise ValueError(f"{name} holds {holds}, not an AuRA student (model type '{cls.model_type}').")
+        return found, unused
 
     @classmethod
     def from_text_audio_configs(

@@ -18,7 +18,7 @@ _SAMPLES_PER_TENSOR = 2
 def fingerprint(language_model: PreTrainedModel) -> str:
     """Two values of every weight of the base LLM, in bfloat16, as base64.
 
-    Weights that are quantised or not in memory count as NaN, which matches anything.
+    Weights that are quantised or not in memory count as NaN, which matches anything. One that is NaN itself counts as infinite.
     """
     samples = []
     for name, parameter in sorted(language_model.named_parameters()):
@@ -26,7 +26,7 @@ def fingerprint(language_model: PreTrainedModel) -> str:
             continue
         if type(parameter) is nn.Parameter and parameter.is_floating_point() and not parameter.is_meta:
             positions = [parameter.numel() * (i + 1) // (_SAMPLES_PER_TENSOR + 1) for i in range(_SAMPLES_PER_TENSOR)]
-            values = parameter.detach().view(-1)[positions].to(torch.bfloat16).cpu()
+            values = parameter.detach().view(-1)[positions].to(torch.bfloat16).cpu().nan_to_num(nan=float("inf"))
         else:
             values = torch.full((_SAMPLES_PER_TENSOR,), float("nan"), dtype=torch.bfloat16)
         samples.append(values)

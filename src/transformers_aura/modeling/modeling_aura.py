@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
-from transformers.utils import can_return_tuple
+from transformers.utils import CONFIG_NAME, can_return_tuple
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import find_audio_positions
+from ..processing.repo_files import check_json_files, naming_damaged_files
 from .adapter import (
     ADAPTER_NAME,
     LoraGate,
@@ -214,6 +216,7 @@ class AuraPreTrainedModel(PreTrainedModel):
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
             ValueError: without a name, `config` or `state_dict` is missing.
+            DamagedFileError: a file cannot be read, is not what was published, or is a pickle.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
         if pretrained_model_name_or_path is not None:
@@ -226,9 +229,15 @@ class AuraPreTrainedModel(PreTrainedModel):
             if name in kwargs
         }
         if not isinstance(config, PreTrainedConfig):
-            config = AuraConfig.from_pretrained(config or pretrained_model_name_or_path, **hub_kwargs)
+            with naming_damaged_files(source := config or pretrained_model_name_or_path, [CONFIG_NAME], **hub_kwargs):
+                config = AuraConfig.from_pretrained(source, **hub_kwargs)
+            check_json_files(source, [CONFIG_NAME], **hub_kwargs)
         stored_dtype = choose_dtype(config, kwargs)
         wants_loading_info = kwargs.pop("output_loading_info", False)
+        if kwargs.setdefault("use_safetensors", True) is False:
+            raise ValueError(
+                "`use_safetensors=False` asks for pickles, which can run any code when they are read: they are never loaded."
+            )
         if not config.is_compact:
             if base_model_name_or_path is not None:
                 raise ValueError(
@@ -236,7 +245,7 @@ class AuraPreTrainedModel(PreTrainedModel):
                     "checkpoint that holds its base LLM."
                 )
             student, loading_info = load_full_student(
-                super().from_pretrained, pretrained_model_name_or_path, config, kwargs, wants_loading_info
+                super().from_pretrained, pretrained_model_name_or_path, config, hub_kwargs, kwargs, wants_loading_info
             )
         else:
             if base_model_name_or_path is None:
@@ -263,26 +272,28 @@ class AuraPreTrainedModel(PreTrainedModel):
 
         Weights that `from_pretrained` widened to float32 by itself are saved in the format that they came in, if that changes none of their values;
         weights that were trained since are saved as they are.
+
+        Raises:
+            ValueError: `max_shard_size` is smaller than the adapter of a compact student, which is one file.
         """
-        stored, sections = self._stored_dtype, (self.config, self.config.text_config, self.config.audio_config)
-        narrow, saves_loaded_adapter = (
-            None,
-            getattr(self, "_hf_peft_config_loaded", False),
-        )  # what `load_adapter` put on top
-        if state_dict is None and not saves_loaded_adapter:
+        narrow = None
+        # An adapter that `load_adapter` put on top is saved alone, as PEFT does it.
+        if state_dict is None and not getattr(self, "_hf_peft_config_loaded", False):
             weights = self.state_dict()
             if self.config.is_compact:
                 weights = {without_lora_name(key): tensor for key, tensor in weights.items() if is_own_key(key)}
                 state_dict = weights
-            narrow = None if stored is None else narrowed(weights, stored)
+                _check_one_file(weights, kwargs.get("max_shard_size"))
+            narrow = None if self._stored_dtype is None else narrowed(weights, self._stored_dtype)
         if narrow is None:
             super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
             return
+        sections = (self.config, self.config.text_config, self.config.audio_config)
         dtypes = [section.dtype for section in sections]
         try:
-            self._dtype_of_file = stored
+            self._dtype_of_file = self._stored_dtype
             for section in sections:
-                section.dtype = stored
+                section.dtype = self._stored_dtype
             super().save_pretrained(save_directory, is_main_process, narrow, **kwargs)
         finally:
             self._dtype_of_file = None
@@ -296,6 +307,17 @@ class AuraPreTrainedModel(PreTrainedModel):
         if not kwargs.get("create_pr"):
             self.before_push(self, repo_id, private=kwargs.get("private"), token=kwargs.get("token"))
         return super().push_to_hub(repo_id, **kwargs)
+
+
+def _check_one_file(weights: dict[str, torch.Tensor], max_shard_size: int | str | None) -> None:
+    if max_shard_size is None:
+        return
+    split = split_torch_state_dict_into_shards(weights, max_shard_size=max_shard_size)
+    if split.is_sharded:
+        raise ValueError(
+            f"`max_shard_size={max_shard_size!r}` would cut the adapter of a compact student ({split.metadata['total_size']} bytes) into "
+            f"{len(split.filename_to_tensors)} files, but it is read as one: leave `max_shard_size` out, or make it larger."
+        )
 
 
 class AuraModel(AuraPreTrainedModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -72,6 +73,20 @@ def switch(name: str, value: Any) -> bool:
     return value
 
 
+def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """`value`, or `ValueError` where it is none of `choices`, which are strings, switches or `None`."""
+    if not isinstance(value, (str, bool, type(None))) or value not in choices:
+        raise ValueError(f"`{name}` must be {', '.join(map(repr, choices))}, got {described(value)}.")
+    return value
+
+
+def options(name: str, value: Any) -> dict[str, Any]:
+    """A copy of `value`, empty where it is `None`, or `TypeError` where it is no dict."""
+    if not isinstance(value, (Mapping, type(None))):
+        raise TypeError(f"`{name}` must be a dict, got {described(value)}.")
+    return dict(value or {})
+
+
 def text(name: str, value: Any) -> str:
     """
     `value`, which is a string that can be written.
@@ -103,4 +118,4 @@ def described(value: Any) -> str:
     return written if len(written) <= 120 else f"{written[:117]}..."
 
 
-__all__ = ["described", "real_number", "switch", "text", "whole_number"]
+__all__ = ["described", "one_of", "options", "real_number", "switch", "text", "whole_number"]

@@ -7,7 +7,7 @@ from typing import Any
 from transformers.processing_utils import AudioKwargs, ImagesKwargs, TextKwargs, VideosKwargs
 from transformers.utils import logging
 
-from .arguments import real_number, switch, whole_number
+from .arguments import one_of, options, real_number, switch, whole_number
 
 
 logger = logging.get_logger(__name__)
@@ -27,6 +27,9 @@ _DEFAULTS_OF_GROUPS: dict[str, dict[str, Any]] = {
 """Keywords that are given flat or in their group, or in `common_kwargs`."""
 
 _CALL_DEFAULTS = {name: value for group in _DEFAULTS_OF_GROUPS.values() for name, value in group.items()}
+_MAX_LENGTH = 10_000_000
+"""Of `max_length` and `pad_to_multiple_of`: no LLM takes more tokens."""
+
 _FEATURE_PADDING = ("padding", "max_length", "pad_to_multiple_of")
 """Keywords of `audio_kwargs` for the feature extractor; given flat they are for the text."""
 
@@ -91,7 +94,7 @@ def call_settings(
     }
     tokenizer_kwargs: dict[str, Any] = {}
     feature_padding: dict[str, Any] = {}
-    groups = {name: dict(given.pop(name, None) or {}) for name in reversed(_DEFAULTS_OF_GROUPS)}
+    groups = {name: options(name, given.pop(name, None)) for name in reversed(_DEFAULTS_OF_GROUPS)}
     refuse_misspelt(given, KNOWN_CALL_KEYWORDS, strict=True)
     for group, values in groups.items():
         if group != "text_kwargs":
@@ -108,9 +111,11 @@ def call_settings(
     grouped = {name for values in groups.values() for name in values}
     settings |= {name: value for name, value in given.items() if value is not None or name not in grouped}
     switch("require_sampling_rate", settings["require_sampling_rate"])
+    one_of("return_tensors", settings["return_tensors"], (None, "pt", "np", "mlx"))
+    one_of("add_special_tokens", settings["add_special_tokens"], (None, True, False))
     for name in ("max_length", "pad_to_multiple_of"):
         if settings[name] is not None:
-            settings[name] = whole_number(name, settings[name])
+            settings[name] = whole_number(name, settings[name], at_most=_MAX_LENGTH)
     if settings["truncate_to_seconds"] is not None:
         settings["truncate_to_seconds"] = real_number("truncate_to_seconds", settings["truncate_to_seconds"], above=0)
     return settings, tokenizer_kwargs, feature_padding
@@ -120,10 +125,10 @@ def _without_other_modalities(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("images", "videos"):
         if kwargs.get(name) is not None:
             raise ValueError(f"AuraProcessor takes text and audio: an AuRA student takes no {name}.")
-    options = sorted(name for name in kwargs.keys() & _OPTIONS_OF_OTHER_MODALITIES if kwargs[name] is not None)
-    if options:
+    useless = sorted(name for name in kwargs.keys() & _OPTIONS_OF_OTHER_MODALITIES if kwargs[name] is not None)
+    if useless:
         logger.warning_once(
-            f"{', '.join(f'`{name}`' for name in options)}: for pictures or videos, of no use to AuraProcessor."
+            f"{', '.join(f'`{name}`' for name in useless)}: for pictures or videos, of no use to AuraProcessor."
         )
     return {name: value for name, value in kwargs.items() if name not in _OF_OTHER_MODALITIES}
 

@@ -259,6 +259,9 @@ def _as_part(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text}]
 
 
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError)
+"""What rendering a template may raise: it is others' code."""
+
 _PROBE = "31415926535"
 """What no template writes by itself."""
 
@@ -272,7 +275,7 @@ def reads_parts(chat_template: str) -> bool:
         chat = [{"role": "user", "content": content}]
         try:
             texts, _ = render_jinja_template([chat], chat_template=chat_template, **special_tokens)
-        except (TemplateError, TypeError, KeyError):  # templates are others' code
+        except TEMPLATE_ERRORS:
             return False
         return _PROBE in texts[0]
 

@@ -12,9 +12,9 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 from transformers.utils import logging
 
-from .arguments import real_number, whole_number
+from .arguments import one_of, real_number, whole_number
 from .audio_errors import AudioLoadingError
-from .audio_limits import SAMPLING_RATE_LIMITS_HZ
+from .audio_limits import SAMPLING_RATE_LIMITS_HZ, check_sampling_rate
 from .audio_loading import load_audio
 from .audio_samples import to_mono_float32
 from .audio_source import AudioSource, describe_audio, has_own_sampling_rate, is_samples_list
@@ -27,6 +27,7 @@ _LEVEL_DRIFT_DB_PER_SECOND = (
 )
 _NOISE_BELOW_TARGET_DB = 25.0  # what sounds all the time is not raised to more than this below the target level
 _SILENCE_DB = -100.0  # what is below is digital silence: it says nothing about the noise where somebody speaks
+_MAX_FRAMES = 1_000_000  # that padding may ask for: nearly three hours
 _FRAMES_PER_PASS = 8192  # bounds the memory of one pass (80 s of audio, 26 MB of windows), whatever the clip's length
 
 
@@ -158,8 +159,14 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         clips = list(audio) if isinstance(audio, (list, tuple)) and not is_samples_list(audio) else [audio]
         if not clips:
             raise AudioLoadingError("No audio was given: the list of clips is empty.")
+        one_of("padding", padding, (True, False, "longest", "max_length", "do_not_pad"))
+        one_of("return_tensors", return_tensors, (None, "pt", "np", "mlx"))
+        for name, value in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
+            if value is not None:
+                whole_number(name, value, at_most=_MAX_FRAMES)
         if sampling_rate is None:
             sampling_rate = self.assumed_sampling_rate()
+        sampling_rate = check_sampling_rate(sampling_rate, "`sampling_rate`")
         if sampling_rate != self.sampling_rate:
             raise AudioLoadingError(
                 f"The feature extractor takes {self.sampling_rate} Hz, but `sampling_rate={sampling_rate}` was passed. "

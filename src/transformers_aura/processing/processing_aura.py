@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 from transformers import (
     AutoConfig,
@@ -17,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
-from transformers.utils import logging
+from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from ..hub_access import explained
@@ -31,6 +30,7 @@ from .control_tokens import ControlTokens
 from .conversation import (
     PART_FORMS,
     PLAIN_CHAT_TEMPLATE,
+    TEMPLATE_ERRORS,
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
@@ -38,10 +38,14 @@ from .conversation import (
     reads_parts,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
+from .repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_json_files, naming_damaged_files
 from .tokenization import pad, tokenize_texts
 
 
 logger = logging.get_logger(__name__)
+
+_OLDER_STUDENTS = {"n_fft": 400}
+"""Settings of students whose config does not hold them."""
 
 _HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
@@ -75,6 +79,10 @@ class AuraProcessor(ProcessorMixin):
         frames_per_token: int = 8,
     ) -> None:
         frames_per_token = arguments.whole_number("frames_per_token", frames_per_token)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise TypeError(f"`tokenizer` must be the base LLM's tokenizer, got {arguments.described(tokenizer)}.")
+        if not arguments.text("`audio_token`", audio_token):
+            raise ValueError("`audio_token` must not be empty.")
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.audio_token = audio_token
         self.audio_token_id = add_audio_token(tokenizer, audio_token)
@@ -97,11 +105,13 @@ class AuraProcessor(ProcessorMixin):
 
         Raises:
             ValueError: settings that cannot be, or others than those of the student beside them.
+            DamagedFileError: a file cannot be read, or is not what was published.
         """
         name = cls.locate_student(pretrained_model_name_or_path)
-        with explained(name, kwargs):
-            processor = super().from_pretrained(name, *args, **kwargs)
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
+        with explained(name, hub_kwargs), naming_damaged_files(name, PROCESSOR_FILES, **hub_kwargs):
+            processor = super().from_pretrained(name, *args, **kwargs)
+        check_json_files(name, (CONFIG_NAME, *PROCESSOR_FILES), **hub_kwargs)
         try:
             config, _ = PreTrainedConfig.get_config_dict(name, **hub_kwargs)
         except OSError:  # a processor by itself
@@ -126,7 +136,7 @@ class AuraProcessor(ProcessorMixin):
             "n_fft": self.feature_extractor.n_fft,
             "audio_token_id": self.audio_token_id,
         }
-        of_student = {**audio_config, "audio_token_id": audio_token_id}
+        of_student = {**_OLDER_STUDENTS, **audio_config, "audio_token_id": audio_token_id}
         for name, value in of_processor.items():
             if of_student.get(name) not in (None, value):
                 raise ValueError(
@@ -167,8 +177,13 @@ class AuraProcessor(ProcessorMixin):
             kwargs["gguf_file"] = gguf_file
         if revision is not None:
             kwargs["revision"] = revision
-        tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
-        audio_token = choose_audio_token(tokenizer, AutoConfig.from_pretrained(base_model, **kwargs))
+        hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
+        with naming_damaged_files(
+            base_model, (*filter(None, [gguf_file]), CONFIG_NAME, *TOKENIZER_FILES), **hub_kwargs
+        ):
+            tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
+            config = AutoConfig.from_pretrained(base_model, **kwargs)
+        audio_token = choose_audio_token(tokenizer, config)
         if chat_template is None and tokenizer.chat_template is None:
             logger.warning(
                 f"The tokenizer of '{base_model}' has no chat template, so a plain one is used ('User: ...', "
@@ -328,7 +343,11 @@ class AuraProcessor(ProcessorMixin):
         """
         if load_audio_from_video:
             raise ValueError(f"{type(self).__name__} takes no video: pass its sound as audio.")
+        call_kwargs = arguments.options("processor_kwargs", processor_kwargs)
         arguments.switch("sanitize_control_tokens", sanitize_control_tokens)
+        for name, value in (("tools", tools), ("documents", documents)):
+            if not isinstance(value, (list, tuple, type(None))):
+                raise TypeError(f"`{name}` must be a list, got {arguments.described(value)}.")
         if add_generation_prompt and continue_final_message:
             raise ValueError(
                 "`add_generation_prompt` begins a message and `continue_final_message` goes on with one: pass one of them."
@@ -338,24 +357,23 @@ class AuraProcessor(ProcessorMixin):
                 "`return_assistant_tokens_mask=True` needs `tokenize=True` and `return_dict=True`, and does not go with `continue_final_message`."
             )
         for name in ("audio", "audios", "text", "images", "videos"):
-            if name in kwargs or name in (processor_kwargs or {}):
+            if name in kwargs or name in call_kwargs:
                 raise TypeError(
                     f"`apply_chat_template` got `{name}`, but audio and text go into the messages, as parts: {PART_FORMS}. "
                     "(Or render the text with `tokenize=False` and call the processor with `text` and `audio`.)"
                 )
         template_kwargs = {name: value for name, value in kwargs.items() if name not in KNOWN_CALL_KEYWORDS}
         refuse_misspelt(template_kwargs, (*KNOWN_CALL_KEYWORDS, *TEMPLATE_KEYWORDS), strict=False)
-        call_kwargs = {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
-        settings, tokenizer_kwargs, feature_padding = call_settings(
-            {**(processor_kwargs or {}), **call_kwargs}, self.tokenizer.init_kwargs
-        )
-        if return_tensors is not None and return_tensors != "auto":
+        call_kwargs |= {name: value for name, value in kwargs.items() if name in KNOWN_CALL_KEYWORDS}
+        settings, tokenizer_kwargs, feature_padding = call_settings(call_kwargs, self.tokenizer.init_kwargs)
+        if arguments.one_of("return_tensors", return_tensors, (None, "pt", "np", "mlx", "auto")) not in (None, "auto"):
             settings["return_tensors"] = return_tensors
         conversations, is_batched = as_batch_of_chats(conversation)
         template = self.tokenizer.get_chat_template(self._chat_template(chat_template), tools)
         control_tokens = ControlTokens.of(self.tokenizer, template)
 
         def as_text(text: str, by_assistant: bool = False) -> str:
+            arguments.text("A text of the chat, its tools, documents or template variables", text)
             return control_tokens.as_text(text, self.tokenizer, keep_written=by_assistant)
 
         special_tokens = self.tokenizer.special_tokens_map
@@ -407,7 +425,7 @@ class AuraProcessor(ProcessorMixin):
     def _chat_template(self, chat_template: str | None) -> str | None:
         """The template for the tokenizer: a text, the name of one of several, or `None` for its choice among several."""
         if chat_template is not None:
-            return chat_template
+            return arguments.text("`chat_template`", chat_template)
         if self.chat_template is None:
             raise ValueError(
                 "This processor has no chat template, because its tokenizer has none (a base LLM without instruction "
@@ -504,7 +522,7 @@ def _render(chats: list[Conversation], rendering: dict[str, Any]) -> tuple[list[
     try:
         with _RENDERING_WITH_MASK if rendering["return_assistant_tokens_mask"] else contextlib.nullcontext():
             return render_jinja_template(chats, **rendering)
-    except (TemplateError, TypeError, KeyError) as error:  # templates are others' code
+    except TEMPLATE_ERRORS as error:
         raise ValueError(f"The chat template cannot render this chat: {error}") from error
 
 

@@ -8,7 +8,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import LARGE_INTEGER
 
+from .arguments import one_of
 from .control_tokens import ControlTokens
+
+
+_CUT = ("longest_first", "only_first")
 
 
 def tokenize_texts(
@@ -31,12 +35,17 @@ def tokenize_texts(
 
     Returns:
         lists of rows by name: `input_ids`, `attention_mask`, ...
+
+    Raises:
+        TypeError: an argument that would make other rows than one of each text.
+        ValueError: an empty text, or a setting of an unknown value.
     """
     for name in ("stride", "return_overflowing_tokens", "text_pair", "text_target"):
         if tokenizer_kwargs.get(name):
             raise TypeError(f"AuraProcessor makes one row of each text, so it does not take `{name}`.")
     asked_for_mask = tokenizer_kwargs.pop("return_special_tokens_mask", False)
-    is_cut = _is_cut(settings["truncation"])
+    truncation = one_of("truncation", settings["truncation"], (True, False, *_CUT, "do_not_truncate", None))
+    is_cut = truncation is True or truncation in _CUT
     columns = control_tokens.encode(
         texts,
         tokenizer,
@@ -49,6 +58,9 @@ def tokenize_texts(
     )
     if is_cut:
         _cut(columns, settings["max_length"] or tokenizer.model_max_length, tokenizer.truncation_side)
+    for number, row in enumerate(columns["input_ids"], start=1):
+        if not row:
+            raise ValueError(f"Text {number} is empty: it has no token, and an LLM needs at least one.")
     if not asked_for_mask:
         columns.pop("special_tokens_mask", None)
     return columns
@@ -65,13 +77,10 @@ def pad(
         tokenizer: says what to fill with.
         settings: `padding`, `padding_side`, `max_length` and `pad_to_multiple_of`, as in the tokenizer's own call.
     """
-    padding, side = settings["padding"], settings["padding_side"] or tokenizer.padding_side
-    if side not in ("left", "right"):
-        raise ValueError(f'`padding_side` must be "left" or "right", got {side!r}.')
+    padding = one_of("padding", settings["padding"], (True, False, "longest", "max_length", "do_not_pad", None))
+    side = one_of("padding_side", settings["padding_side"], ("left", "right", None)) or tokenizer.padding_side
     if padding in (False, None, "do_not_pad"):
         return dict(columns)
-    if padding not in (True, "longest", "max_length"):
-        raise ValueError(f'`padding` must be True, False, "longest", "max_length" or "do_not_pad", got {padding!r}.')
     rows = columns["input_ids"]
     length = max(map(len, rows))
     if padding == "max_length":
@@ -92,14 +101,6 @@ def pad(
         pairs = zip(missing, of_rows, strict=True)
         padded[name] = [[*empty, *row] if side == "left" else [*row, *empty] for empty, row in pairs]
     return padded
-
-
-def _is_cut(truncation: Any) -> bool:
-    if truncation in (False, None, "do_not_truncate"):
-        return False
-    if truncation in (True, "longest_first", "only_first"):
-        return True
-    raise ValueError(f'`truncation` must be True, False, "longest_first" or "do_not_truncate", got {truncation!r}.')
 
 
 def _cut(columns: dict[str, list[list[Any]]], max_length: int, side: str) -> None:

@@ -13,7 +13,7 @@ from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
 from transformers_aura.evaluation.baselines.bridge import BRIDGE_FILE, load_bridge, new_bridge, write_bridge_file
 from transformers_aura.evaluation.systems import BridgeSystem, Request
-from transformers_aura.modeling.loading import AdapterMismatchError
+from transformers_aura.modeling.adapter_weights import AdapterMismatchError
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,11 @@ def test_what_does_not_fit_is_an_error(tmp_path, base, whisper):
     model, processor = new_bridge(base, whisper)
     model.save_pretrained(tmp_path / "bridge")
     processor.save_pretrained(tmp_path / "bridge")
+    for content in ("", "[]", "{}", '{"whisper": 5}'):
+        (tmp_path / "damaged").mkdir(exist_ok=True)
+        (tmp_path / "damaged" / BRIDGE_FILE).write_text(content)
+        with pytest.raises(ValueError, match=rf"{BRIDGE_FILE} is damaged .*name the encoder"):
+            load_bridge(tmp_path / "damaged")
     with pytest.raises(FileNotFoundError, match=rf"holds no {BRIDGE_FILE}"):
         load_bridge(tmp_path / "bridge")
     other = save_tiny_whisper(tmp_path / "other", width=48)

@@ -19,8 +19,8 @@ from transformers import WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from ...modeling.adapter_weights import load_adapter_weights
 from ...modeling.configuration_aura import AuraConfig
-from ...modeling.loading import load_adapter_weights
 from ...modeling.modeling_aura import AuraForSpeechQA
 from ...processing.audio_tokens import num_audio_tokens
 from ...processing.processing_aura import AuraProcessor
@@ -159,7 +159,10 @@ def load_bridge(
     if whisper is None:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {BRIDGE_FILE}: name the encoder, `whisper=`.")
-        whisper = json.loads(path.read_text("utf-8"))["whisper"]
+        try:
+            whisper = os.fspath(json.loads(path.read_text("utf-8"))["whisper"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): name the encoder, `whisper=`.") from error
     config = AuraConfig.from_pretrained(folder)
     base = base_model_name_or_path or config.base_model
     model, _ = new_bridge(
