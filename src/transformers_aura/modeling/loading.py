@@ -156,10 +156,13 @@ def load_compact_student(
         student, loading_info = load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
     except FileNotFoundError:
         raise
-    except OSError as error:
-        reason = reason_of(error, str(base_config.base_model), base_hub_kwargs) or _first_line(error)
+    except (OSError, DamagedFileError) as error:  # a file that the Hub does not give looks like one that is not there
+        reason = reason_of(error, str(base_config.base_model), base_hub_kwargs)
+        if reason is None and isinstance(error, DamagedFileError):
+            raise
         raise FileNotFoundError(
-            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: {reason} {NAME_A_COPY}"
+            f"The base LLM of {name_or_path or 'this student'} could not be loaded from {base_config.base_model}: "
+            f"{reason or _first_line(error)} {NAME_A_COPY}"
         ) from error
     check_base(student, config, base_config.base_model)
     config.name_or_path = name_or_path or ""
