@@ -73,7 +73,7 @@ def test_no_audio_token_depends_on_a_later_frame(settings):
 def test_conv_blocks_need_a_stem():
     with pytest.raises(ValueError, match="0 for the linear patch embedding"):
         embedding(patch_embedding="linear", conv_blocks=1)
-    with pytest.raises(ValueError, match="`conv_blocks` must be 0 or more"):
+    with pytest.raises(ValueError, match="`conv_blocks` must be between 0 and 1024, got -1"):
         embedding(conv_blocks=-1)
 
 

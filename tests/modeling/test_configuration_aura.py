@@ -92,3 +92,22 @@ def test_bad_student_settings(settings, message):
         AuraConfig.from_text_audio_configs(
             AutoConfig.for_model("llama", num_hidden_layers=6), AuraAudioConfig(), **settings
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"rms_norm_eps": float("nan")}, "text_config.rms_norm_eps"),
+        ({"rms_norm_eps": 0.0}, "text_config.rms_norm_eps"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": -1.0}}, "text_config.rope_parameters.rope_theta"),
+        ({"attention_dropout": float("inf")}, "text_config.attention_dropout"),
+    ],
+)
+def test_settings_of_the_llm_that_cannot_be(settings, name):
+    with pytest.raises(ValueError, match=name):
+        AuraConfig(text_config={"model_type": "llama", **settings})
+
+
+def test_a_compact_student_names_the_settings_of_its_llm():
+    with pytest.raises(ValueError, match="`text_config` is missing: the settings of the base LLM org/base"):
+        AuraConfig(base_model="org/base")

@@ -422,3 +422,28 @@ def test_threads_share_a_student(transcribe, student, processor):
         assert all(len(other.result()["input_ids"][1]) == 2 for other in others)
     for one, right in zip(found, expected * 4, strict=True):
         assert_same(one, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_around_it_changes_nothing(student, processor, transcribe, dtype):
+    """As in an evaluation inside of a training loop."""
+    sound, given = babble(1.5, 1), inputs(processor, babble(1.5, 1))
+    (expected,) = transcribe(sound)
+    embeds = student.get_audio_features(given["input_features"], given["input_features_mask"]).last_hidden_state
+    with torch.autocast("cpu", dtype=dtype):
+        assert_same(transcribe(sound)[0], expected)
+        assert_same(
+            student.transcribe(audio_embeds=embeds, tokenizer=processor.tokenizer)[0],
+            student_alone(student, processor, embeds),
+        )
+        short = student.get_audio_features(given["input_features"], given["input_features_mask"]).last_hidden_state
+        assert short.dtype == dtype or short.dtype == torch.float32
+        assert student.transcribe(audio_embeds=short, tokenizer=processor.tokenizer)[0].heard
+        assert student.contains_speech(short, torch.ones(short.shape[:2], dtype=torch.bool)) == [True]
+        answer = student.generate(**given, max_new_tokens=3, do_sample=False)
+    assert answer.shape[1] == given["input_ids"].shape[1] + 3
+
+
+def student_alone(student, processor, embeds):
+    with torch.autocast("cpu", enabled=False):
+        return student.transcribe(audio_embeds=embeds, tokenizer=processor.tokenizer)[0]

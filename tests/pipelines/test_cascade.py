@@ -251,3 +251,10 @@ def test_a_limit_of_time_is_obeyed_from_a_generation_config_too(pipe, monkeypatc
     config = GenerationConfig(max_time=100.0, max_new_tokens=3)
     pipe(FIRST, answer_from="transcript", generation_config=config)
     assert seen == [100.0, 100.0]
+
+
+@pytest.mark.parametrize("answer_from", ["audio", "transcript"])
+def test_autocast_around_a_pipeline_changes_nothing(pipe, answer_from):
+    expected = pipe(REQUESTS, answer_from=answer_from)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert pipe(REQUESTS, answer_from=answer_from) == expected

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.support.fake_hub import FakeHub
 from transformers_aura.processing.repo_files import (
     DamagedFileError,
-    check_json_files,
+    check_small_files,
     damage_of,
     naming_damaged_files,
     refuse_pickles,
@@ -66,7 +66,7 @@ def test_an_error_without_a_damaged_file_stays_what_it_is(tmp_path):
         raise RuntimeError("other")
     with pytest.raises(RuntimeError, match="other"), naming_damaged_files("org/nobody", ["config.json"]):
         raise RuntimeError("other")
-    check_json_files(tmp_path, ["no.json"])
+    check_small_files(tmp_path, ["no.json"])
 
 
 def write_index(folder, weight_map):

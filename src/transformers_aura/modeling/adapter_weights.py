@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ..processing.repo_files import DamagedFileError, damage_of
+from ..processing.repo_files import damage_of
 from .adapter import canonical_key, is_adapter_key, is_own_key
 
 
@@ -25,8 +25,8 @@ def load_adapter_weights(student: Any, adapter: str | os.PathLike | Mapping[str,
         adapter: a compact `model.safetensors`, or a state dict, whose tensors of the base LLM are left out, as in what is saved.
 
     Raises:
-        AdapterMismatchError: naming the tensors that are missing, unexpected, of another shape, or that hold what no weights can be.
-        DamagedFileError: the file cannot be read.
+        AdapterMismatchError: naming the tensors that are missing, unexpected, of another shape, or that hold what no weights can be; or
+            the file, which cannot be read.
     """
     if isinstance(adapter, Mapping):
         where, what = "`state_dict`", "`config`"
@@ -34,11 +34,11 @@ def load_adapter_weights(student: Any, adapter: str | os.PathLike | Mapping[str,
     else:
         where, what = os.fspath(adapter), "its config.json"
         if problem := damage_of(adapter):
-            raise DamagedFileError(problem)
+            raise AdapterMismatchError(problem)
         try:
             saved = load_file(adapter)
         except Exception as error:
-            raise DamagedFileError(
+            raise AdapterMismatchError(
                 f"{where} cannot be read as safetensors ({error}). Delete it and fetch it again."
             ) from error
     names = [canonical_key(key) for key in saved]

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import GENERATION_CONFIG_NAME
+from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
-from ..processing.repo_files import LANGUAGE_MODEL_FILES, check_json_files, naming_damaged_files, refuse_pickles
+from ..processing.repo_files import (
+    LANGUAGE_MODEL_FILES,
+    check_small_files,
+    naming_damaged_files,
+    refuse_pickles,
+    repo_file,
+)
 from .adapter_weights import AdapterMismatchError, listed
 from .audio_embedding import AuraAudioEmbedding
 from .configuration_aura import AuraConfig
@@ -33,6 +41,32 @@ def check_base(student: Any, config: AuraConfig, source: str | None) -> None:
         )
 
 
+_SIZES = (
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+)
+
+
+def _check_sizes(source: str, config: AuraConfig, hub_kwargs: dict[str, Any]) -> None:
+    """Compares the student's config with the base LLM's own, before weights are downloaded or made room for."""
+    file = repo_file(source, CONFIG_NAME, is_needed=False, **hub_kwargs)
+    if file is None:
+        return
+    check_small_files(source, [CONFIG_NAME], **hub_kwargs)
+    of_base, of_student = json.loads(Path(file).read_text(encoding="utf-8")), config.text_config.to_dict()
+    for name in _SIZES:
+        if name in of_base and name in of_student and of_base[name] != of_student[name]:
+            raise AdapterMismatchError(
+                f"{source} is not the LLM of this student: its `{name}` is {of_base[name]}, in the student's config.json it is {of_student[name]}."
+            )
+
+
 def load_base(
     cls: type[PreTrainedModel], config: AuraConfig, hub_kwargs: dict[str, Any], loader_kwargs: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
@@ -49,8 +83,9 @@ def load_base(
     if config.base_gguf_file is not None:
         return _load_gguf_base(cls, without_lora, hub_kwargs, loader_kwargs), {}
     source_kwargs = {name: value for name, value in hub_kwargs.items() if value is not None}
+    _check_sizes(source, config, source_kwargs)
     refuse_pickles(source, **source_kwargs)
-    _keep_patch_embedding_unquantised(loader_kwargs.get("quantization_config"))
+    keep_audio_unquantised(loader_kwargs.get("quantization_config"))
     prefix = "model.language_model." if cls.can_generate() else "language_model."  # with a head, or headless
     try:
         with naming_damaged_files(source, LANGUAGE_MODEL_FILES, **source_kwargs):
@@ -65,7 +100,7 @@ def load_base(
                 **source_kwargs,
                 **{**loader_kwargs, "use_safetensors": True},
             )
-        check_json_files(source, [GENERATION_CONFIG_NAME], **source_kwargs)
+        check_small_files(source, [GENERATION_CONFIG_NAME], **source_kwargs)
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
@@ -130,12 +165,21 @@ def _dequantise() -> dict[str, Any]:
     return {"quantization_config": GgufConfig(dequantize=True)}
 
 
-def _keep_patch_embedding_unquantised(quantization_config: Any) -> None:
+def keep_audio_unquantised(quantization_config: Any) -> None:
     """Audio is what quantisation ruins first: the patch embedding and the heads stay as they are."""
     if quantization_config is None:
         return
     settings = vars(quantization_config)
     for name in {"modules_to_not_convert", "llm_int8_skip_modules"} & settings.keys():
-        settings[name] = list(
-            {*(settings[name] or ()), "embed_audio", "subword_ctc_head", "character_ctc_head", "lm_head"}
-        )
+        settings[name] = sorted({*(settings[name] or ()), *_NOT_QUANTISED})
+
+
+# Names are compared from their start, so those of a student with a head and of a headless one.
+_NOT_QUANTISED = (
+    *(
+        f"{prefix}{part}"
+        for prefix in ("", "model.")
+        for part in ("embed_audio", "subword_ctc_head", "character_ctc_head")
+    ),
+    "lm_head",
+)

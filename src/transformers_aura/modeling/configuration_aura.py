@@ -172,11 +172,14 @@ class AuraConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.text_config is None:
+            if self.base_model is not None:
+                raise ValueError(f"`text_config` is missing: the settings of the base LLM {self.base_model}.")
             self.text_config = AutoConfig.for_model("qwen2")
         elif isinstance(self.text_config, dict):
             values = dict(self.text_config)
             self.text_config = AutoConfig.for_model(values.pop("model_type", "qwen2"), **values)
         check_language_model_supported(self.text_config)
+        _check_numbers("text_config", self.text_config.to_dict())
         if self.audio_config is None:
             self.audio_config = AuraAudioConfig()
         elif isinstance(self.audio_config, dict):
@@ -264,6 +267,20 @@ class AuraConfig(PreTrainedConfig):
     def is_compact(self) -> bool:
         """Whether the base LLM's weights live in their own repo and only the adapter is saved here."""
         return self.base_model is not None
+
+
+_POSITIVE = ("rms_norm_eps", "rope_theta")
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    """Raises `ValueError` for a number in a config, at any depth, that is NaN or infinite, or not positive where it must be."""
+    if isinstance(value, dict | list | tuple):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_numbers(f"{name}.{key}", entry)
+    elif name.endswith(_POSITIVE):
+        real_number(name, value, above=0.0)
+    elif isinstance(value, float):
+        real_number(name, value)
 
 
 __all__ = ["AuraAudioConfig", "AuraConfig"]

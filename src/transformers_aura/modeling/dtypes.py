@@ -1,10 +1,11 @@
-"""The floating-point format that a student is loaded in when nobody names one: never slower than float32 on a CPU."""
+"""The floating-point format that a student is loaded in when nobody names one: never slower than float32 on a CPU; and that it is computed in."""
 
 from __future__ import annotations
 
+import functools
 import platform
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
@@ -25,7 +26,12 @@ def choose_dtype(config: AuraConfig, kwargs: dict[str, Any]) -> torch.dtype | No
     stored = config.dtype or config.text_config.dtype
     if is_named or stored is None or "quantization_config" in vars(config):
         return None
-    stored = getattr(torch, stored) if isinstance(stored, str) else stored
+    if isinstance(stored, str):
+        stored = getattr(torch, stored, stored)
+    if not isinstance(stored, torch.dtype) or not stored.is_floating_point:
+        raise ValueError(
+            f"`dtype` in config.json must be a floating-point format of torch, such as 'bfloat16', got {stored!r}."
+        )
     kwargs["dtype"] = default_dtype(stored, kwargs.get("device_map"))
     return None if kwargs["dtype"] == stored else stored
 
@@ -93,3 +99,19 @@ def narrowed(weights: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[st
                 return None
         narrow[name] = copies[place]
     return narrow
+
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+def without_autocast(method: MethodT) -> MethodT:
+    """A method of a model or a pipeline that computes in the format of the weights, also inside of `torch.autocast`, as in an evaluation while
+    training: what it finds is compared with thresholds.
+    """
+
+    @functools.wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(self.device.type, enabled=False):
+            return method(self, *args, **kwargs)
+
+    return run  # type: ignore[return-value]

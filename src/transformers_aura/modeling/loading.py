@@ -20,7 +20,7 @@ from ..processing.repo_files import (
     LANGUAGE_MODEL_FILES,
     TOKENIZER_FILES,
     DamagedFileError,
-    damage_of,
+    described_error,
     naming_damaged_files,
     refuse_pickles,
     repo_file,
@@ -48,7 +48,7 @@ def compose_student(
     base_model = os.fspath(base_model)
     if base_model.endswith(".gguf") and gguf_file is None:
         base_model, gguf_file = os.path.split(os.path.abspath(base_model))
-    hub_kwargs = {
+    hub_kwargs: dict[str, Any] = {
         name: kwargs.pop(name)
         for name in ("cache_dir", "force_download", "local_files_only", "token")
         if name in kwargs
@@ -156,6 +156,11 @@ def load_compact_student(
         student, loading_info = load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
     except FileNotFoundError:
         raise
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        if "keyword argument" in str(error):
+            raise
+        where = "`config`" if name_or_path is None else f"the config.json of {name_or_path}"
+        raise DamagedFileError(f"What {where} says cannot be used: {described_error(error)}") from error
     except (OSError, DamagedFileError) as error:  # a file that the Hub does not give looks like one that is not there
         reason = reason_of(error, str(base_config.base_model), base_hub_kwargs)
         if reason is None and isinstance(error, DamagedFileError):
@@ -243,9 +248,11 @@ def _generation_config(
     name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any], default: GenerationConfig
 ) -> GenerationConfig:
     file = repo_file(name_or_path, GENERATION_CONFIG_NAME, is_needed=False, **hub_kwargs)
-    if file is not None and (problem := damage_of(file)):
-        raise DamagedFileError(problem)
-    return default if file is None else GenerationConfig.from_pretrained(os.path.dirname(file))
+    if file is None:
+        return default
+    folder, name = os.path.split(file)
+    with naming_damaged_files(folder, [name], is_all_that_is_read=True):
+        return GenerationConfig.from_pretrained(folder)
 
 
 def _text_statistics(

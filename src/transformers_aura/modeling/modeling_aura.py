@@ -20,7 +20,7 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import find_audio_positions
-from ..processing.repo_files import check_json_files, naming_damaged_files
+from ..processing.repo_files import naming_damaged_files, repo_file
 from .adapter import (
     ADAPTER_NAME,
     LoraGate,
@@ -229,9 +229,11 @@ class AuraPreTrainedModel(PreTrainedModel):
             if name in kwargs
         }
         if not isinstance(config, PreTrainedConfig):
-            with naming_damaged_files(source := config or pretrained_model_name_or_path, [CONFIG_NAME], **hub_kwargs):
+            source: Any = config or pretrained_model_name_or_path
+            with naming_damaged_files(source, [CONFIG_NAME], is_all_that_is_read=True, **hub_kwargs):
                 config = AuraConfig.from_pretrained(source, **hub_kwargs)
-            check_json_files(source, [CONFIG_NAME], **hub_kwargs)
+            if not os.path.isfile(source):
+                repo_file(source, CONFIG_NAME, **hub_kwargs)  # without one, transformers makes up a config of defaults
         stored_dtype = choose_dtype(config, kwargs)
         wants_loading_info = kwargs.pop("output_loading_info", False)
         if kwargs.setdefault("use_safetensors", True) is False:
@@ -486,6 +488,7 @@ class AuraModel(AuraPreTrainedModel):
             return self.get_audio_features(input_features, input_features_mask, return_dict=True)
         if input_features is not None:
             raise ValueError("`input_features` and `audio_embeds` are two forms of the same clips: pass one.")
+        audio_embeds = audio_embeds.to(self.embed_audio.norm.weight.dtype)  # may be computed under autocast
         if audio_embeds_mask is None:
             audio_embeds_mask = torch.ones(audio_embeds.shape[:2], dtype=torch.bool, device=audio_embeds.device)
         return AuraAudioFeatures(

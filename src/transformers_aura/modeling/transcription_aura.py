@@ -31,6 +31,7 @@ from ..processing.arguments import described, real_number, whole_number
 from ..processing.audio_tokens import clips_of_rows
 from .context_length import context_length
 from .ctc_heads import STEPS_PER_TOKEN
+from .dtypes import without_autocast
 from .rescoring import Candidates, TextCache, can_score_texts, score_texts
 
 
@@ -119,6 +120,7 @@ class TranscriptionMixin:
     _word_forms: tuple[PreTrainedTokenizerBase, TextStatistics | None, WordForms] | None = None
 
     @torch.no_grad()
+    @without_autocast
     def transcribe(
         self,
         input_features: torch.Tensor | None = None,
@@ -231,6 +233,7 @@ class TranscriptionMixin:
         """Frames of the character emissions in a second."""
         return self.config.audio_config.tokens_per_second * STEPS_PER_TOKEN
 
+    @without_autocast
     def contains_speech(self, audio_embeds: torch.Tensor, audio_embeds_mask: torch.Tensor) -> list[bool] | None:
         """
         Whether anybody speaks in each of some clips, by the character emissions; `None` for a student without a character CTC head.

@@ -18,6 +18,7 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import logging
 
 from ..modeling.context_length import check_context_length, context_length
+from ..modeling.dtypes import without_autocast
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..modeling.transcription_aura import Transcript
 from ..processing import arguments
@@ -239,6 +240,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         )
         return inputs.to(dtype=self.dtype)
 
+    @without_autocast
     def _forward(
         self,
         input_tensors: Mapping[str, Any],

@@ -17,7 +17,7 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.utils import CONFIG_NAME, logging
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from ..hub_access import explained
 from . import arguments
@@ -38,7 +38,7 @@ from .conversation import (
     reads_parts,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
-from .repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_json_files, naming_damaged_files
+from .repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_small_files, naming_damaged_files
 from .tokenization import pad, tokenize_texts
 
 
@@ -109,9 +109,13 @@ class AuraProcessor(ProcessorMixin):
         """
         name = cls.locate_student(pretrained_model_name_or_path)
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
-        with explained(name, hub_kwargs), naming_damaged_files(name, PROCESSOR_FILES, **hub_kwargs):
+        read_here = naming_damaged_files(name, PROCESSOR_FILES, is_all_that_is_read=True, **hub_kwargs)
+        with explained(name, hub_kwargs), read_here:
             processor = super().from_pretrained(name, *args, **kwargs)
-        check_json_files(name, (CONFIG_NAME, *PROCESSOR_FILES), **hub_kwargs)
+            if isinstance(processor.chat_template, str):
+                _compile_jinja_template(processor.chat_template)
+            processor.tokenizer("a")  # some settings of a tokenizer are looked at when it is used
+        check_small_files(name, (CONFIG_NAME, *PROCESSOR_FILES), **hub_kwargs)
         try:
             config, _ = PreTrainedConfig.get_config_dict(name, **hub_kwargs)
         except OSError:  # a processor by itself

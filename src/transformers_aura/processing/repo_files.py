@@ -28,6 +28,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "vocab.json",
     "chat_template.json",
+    "chat_template.jinja",
 )
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", *TOKENIZER_FILES)
 LANGUAGE_MODEL_FILES = (
@@ -67,6 +68,8 @@ def repo_file(
         DamagedFileError: its content is not what was published.
     """
     path = cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=is_needed, **hub_kwargs)
+    if path is None and is_needed:  # transformers does without a config.json
+        raise FileNotFoundError(f"There is no {file_name} in {name_or_path}, so it is not what it should be.")
     if path is not None and not os.path.isdir(name_or_path):
         check_published(path)
     return path
@@ -145,27 +148,45 @@ def _weight_map(index_file: str | os.PathLike) -> Mapping[str, str]:
 
 @contextmanager
 def naming_damaged_files(
-    name_or_path: str | os.PathLike | None, file_names: Iterable[str], **hub_kwargs: Any
+    name_or_path: str | os.PathLike | None,
+    file_names: Iterable[str],
+    is_all_that_is_read: bool = False,
+    **hub_kwargs: Any,
 ) -> Iterator[None]:
     """Where reading a repo fails inside, the error names the first of these files that is damaged, if one is.
 
+    Args:
+        name_or_path: Hub id or folder.
+        file_names: in it.
+        is_all_that_is_read: whether nothing else can be the cause; then an error that names no file names these.
+        hub_kwargs: for [`~transformers.utils.cached_file`].
+
     Raises:
-        DamagedFileError: a file is damaged.
+        DamagedFileError: a file is damaged, or what it says is refused.
     """
     try:
         yield
     except DamagedFileError:
         raise
     except Exception as error:
-        for path in _files_here(name_or_path, file_names, hub_kwargs):
+        found = list(_files_here(name_or_path, file_names, hub_kwargs))
+        for path in found:
             if problem := damage_of(path):
                 raise DamagedFileError(problem) from error
-        raise
+        if (
+            not is_all_that_is_read
+            or not found
+            or isinstance(error, OSError)
+            or any(path.name in str(error) for path in found)
+        ):
+            raise
+        where = found[0] if len(found) == 1 else f"{found[0].parent} ({', '.join(path.name for path in found)})"
+        raise DamagedFileError(f"What {where} says cannot be used: {described_error(error)}") from error
 
 
-def check_json_files(name_or_path: str | os.PathLike | None, file_names: Iterable[str], **hub_kwargs: Any) -> None:
-    """Raises [`DamagedFileError`] if one of these files is there and no JSON object, or not what was published: transformers takes no notice of some
-    that it cannot read.
+def check_small_files(name_or_path: str | os.PathLike | None, file_names: Iterable[str], **hub_kwargs: Any) -> None:
+    """Raises [`DamagedFileError`] if one of these files is there and damaged, or not what was published: transformers takes no notice of some that it
+    cannot read.
     """
     for path in _files_here(name_or_path, file_names, hub_kwargs):
         if not os.path.isdir(str(name_or_path)):
@@ -198,11 +219,17 @@ def _files_here(
             names = sorted(set(_weight_map(found).values())) + names
 
 
+def described_error(error: Exception) -> str:
+    """An error for a message: by its text, and by its type where the text is no sentence."""
+    text = str(error)[:500]
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
 _AGAIN = "Delete it and download or copy it again."
 
 
 def damage_of(path: str | os.PathLike) -> str | None:
-    """What is wrong with a JSON, safetensors or GGUF file, and what to do, as sentences; `None` if nothing is."""
+    """What is wrong with a JSON, Jinja, safetensors or GGUF file, and what to do, as sentences; `None` if nothing is."""
     path = Path(path)
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -213,6 +240,11 @@ def damage_of(path: str | os.PathLike) -> str | None:
         return f"{path} is a pointer of Git LFS in the place of the file. Run `git lfs pull` in its folder, or download the repo with `hf download`."
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return f"{path} is an HTML or XML page (of a login or an error, perhaps) in the place of the file. {_AGAIN}"
+    if path.suffix == ".jinja":
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            return f"{path} is no text in UTF-8 ({error}). {_AGAIN}"
     if path.suffix == ".json":
         return _damage_of_json(path)
     if path.suffix == ".safetensors":
@@ -252,9 +284,10 @@ def _damage_of_safetensors(path: Path, size: int) -> str | None:
 
 __all__ = [
     "DamagedFileError",
-    "check_json_files",
     "check_published",
+    "check_small_files",
     "damage_of",
+    "described_error",
     "naming_damaged_files",
     "refuse_pickles",
     "repo_file",
