@@ -109,5 +109,5 @@ def test_what_is_not_the_hub_s_fault_stays_as_it_is(
     assert explain(BrokenPipeError("the pager was closed")) is None
     fake_hub.add_files("org/empty", {"README.md": b"nothing"})
     for name in ("org/empty", tmp_path):
-        with pytest.raises(ValueError, match=r"holds no config\.json, not an AuRA student"):
+        with pytest.raises(ValueError, match=r"holds no config\.json, so it is no AuRA student"):
             AuraForSpeechQA.from_pretrained(name)

@@ -96,7 +96,7 @@ class TestByName:
 
     def test_a_folder_of_that_name_goes_first(self, packaged: Path) -> None:
         Path(NAME).mkdir()
-        with pytest.raises(OSError, match=r"There is no config\.json in aura-tiny"):
+        with pytest.raises(ValueError, match=r"aura-tiny holds no config\.json"):
             AuraForSpeechQA.from_pretrained(NAME)
 
     def test_an_unknown_name_lists_the_known_ones(self, packaged: Path) -> None:

@@ -18,20 +18,22 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
 # What each room may import, besides itself. The modules beside the rooms are rooms of one module here.
 MAY_KNOW = {
-    "processing": {"hub_access"},
+    "processing": {"hub_access", "repo_files"},
     "decoding": set(),
     "package_data": set(),
     "folder_lock": set(),
     "whole_files": set(),
     "hub_access": set(),
+    "repo_files": set(),
     "extras": set(),
-    "modeling": {"processing", "decoding", "hub_access"},
+    "modeling": {"processing", "decoding", "hub_access", "repo_files"},
     "distillation": {
         "processing",
         "decoding",
         "modeling",
         "extras",
         "hub_access",
+        "repo_files",
         "package_data",
         "folder_lock",
         "whole_files",
@@ -47,6 +49,7 @@ MAY_KNOW = {
         "modeling",
         "extras",
         "hub_access",
+        "repo_files",
         "package_data",
         "folder_lock",
         "whole_files",
@@ -54,7 +57,17 @@ MAY_KNOW = {
         "hub",
     },
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
-    | {"extras", "folder_lock", "whole_files", "hub_access", "distillation", "evaluation", "serving", ""},
+    | {
+        "extras",
+        "folder_lock",
+        "whole_files",
+        "hub_access",
+        "repo_files",
+        "distillation",
+        "evaluation",
+        "serving",
+        "",
+    },
     "": {"registration"},  # the package's own `__init__.py`
 }
 

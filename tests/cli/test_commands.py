@@ -70,7 +70,7 @@ class TestAsk:
         [
             (STUDENT_ID, "missing.wav", "missing.wav"),
             ("org/nobody", None, "org/nobody"),
-            (BASE_ID, None, "type 'qwen2', not an AuRA student"),
+            (BASE_ID, None, "type 'qwen2', so it is no AuRA student"),
         ],
     )
     def test_errors_name_what_is_wrong(

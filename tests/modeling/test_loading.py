@@ -26,7 +26,7 @@ from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel, AuraProcessor
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
 from transformers_aura.decoding.text_statistics import TextStatistics
-from transformers_aura.processing.repo_files import DamagedFileError
+from transformers_aura.repo_files import DamagedFileError
 
 
 pytestmark = pytest.mark.numerical

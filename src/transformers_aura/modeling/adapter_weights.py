@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ..processing.repo_files import damage_of
+from ..repo_files import damage_of
 from .adapter import canonical_key, is_adapter_key, is_own_key
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
-from ..processing.repo_files import (
+from ..repo_files import (
     LANGUAGE_MODEL_FILES,
     check_small_files,
     naming_damaged_files,

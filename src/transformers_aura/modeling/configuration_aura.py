@@ -12,7 +12,7 @@ from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
 from ..processing.arguments import real_number, whole_number
-from ..processing.repo_files import naming_damaged_files
+from ..repo_files import naming_damaged_files
 from .language_models import check_language_model_supported, lora_target_modules_of
 
 
@@ -245,7 +245,9 @@ class AuraConfig(PreTrainedConfig):
             kind = found.get("model_type")
         if kind != cls.model_type:
             holds = "no config.json" if kind is None else f"a model of type '{kind}'"
-            raise ValueError(f"{name} holds {holds}, not an AuRA student (model type '{cls.model_type}').")
+            raise ValueError(
+                f"{name} holds {holds}, so it is no AuRA student (those have the model type '{cls.model_type}')."
+            )
         return found, unused
 
     @classmethod

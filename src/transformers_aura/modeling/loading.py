@@ -16,7 +16,7 @@ from transformers.utils.hub import extract_commit_hash
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME, TextStatistics
 from ..hub_access import explained, reason_of
 from ..processing.audio_tokens import add_audio_token, choose_audio_token
-from ..processing.repo_files import (
+from ..repo_files import (
     LANGUAGE_MODEL_FILES,
     TOKENIZER_FILES,
     DamagedFileError,

@@ -20,7 +20,7 @@ from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from ..decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
 from ..processing.audio_tokens import find_audio_positions
-from ..processing.repo_files import naming_damaged_files, repo_file
+from ..repo_files import naming_damaged_files, repo_file
 from .adapter import (
     ADAPTER_NAME,
     LoraGate,

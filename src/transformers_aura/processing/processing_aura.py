@@ -20,6 +20,7 @@ from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from ..hub_access import explained
+from ..repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_small_files, naming_damaged_files
 from . import arguments
 from .audio_errors import AudioLoadingError
 from .audio_loading import load_audio
@@ -38,7 +39,6 @@ from .conversation import (
     reads_parts,
 )
 from .feature_extraction_aura import AuraFeatureExtractor
-from .repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_small_files, naming_damaged_files
 from .tokenization import pad, tokenize_texts
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.fake_hub import FakeHub
-from transformers_aura.processing.repo_files import (
+from transformers_aura.repo_files import (
     DamagedFileError,
     check_small_files,
     damage_of,
