@@ -42,6 +42,8 @@ def safetensors(folder):
         ("model.safetensors", lambda whole: LFS_POINTER, "pointer of Git LFS.*`git lfs pull`"),
         ("model.safetensors", lambda whole: HTML_PAGE, "HTML or XML page"),
         ("config.json", lambda whole: b'{"a": 1}', None),
+        ("tokenizer.json", lambda whole: b'{"model": {}, "added_tokens": []}', None),
+        ("tokenizer.json", lambda whole: b'{"version": "1.0"}', "holds no tokenizer"),
         ("config.json", lambda whole: b'{"a": 1', "is no JSON .*line 1"),
         ("config.json", lambda whole: b'{"a": "\xff"}', "is no JSON .*utf-8"),
         ("config.json", lambda whole: b"[1]", "holds no JSON object, but a list"),

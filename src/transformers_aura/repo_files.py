@@ -259,9 +259,11 @@ def _damage_of_json(path: Path) -> str | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # a UnicodeDecodeError is one
         return f"{path} is no JSON ({error}). {_AGAIN}"
-    return (
-        None if isinstance(content, dict) else f"{path} holds no JSON object, but a {type(content).__name__}. {_AGAIN}"
-    )
+    if not isinstance(content, dict):
+        return f"{path} holds no JSON object, but a {type(content).__name__}. {_AGAIN}"
+    if path.name == "tokenizer.json" and not {"model", "added_tokens"} <= content.keys():
+        return f"{path} holds no tokenizer. {_AGAIN}"
+    return None
 
 
 def _damage_of_safetensors(path: Path, size: int) -> str | None:

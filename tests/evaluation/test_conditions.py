@@ -24,6 +24,7 @@ def test_the_written_form_comes_back(written):
         ("speed:5", "between 0.5 and 2"),
         ("speed:nan", "between 0.5 and 2"),
         ("clean:3", "takes no number"),
+        ("context:1.5", "the number of words is a whole one"),
     ],
 )
 def test_errors_for_people(written, message):
@@ -34,6 +35,13 @@ def test_errors_for_people(written, message):
 def test_noise_without_a_recording_is_an_error():
     with pytest.raises(ValueError, match=r"'noise:6' needs a recording of noise \(`--noise kitchen.flac`\)"):
         Condition.parse("noise:6")
+
+
+@pytest.mark.fault("evaluation")
+@pytest.mark.filterwarnings("ignore::transformers_aura.processing.audio_loading.SilentAudioWarning")
+def test_noise_that_is_silent_is_an_error():
+    with pytest.raises(ValueError, match="'noise:6': the recording of noise holds nothing but digital silence"):
+        Condition.parse("noise:6", {"array": np.zeros(1600, np.float32), "sampling_rate": 16000})
 
 
 def test_noise_has_the_ratio_that_was_asked_for():

@@ -162,6 +162,22 @@ def test_two_evaluations_do_not_write_into_one_folder(tmp_path):
     evaluate(tmp_path, [right_on(range(9), "other")])
 
 
+@pytest.mark.fault("evaluation")
+def test_a_recording_that_is_gone_when_the_report_is_written_is_left_out_of_it(tmp_path):
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, tone(0.2), 16000)
+
+    class Removes(type(right_on([], "x"))):
+        def answer(self, requests):
+            clip.unlink()
+            return super().answer(requests)
+
+    benchmark = LoadedBenchmark(questions().benchmark, [Item("q", "answer", str(clip), ("x",), text="q")], {})
+    results = evaluate(tmp_path / "out", [Removes("student", {})], benchmark)
+    assert values(results, scorer="contains") == {"student": 0.0}
+    assert results.examples == []
+
+
 def test_examples_of_like_names_do_not_replace_each_other(tmp_path):
     like = [
         Item(name, "answer", {"array": tone(0.1 * (n + 1)), "sampling_rate": 16000}, ("x",), text="q")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..processing.audio_errors import AudioLoadingError
 from ..processing.audio_loading import load_audio
 from ..processing.mixing import SAMPLING_RATE
 from .conditions import Condition
@@ -66,7 +65,7 @@ def ask(
             source = by_name[recording_of[item.name]]
             try:
                 waveform = condition.apply(load_audio(source.audio), item.name)
-            except (AudioLoadingError, OSError) as error:
+            except (ValueError, OSError) as error:  # an `AudioLoadingError` is a `ValueError`
                 found[item.name] = Generation(item.name, "", "", error=f"the recording cannot be read: {error}")
                 file.append(found[item.name])
                 on_answer()

@@ -83,7 +83,10 @@ class Condition:
             raise ValueError(f"'{written}': the number of words is a whole one.")
         if name == "noise" and noise is None:
             raise ValueError(f"'{written}' needs a recording of noise (`--noise kitchen.flac`).")
-        return cls(name, number, load_audio(noise) if name == "noise" else None, seed)
+        samples = load_audio(noise) if name == "noise" else None
+        if samples is not None and not samples.any():
+            raise ValueError(f"'{written}': the recording of noise holds nothing but digital silence.")
+        return cls(name, number, samples, seed)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.amount:g}" if self.name in _LIMITS else self.name

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import soundfile
 
+from ..processing.audio_errors import AudioLoadingError
 from ..processing.audio_loading import load_audio
 from ..processing.mixing import SAMPLING_RATE
 from .items import Item
@@ -32,7 +33,7 @@ class Example:
 
 
 def write_examples(examples: Sequence[Example], folder: Path) -> list[dict[str, str]]:
-    """Writes each recording once, as FLAC.
+    """Writes each recording once, as FLAC. An example whose recording cannot be read any more is left out.
 
     Returns:
         a dict of strings for each example, `audio` relative to `folder`.
@@ -41,9 +42,13 @@ def write_examples(examples: Sequence[Example], folder: Path) -> list[dict[str, 
     target.mkdir(parents=True, exist_ok=True)
     rows = []
     for example in examples:
+        try:
+            waveform = load_audio(example.item.audio)
+        except AudioLoadingError:  # it could be read when the item was asked: a download, say
+            continue
         path = target / f"{_file_name(f'{example.benchmark}_{example.item.name}')}.flac"
         encoded = io.BytesIO()  # to a file, libsndfile would not say that the disk is full
-        soundfile.write(encoded, load_audio(example.item.audio), SAMPLING_RATE, format="FLAC")
+        soundfile.write(encoded, waveform, SAMPLING_RATE, format="FLAC")
         path.write_bytes(encoded.getvalue())
         rows.append(
             {
