@@ -55,7 +55,9 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
-    expected, said = (KeyboardInterrupt, None) if isinstance(error, KeyboardInterrupt) else (HubError, "disk filled up")
+    expected, said = (
+        (KeyboardInterrupt, None) if isinstance(error, KeyboardInterrupt) else (HubError, "disk filled up")
+    )
     with pytest.raises(expected, match=said), new_folder(tmp_path / "out") as folder:
         (folder / "model.safetensors").write_bytes(b"half")
         raise error
