@@ -107,8 +107,8 @@ def refuse_pickles(name_or_path: str | os.PathLike, variant: str | None = None, 
         return
     index_file = repo_file(name_or_path, index_name, is_needed=False, **hub_kwargs)
     convert = (
-        f"Convert it where you trust it: `AutoModelForCausalLM.from_pretrained({str(name_or_path)!r}, use_safetensors=False).save_pretrained(FOLDER)`, "
-        "and name that folder."
+        "Load it where you trust it (`from_pretrained` of transformers with `use_safetensors=False`) and save it again (`save_pretrained`), which "
+        "writes safetensors; then name that folder."
     )
     if index_file is None:
         pickles = sorted({path.name for pattern in _PICKLES for path in Path(name_or_path).glob(pattern)})

@@ -16,6 +16,7 @@ from transformers import AutoConfig, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..processing.mixing import SAMPLING_RATE
+from ..processing.repo_files import refuse_pickles
 from .alignment import FRAMES_PER_TEACHER_STATE, num_teacher_states
 
 
@@ -139,6 +140,7 @@ class AuraTeacher:
         """
         name = str(pretrained_model_name_or_path)
         config = cls._load_config(name, revision)
+        refuse_pickles(name, revision=revision)
         encoder, info = _Encoder.from_pretrained(
             name,
             config=config,

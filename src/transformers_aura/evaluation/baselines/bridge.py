@@ -24,6 +24,7 @@ from ...modeling.configuration_aura import AuraConfig
 from ...modeling.modeling_aura import AuraForSpeechQA
 from ...processing.audio_tokens import num_audio_tokens
 from ...processing.processing_aura import AuraProcessor
+from ...processing.repo_files import refuse_pickles
 
 
 BRIDGE_FILE = "bridge.json"
@@ -183,6 +184,7 @@ def is_bridge(folder: str | os.PathLike) -> bool:
 
 
 def _encoder(whisper: str | os.PathLike) -> WhisperEncoder:
+    refuse_pickles(whisper)
     return WhisperModel.from_pretrained(whisper, dtype=torch.float32).get_encoder()
 
 

@@ -15,6 +15,7 @@ from jinja2 import TemplateError
 
 from ...processing.conversation import Conversation, build_conversation
 from ...processing.mixing import SAMPLING_RATE
+from ...processing.repo_files import refuse_pickles
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity
@@ -55,6 +56,7 @@ class NativeAudioSystem:
         """The stock model; of Qwen2.5-Omni the part that writes."""
         from transformers import AutoModelForMultimodalLM
 
+        refuse_pickles(self.model, revision=self.revision)
         loaded = AutoModelForMultimodalLM.from_pretrained(self.model, revision=self.revision, dtype=self.dtype)
         writes = getattr(loaded, "thinker", loaded)
         return writes.to(self.device).eval()

@@ -12,6 +12,7 @@ import torch
 
 from ...processing.conversation import build_conversation
 from ...processing.mixing import SAMPLING_RATE
+from ...processing.repo_files import refuse_pickles
 from ..generations import input_hash
 from ..items import Task
 from .generation import generate_greedily
@@ -50,6 +51,8 @@ class TextLanguageModel:
         """The stock causal LLM."""
         from transformers import AutoModelForCausalLM
 
+        if self.gguf_file is None:
+            refuse_pickles(self.model, revision=self.revision)
         loaded = AutoModelForCausalLM.from_pretrained(
             self.model, revision=self.revision, gguf_file=self.gguf_file, dtype=self.dtype
         )
@@ -145,6 +148,7 @@ class Transcriber:
         """The stock model."""
         from transformers import WhisperForConditionalGeneration
 
+        refuse_pickles(self.model, revision=self.revision)
         loaded = WhisperForConditionalGeneration.from_pretrained(self.model, revision=self.revision, dtype=self.dtype)
         return loaded.to(self.device).eval()
 
