@@ -16,7 +16,7 @@ from transformers import AutoConfig, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..processing.mixing import SAMPLING_RATE
-from ..processing.repo_files import refuse_pickles
+from ..repo_files import refuse_pickles
 from .alignment import FRAMES_PER_TEACHER_STATE, num_teacher_states
 
 

@@ -24,7 +24,7 @@ from ...modeling.configuration_aura import AuraConfig
 from ...modeling.modeling_aura import AuraForSpeechQA
 from ...processing.audio_tokens import num_audio_tokens
 from ...processing.processing_aura import AuraProcessor
-from ...processing.repo_files import refuse_pickles
+from ...repo_files import refuse_pickles
 
 
 BRIDGE_FILE = "bridge.json"

@@ -15,7 +15,7 @@ from jinja2 import TemplateError
 
 from ...processing.conversation import Conversation, build_conversation
 from ...processing.mixing import SAMPLING_RATE
-from ...processing.repo_files import refuse_pickles
+from ...repo_files import refuse_pickles
 from ..items import Task
 from .generation import generate_greedily
 from .identity import model_identity, software_identity

@@ -12,7 +12,7 @@ import torch
 
 from ...processing.conversation import build_conversation
 from ...processing.mixing import SAMPLING_RATE
-from ...processing.repo_files import refuse_pickles
+from ...repo_files import refuse_pickles
 from ..generations import input_hash
 from ..items import Task
 from .generation import generate_greedily
