@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from ..extras import MissingExtraError, import_extra
 from ..hub_access import explain
 from ..processing.audio_source import describe_audio
-from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, read_manifest
+from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, listed, read_manifest
 from ..processing.text_files import TextFileError, read_text_file
 from .examples import ROW_KEYS
 from .objectives.answer_kl import ROW_SWITCH
@@ -238,7 +238,7 @@ def _check_columns(source: DataSource, wanted: Sequence[str], found: Collection[
     """
     columns = {key: source.columns.get(key, key) for key in wanted}
     if missing := [column for key, column in columns.items() if key in source.columns and column not in found]:
-        raise RecipeError(f"{place} has no column '{missing[0]}'; it has {_listed(found)}.")
+        raise RecipeError(f"{place} has no column '{missing[0]}'; it has {listed(found)}.")
     present = [key for key, column in columns.items() if column in found]
     likely = {
         key: name
@@ -252,18 +252,13 @@ def _check_columns(source: DataSource, wanted: Sequence[str], found: Collection[
     )
     if not {"audio", "question"} & set(present):
         raise RecipeError(
-            f"{place} has neither audio nor a question; it has the columns {_listed(found)}. Say which is which: {hint}}}."
+            f"{place} has neither audio nor a question; it has the columns {listed(found)}. Say which is which: {hint}}}."
         )
     if likely and source.use is None:
         key, name = next(iter(likely.items()))
         raise RecipeError(
             f"{place} has no column '{key}', but '{name}'. Say so with {hint}}}, or leave that out with use: [{', '.join(present)}]."
         )
-
-
-def _listed(columns: Collection[str]) -> str:
-    """Names of columns for an error; what is no name may be there where a table lacks its header."""
-    return ", ".join(describe_audio(str(column)).strip("'") for column in list(columns)[:20])
 
 
 def _load_dataset(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,6 +27,7 @@ from ..processing.manifests import (
     audio_beside,
     describe,
     find_manifest,
+    listed,
     read_manifest,
 )
 from ..processing.text_files import TextFileError
@@ -216,7 +218,9 @@ def read_own(row: dict[str, Any], number: int) -> Iterator[Item]:
     if unknown:
         close = difflib.get_close_matches(unknown[0], MANIFEST_KEYS, n=1)
         suggestion = f" Did you mean '{close[0]}'?" if close else ""
-        raise BenchmarkError(f"unknown column '{unknown[0]}'.{suggestion} Columns are {', '.join(MANIFEST_KEYS)}.")
+        raise BenchmarkError(
+            f"unknown column '{listed(unknown[:1])}'.{suggestion} Columns are {', '.join(MANIFEST_KEYS)}."
+        )
     if row.get("audio") is None:
         raise BenchmarkError("no audio")
     task, accepted = _wanted(row)
@@ -246,7 +250,7 @@ def _wanted(row: dict[str, Any]) -> tuple[Task, tuple[str, ...]]:
     if task not in candidates or not candidates[task]:
         raise BenchmarkError(
             "no accepted answer: a row needs `answer`, `answers`, `slots`, `translation` or `transcript`"
-            + (f" ({row['task']!r} is asked for)" if row.get("task") else "")
+            + (f" ('{listed([task or ''])}' is asked for)" if row.get("task") else "")
         )
     return task, candidates[task]
 
@@ -328,7 +332,7 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
         else:
             hub_rows, origin = _hub_rows(benchmark, revision)
             rows = ((f"{benchmark.repo}, row {number}", row) for number, row in enumerate(hub_rows, start=1))
-    elif Path(written).exists():
+    elif os.path.exists(written):
         path = Path(written).resolve()
         benchmark = Benchmark(path.name if path.is_dir() else path.stem, (), "A set of one's own.", read_own)
         rows, origin = _local_rows(path, benchmark.split), {"folder": path.name}
@@ -336,7 +340,7 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
         close = difflib.get_close_matches(name, BENCHMARKS, n=1)
         suggestion = f" Did you mean '{close[0]}'?" if close else ""
         raise BenchmarkError(
-            f"'{written}' is neither a benchmark nor a folder or manifest here.{suggestion} There are {', '.join(BENCHMARKS)}."
+            f"'{listed([written])}' is neither a benchmark nor a folder or manifest here.{suggestion} There are {', '.join(BENCHMARKS)}."
         )
     items: dict[str, Item] = {}
     for number, (place, row) in enumerate(islice(rows, limit), start=1):
@@ -346,7 +350,7 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
                     raise BenchmarkError(f"there are two items '{item.name}'")
                 items[item.name] = item
         except KeyError as error:
-            raise BenchmarkError(f"{place}: no column {error}; there are {', '.join(row)}.") from error
+            raise BenchmarkError(f"{place}: no column {error}; there are {listed(row)}.") from error
         except ValueError as error:
             raise BenchmarkError(f"{place}: {error}") from error
     if not items:

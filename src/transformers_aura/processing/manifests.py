@@ -8,7 +8,8 @@ import json
 import os
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ COMMON_VOICE_COLUMNS = frozenset(("client_id", "path", "sentence"))
 """A table with these is one of Common Voice's own, of which `clips/` holds the recordings."""
 
 CLIPS_FOLDER = "clips"
+
+MOST_LISTED, LONGEST_NAME = 20, 60
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -120,6 +123,12 @@ def describe(value: Any) -> str:
     return "nothing" if value is None else f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names of columns for an error; where a table lacks its header, a name may be a whole recording."""
+    shown = [str(name) for name in islice(names, MOST_LISTED)]
+    return ", ".join(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown)
+
+
 def _line_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -161,7 +170,7 @@ def _table_rows(file: Path, text: str, kind: str) -> Iterator[tuple[int, dict[st
         if not header:
             header = [cell.strip() for cell in cells]
             if twice := next((name for name in header if header.count(name) > 1), None):
-                raise _error(file, line, f"names the column '{twice}' twice")
+                raise _error(file, line, f"names the column '{listed([twice])}' twice")
             continue
         if len(cells) != len(header):
             raise _error(file, line, f"has {len(cells)} cells, but the header {len(header)}")
@@ -204,7 +213,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands twice in one object")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{listed([twice])}' stands twice in one object")
     return row
 
 
