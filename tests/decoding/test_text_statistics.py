@@ -48,3 +48,33 @@ def test_a_damaged_file_is_named(statistics, tmp_path):
     file.write_bytes(b"no safetensors")
     with pytest.raises(ValueError, match="cannot be read as text statistics"):
         TextStatistics.load(file, 12)
+
+
+def changed(name, change):
+    return lambda arrays: arrays | {name: change(arrays[name])}
+
+
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (changed("unigrams", lambda a: np.full_like(a, np.nan)), "`unigrams` are no logarithms"),
+        (changed("bigram_backoffs", lambda a: np.full_like(a, -np.inf)), "`bigram_backoffs` are no logarithms"),
+        (changed("trigram_log_probabilities", lambda a: a + 5), "`trigram_log_probabilities` are no logarithms"),
+        (changed("word_log_probabilities", lambda a: a.astype(np.int8)), "`word_log_probabilities` are no logarithms"),
+        (changed("unigrams", lambda a: a[:-1]), r"`unigrams` has the shape \(11,\), not \(12,\)"),
+        (changed("bigrams", lambda a: a[::-1].copy()), "`bigrams` are no sorted keys"),
+        (changed("bigrams", lambda a: a + 12**2), "`bigrams` are no sorted keys"),
+        (changed("trigrams", lambda a: a.astype(np.float32)), "`trigrams` are no sorted keys"),
+        (changed("word_lengths", lambda a: a + 1), "`word_lengths` do not divide"),
+        (changed("word_symbols", lambda a: a * 0), "`word_symbols` are no characters"),
+        (changed("word_forms", lambda a: a[:3]), "aura count-text"),
+        (changed("end", lambda a: a + 100), "the end of a text has the id 110, but there are 12 tokens"),
+    ],
+)
+def test_counts_that_no_text_gives_are_refused(statistics, tmp_path, edit, message):
+    file = tmp_path / "counted.safetensors"
+    statistics.save(file)
+    save_file(edit(load_file(file)), file)
+    with pytest.raises(ValueError, match=rf"counted\.safetensors cannot be read as text statistics.*{message}"):
+        TextStatistics.load(file, 12)
