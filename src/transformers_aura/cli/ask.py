@@ -69,7 +69,7 @@ def ask(
     with explained(model, {"revision": revision}):
         config = transformers.AutoConfig.from_pretrained(model, revision=revision)
     if not isinstance(config, AuraConfig):
-        raise ValueError(f"{model} is a model of type '{config.model_type}', not an AuRA student.")
+        raise ValueError(f"{model} is a model of type '{config.model_type}', so it is no AuRA student.")
     answerer: Any = transformers.pipeline(
         "audio-question-answering",
         model=AuraForSpeechQA.from_pretrained(
