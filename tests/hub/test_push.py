@@ -221,7 +221,7 @@ def test_base_weights_in_a_compact_folder_are_refused(student: PublishedStudent,
         (lambda folder: folder.mkdir(), r"no config\.json"),
         (
             lambda folder: (folder.mkdir(), (folder / "config.json").write_text('{"model_type": "qwen2"}')),
-            "not an AuRA",
+            "no AuRA student",
         ),
         (
             lambda folder: (folder.mkdir(), (folder / "config.json").write_text('{"model_type": "aura"}')),

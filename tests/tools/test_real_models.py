@@ -177,7 +177,12 @@ def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake
     from transformers_aura.hub.base_copy import copy_of_base_model
 
     folder = real_models.make_real_model("tiny")
-    student = AuraConfig(base_model="org/gguf", base_revision="1234", base_gguf_file="tiny.Q4_1.gguf")
+    student = AuraConfig(
+        text_config={"model_type": "llama"},
+        base_model="org/gguf",
+        base_revision="1234",
+        base_gguf_file="tiny.Q4_1.gguf",
+    )
     assert copy_of_base_model(student) is None
     published = real_models.HubFile("org/gguf", "1234", "tiny.Q4_1.gguf")
     model = dataclasses.replace(real_models.REAL_MODELS["tiny"], copy_of=published)
@@ -186,7 +191,7 @@ def test_a_manifest_of_an_older_version_learns_what_the_folder_is_a_copy_of(fake
     real_models.make_real_model("tiny")
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert copy_of_base_model(student) == str(folder)
-    assert copy_of_base_model(AuraConfig(base_model="org/gguf", base_revision="5678")) is None
+    assert copy_of_base_model(dataclasses.replace(student, base_revision="5678")) is None
     for damaged in ("", "{", "[]", "{}"):
         (folder / "real_model.json").write_text(damaged)
         assert copy_of_base_model(student) is None, "the Hub is asked, and a warning names the file"
