@@ -181,7 +181,9 @@ def naming_damaged_files(
         ):
             raise
         where = found[0] if len(found) == 1 else f"{found[0].parent} ({', '.join(path.name for path in found)})"
-        raise DamagedFileError(f"What {where} says cannot be used: {described_error(error)}") from error
+        raise DamagedFileError(
+            f"What {where} says cannot be used: {described_error(error)} (Was it cut off or changed?)"
+        ) from error
 
 
 def check_small_files(name_or_path: str | os.PathLike | None, file_names: Iterable[str], **hub_kwargs: Any) -> None:

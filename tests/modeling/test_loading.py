@@ -274,6 +274,30 @@ def test_a_damaged_file_of_the_base_is_named(tmp_path, file, damage):
             AuraProcessor.from_language_model_pretrained(base)
 
 
+@pytest.mark.fault("loading")
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-2000], lambda whole: whole[:100], lambda whole: HTML_PAGE])
+def test_a_damaged_gguf_file_is_named(tmp_path, damage):
+    folder = save_tiny_language_model(tmp_path / "folder", "llama", tie_word_embeddings=False)
+    file = write_gguf(AutoModelForCausalLM.from_pretrained(folder), tmp_path / "base.gguf")
+    AuraForSpeechQA.from_language_model_pretrained(file, lora_rank=4).save_pretrained(tmp_path / "student")
+    file.write_bytes(damage(file.read_bytes()))
+    for load in (
+        lambda: AuraForSpeechQA.from_pretrained(tmp_path / "student"),
+        lambda: AuraForSpeechQA.from_language_model_pretrained(file),
+        lambda: AuraProcessor.from_language_model_pretrained(file),
+    ):
+        with pytest.raises(DamagedFileError, match=r"base\.gguf"):
+            load()
+
+
+def test_a_place_that_is_none_says_so(saved, tmp_path):
+    with pytest.raises(NotADirectoryError, match=r"config\.json is a file"):
+        AuraForSpeechQA.from_pretrained(saved[1] / "config.json")
+    for place in (tmp_path / "nowhere", tmp_path / "nowhere.gguf", saved[1] / "config.json"):
+        with pytest.raises(FileNotFoundError, match=rf"{place}, which is no folder and no \.gguf file"):
+            AuraForSpeechQA.from_pretrained(saved[1], base_model_name_or_path=place)
+
+
 def in_shards(base):
     model = AutoModelForCausalLM.from_pretrained(base)
     (base / "model.safetensors").unlink()

@@ -129,7 +129,10 @@ def _load_gguf_base(
     loader_kwargs: dict[str, Any],
 ) -> Any:
     """The LLM of a GGUF file, its weights dequantised, inside a `cls`."""
-    with naming_damaged_files(config.base_model, [str(config.base_gguf_file)], **hub_kwargs):
+    read_here = naming_damaged_files(
+        config.base_model, [str(config.base_gguf_file)], is_all_that_is_read=True, **hub_kwargs
+    )
+    with read_here:
         causal_lm = AutoModelForCausalLM.from_pretrained(
             config.base_model,
             gguf_file=config.base_gguf_file,

@@ -27,7 +27,9 @@ _MOST = {
 }
 """The largest values of audio settings: beyond them a config was damaged."""
 
-_MOST_LORA_ALPHA = 1e6
+_MOST_LORA_SCALING = 1_000
+"""`lora_alpha` divided by `lora_rank`."""
+
 _SMALLEST_LIMIT_OF_LORA_RANK = 1_024
 """A rank may be as large as the LLM is wide, and this large in any case."""
 
@@ -199,7 +201,7 @@ class AuraConfig(PreTrainedConfig):
         if self.lora_alpha is None:
             self.lora_alpha = self.lora_rank
         if self.lora_rank:
-            real_number("lora_alpha", self.lora_alpha, above=0.0, at_most=_MOST_LORA_ALPHA)
+            real_number("lora_alpha", self.lora_alpha, above=0.0, at_most=_MOST_LORA_SCALING * self.lora_rank)
         dropout = real_number("lora_dropout", self.lora_dropout, at_least=0.0)
         if dropout >= 1:
             raise ValueError(f"`lora_dropout` must be below 1, got {dropout}.")

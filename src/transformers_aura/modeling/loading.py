@@ -59,9 +59,11 @@ def compose_student(
     source_kwargs = {name: value for name, value in hub_kwargs.items() if value is not None}
     if gguf_file is not None:
         source_kwargs["gguf_file"] = gguf_file
-    with naming_damaged_files(base_model, (*filter(None, [gguf_file]), CONFIG_NAME, *TOKENIZER_FILES), **hub_kwargs):
+    files = [gguf_file] if gguf_file is not None else [CONFIG_NAME, *TOKENIZER_FILES]
+    with explained(base_model, hub_kwargs), naming_damaged_files(base_model, files, True, **hub_kwargs):
         text_config = AutoConfig.from_pretrained(base_model, **source_kwargs)
-        check_language_model_supported(text_config)
+    check_language_model_supported(text_config)
+    with explained(base_model, hub_kwargs), naming_damaged_files(base_model, files, True, **hub_kwargs):
         tokenizer = AutoTokenizer.from_pretrained(base_model, **source_kwargs)
     num_base_tokens = len(tokenizer)
     audio_token = choose_audio_token(tokenizer, text_config)
@@ -202,10 +204,15 @@ def _first_line(error: Exception) -> str:
 def _find_base_elsewhere(base_config: AuraConfig, source: str, hub_kwargs: dict[str, Any]) -> None:
     """Lets `base_config` name the base LLM in `source`: a `.gguf` file, or a repo or folder with the student's GGUF file or weights."""
     gguf_file = base_config.base_gguf_file
+    if os.path.isabs(source) and not (os.path.isfile(source) if source.endswith(".gguf") else os.path.isdir(source)):
+        raise FileNotFoundError(
+            f"The base LLM should be in {source}, which is no folder and no .gguf file on this machine."
+        )
     if source.endswith(".gguf"):
         source, gguf_file = os.path.split(os.path.abspath(source))
     elif gguf_file is not None:
-        found = cached_file(source, gguf_file, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
+        with explained(source, hub_kwargs):
+            found = cached_file(source, gguf_file, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
         gguf_file = None if found is None else gguf_file
     base_config.base_model, base_config.base_revision, base_config.base_gguf_file = source, None, gguf_file
 

@@ -221,6 +221,10 @@ class AuraPreTrainedModel(PreTrainedModel):
         """
         if pretrained_model_name_or_path is not None:
             pretrained_model_name_or_path = cls.locate_student(pretrained_model_name_or_path)
+            if os.path.isfile(pretrained_model_name_or_path):
+                raise NotADirectoryError(
+                    f"{pretrained_model_name_or_path} is a file. Pass the folder of a student, or its Hub id."
+                )
         elif config is None or kwargs.get("state_dict") is None:
             raise ValueError("Without the name of a student, pass its `config` and its weights as `state_dict`.")
         hub_kwargs: dict[str, Any] = {

@@ -182,9 +182,9 @@ class AuraProcessor(ProcessorMixin):
         if revision is not None:
             kwargs["revision"] = revision
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
-        with naming_damaged_files(
-            base_model, (*filter(None, [gguf_file]), CONFIG_NAME, *TOKENIZER_FILES), **hub_kwargs
-        ):
+        files = [gguf_file] if gguf_file is not None else [CONFIG_NAME, *TOKENIZER_FILES]
+        read_here = naming_damaged_files(base_model, files, is_all_that_is_read=True, **hub_kwargs)
+        with explained(base_model, hub_kwargs), read_here:
             tokenizer = AutoTokenizer.from_pretrained(base_model, **kwargs)
             config = AutoConfig.from_pretrained(base_model, **kwargs)
         audio_token = choose_audio_token(tokenizer, config)
