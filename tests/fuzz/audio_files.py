@@ -42,6 +42,8 @@ class Damage:
     value: bytes
 
     def do(self, data: bytes) -> bytes:
+        if not data:
+            return data
         at = int(self.where * len(data))
         upto = at + max(1, int(self.length * len(data)))
         match self.kind:

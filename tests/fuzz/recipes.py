@@ -98,10 +98,10 @@ def ask(change: tuple[str, Any, Any]) -> None:
 
 
 def names(change: tuple[str, Any, Any]) -> tuple[str, ...]:
-    kind, place, _ = change
+    kind, place, value = change
     if kind == "bytes":
         return ("recipe.yaml", "section", "must", "takes", "unknown", "'")
-    return (*(str(part) for part in place), "recipe.yaml", "section", "--set", "unknown")
+    return (*(str(part) for part in place), f"'{value}'", "recipe.yaml", "section", "--set", "unknown")
 
 
 AREA = Area("recipes with mistyped keys and values, and --set", strategy, ask, names, share=0.05)

@@ -65,7 +65,7 @@ class Samples:
         """What is handed over, and the rate beside it."""
         array = self.array()
         match self.form:
-            case "tensor":
+            case "tensor":  # there are none of objects or text
                 native = (
                     array.astype(array.dtype.newbyteorder("="))
                     if array.dtype.kind in "fiubc"
@@ -115,10 +115,13 @@ def ask(samples: Samples) -> None:
         raise Silent(f"a waveform of {waveform.dtype}, shape {waveform.shape}")
     if samples.values in ("nan", "infinite", "huge") and np.dtype(samples.dtype).kind == "f":
         raise Silent(f"{samples.values} samples were read")
-    as_numbers = samples.form in ("list", "tuple", "nested list")  # of Python's own types
-    if (
-        np.dtype(samples.dtype).kind not in "fiu" and not (as_numbers and samples.dtype == "object")
-    ) or not 1_000 <= float(samples.rate) <= 768_000:
+    as_numbers = (
+        samples.form in ("list", "tuple", "nested list") and samples.dtype == "object"
+    )  # of Python's own types
+    as_floats = samples.form == "tensor" and samples.dtype in ("object", "U3")
+    if (np.dtype(samples.dtype).kind not in "fiu" and not as_numbers and not as_floats) or not 1_000 <= float(
+        samples.rate
+    ) <= 768_000:
         raise Silent(f"{samples.dtype} at {samples.rate} Hz was read")
     expected = max(samples.shape, default=1) * 16_000 / float(samples.rate)
     flat = samples.form in ("list", "tuple")

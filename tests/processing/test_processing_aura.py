@@ -518,6 +518,7 @@ def test_processor_keywords_of_a_chat(processor):
         ([{"role": "user", "content": [{"type": "image", "url": "a.png"}]}], "takes audio and text only"),
         ([{"role": "user", "content": [{"type": "sound", "audio": "a.wav"}]}], "has the part .* A part is"),
         ([{"role": "user", "content": ["hello"]}], "has the part 'hello'. A part is"),
+        ([{"role": "user", "content": [{"type": np.zeros(3), "text": "hi"}]}], "has the part .* A part is"),
         ([{"role": "user", "content": [{"type": "text"}]}], 'has no "text"'),
         ([{"role": "user", "content": 3}], "must be a string or a list of parts, got 3"),
         ([{"content": "hi"}], 'not a dict such as {"role": "user"'),

@@ -120,9 +120,7 @@ class Results:
         content["examples"] = [
             _strings(row, ("system", "benchmark", "condition", "item", "audio")) for row in content["examples"]
         ]
-        content["figures"] = [
-            Figure(**{**figure, "interval": Interval(**figure["interval"])}) for figure in content["figures"]
-        ]
+        content["figures"] = [_figure(figure) for figure in content["figures"]]
         content["calibrations"] = [
             Calibration(
                 **{
@@ -135,6 +133,14 @@ class Results:
         ]
         content["tests"] = [_test_from(test) for test in content["tests"]]
         return cls(**content)
+
+
+def _figure(content: dict[str, Any]) -> Figure:
+    numbers = {"value": (int, float), "num_items": (int,), "num_failed": (int,)}
+    for name, kinds in numbers.items():
+        if type(content[name]) not in kinds:
+            raise TypeError(f"'{name}' of a figure is {describe(content[name])}")
+    return Figure(**{**content, "interval": Interval(**content["interval"])})
 
 
 def _strings(row: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:

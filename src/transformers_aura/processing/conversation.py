@@ -177,6 +177,7 @@ class FlattenedChats:
     def _part_text(self, part: Any, where: str) -> str | None:
         """The text of a text part, or `None` for an audio part."""
         kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = kind if isinstance(kind, str) else None
         if kind in ("text", "input_text", "output_text"):
             if not isinstance(part.get("text"), str):
                 raise ValueError(f'The text part of {where} has no "text": {described(part)}.')
