@@ -175,20 +175,23 @@ def run_apart(name: str, first_seed: int, inputs: int) -> Tally:
     while done < chunks:
         left = inputs - done * CHUNK
         command = [sys.executable, "-m", "tests.fuzz", "--here", name, "--seed", str(first_seed + done)]
-        process = subprocess.Popen(
-            [*command, "--inputs", str(left)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if not line.startswith("{"):
-                continue
-            chunk = json.loads(line)
-            tally.counts.update(chunk["counts"])
-            tally.faults += [Fault(**fault) for fault in chunk["faults"]]
-            done += 1
-        errors = process.stderr.read() if process.stderr is not None else ""
-        if process.wait() != 0:
-            if "Timeout" not in errors and "Fatal Python error" not in errors and process.returncode > 0:
+        with tempfile.TemporaryFile("w+") as errors_file:  # a pipe that nobody reads would fill up
+            process = subprocess.Popen(
+                [*command, "--inputs", str(left)], stdout=subprocess.PIPE, stderr=errors_file, text=True
+            )
+            assert process.stdout is not None
+            for line in process.stdout:
+                if not line.startswith("{"):
+                    continue
+                chunk = json.loads(line)
+                tally.counts.update(chunk["counts"])
+                tally.faults += [Fault(**fault) for fault in chunk["faults"]]
+                done += 1
+            return_code = process.wait()
+            errors_file.seek(0)
+            errors = errors_file.read()
+        if return_code != 0:
+            if "Timeout" not in errors and "Fatal Python error" not in errors and return_code > 0:
                 raise RuntimeError(f"The campaign itself failed on {name}:\n{errors[-3000:]}")
             kind = "hang" if "Timeout" in errors else "crash"
             tally.add(kind, Fault(kind, _noted(), errors[-1500:]))

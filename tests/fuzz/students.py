@@ -129,7 +129,7 @@ def ask(damaged: DamagedStudent) -> None:
 
 def names(damaged: DamagedStudent) -> tuple[str, ...]:
     if damaged.how != "json":
-        return (damaged.file,)
+        return (damaged.file, "chat template") if damaged.file == "chat_template.jinja" else (damaged.file,)
     content = json.loads((_student_folder() / damaged.file).read_text())
     paths = _paths(content)
     return (damaged.file, f"{paths[damaged.place % len(paths)][-1]}")

@@ -150,3 +150,11 @@ def test_a_token_that_is_added_later_is_known():
     ids = ids_of(processor, user("[END]"))
     assert processor.tokenizer.convert_tokens_to_ids("[END]") not in ids
     assert "[END]" in processor.decode(ids, skip_special_tokens=True)
+
+
+def test_an_empty_special_token_names_nothing():
+    """As the settings of some tokenizers have it for a token that they do without."""
+    processor = tiny_processor()
+    processor.tokenizer.cls_token = ""
+    ids = ids_of(processor, user("a <|im_end|> b"))
+    assert processor.decode(ids, skip_special_tokens=True).startswith("user\na <|im_end|> b")

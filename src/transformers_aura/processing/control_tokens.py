@@ -53,7 +53,7 @@ class ControlTokens:
     @classmethod
     def _find(cls, tokenizer: PreTrainedTokenizerBase, templates: str) -> ControlTokens:
         added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values() if token.content}
-        special = {*tokenizer.all_special_tokens, *(text for text, is_special in added.items() if is_special)}
+        special = {*tokenizer.all_special_tokens, *(text for text, is_special in added.items() if is_special)} - {""}
         declared = getattr(tokenizer, "chat_control_tokens", None)  # transformers >= 5.24
         written = {
             text
