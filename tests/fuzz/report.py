@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from tests.fuzz.campaign import FAULTS, Area, Tally
+from tests.fuzz.counting_faults import COUNTED
 
 
 CAMPAIGN, FAULT_TESTS = "campaign", "fault tests"
@@ -29,16 +31,9 @@ def table(areas: Mapping[str, Area], tallies: Mapping[str, Tally]) -> str:
 
 def fault_tests(tests: Path) -> Counter[str]:
     """How many tests inject a fault, by area: those with the marker `fault`."""
-    found: Counter[str] = Counter()
-
-    class Collected:
-        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-            for item in items:
-                for marker in item.iter_markers("fault"):
-                    found[marker.args[0]] += 1
-
-    pytest.main(["--collect-only", "-qq", "-p", "no:terminal", str(tests)], plugins=[Collected()])
-    return found
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "tests.fuzz.counting_faults", str(tests)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Counter(json.loads(output.partition(COUNTED)[2].partition("\n")[0]))
 
 
 def write_page(page: Path, areas: Mapping[str, Area], tallies: Mapping[str, Tally], seed: int) -> None:

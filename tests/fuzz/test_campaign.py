@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Area, Silent, judge, run_apart
-from tests.fuzz.report import _filled
+from tests.fuzz.report import _filled, fault_tests
 from transformers_aura import load_audio
 
 
@@ -67,3 +67,12 @@ def test_a_table_replaces_the_one_before():
     assert _filled(page, "campaign", "new") == "# Page\n<!-- campaign: begin -->\nnew\n<!-- campaign: end -->\nrest\n"
     with pytest.raises(ValueError, match="no mark"):
         _filled("# Page", "campaign", "new")
+
+
+def test_tests_that_inject_a_fault_are_counted(tmp_path):
+    (tmp_path / "test_two.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.fault('disk')\n@pytest.mark.parametrize('n', [1, 2])\ndef test_full(n): ...\n"
+        "def test_other(): ...\n"
+    )
+    assert fault_tests(tmp_path) == {"disk": 2}

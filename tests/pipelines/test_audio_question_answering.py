@@ -451,10 +451,12 @@ def test_saving_makes_an_ordinary_student(pipe, tmp_path):
     assert again(REQUESTS[:2]) == pipe(REQUESTS[:2])
 
 
-def test_bfloat16_students_answer(folder):
+def test_bfloat16_students_answer(folder, tmp_path):
     pipe = pipeline("audio-question-answering", model=str(folder), dtype=torch.bfloat16, max_new_tokens=3)
     assert pipe.preprocess(_request(pipe, ONE_SECOND))["input_features"].dtype == torch.bfloat16
     assert isinstance(pipe(ONE_SECOND)[0]["answer"], str)
+    pipe.save_pretrained(tmp_path)
+    assert AuraProcessor.from_pretrained(tmp_path)(audio=ONE_SECOND)["input_features"].shape[0] == 1
 
 
 def test_the_any_to_any_pipeline_takes_a_student(folder, pipe, tmp_path):

@@ -108,6 +108,11 @@ class AuraProcessor(ProcessorMixin):
             DamagedFileError: a file cannot be read, or is not what was published.
         """
         name = cls.locate_student(pretrained_model_name_or_path)
+        for of_the_model in (
+            "dtype",
+            "torch_dtype",
+        ):  # `pipeline` passes them on, and a tokenizer that keeps one cannot be saved
+            kwargs.pop(of_the_model, None)
         hub_kwargs = {key: kwargs[key] for key in _HUB_KEYWORDS if key in kwargs}
         read_here = naming_damaged_files(name, PROCESSOR_FILES, is_all_that_is_read=True, **hub_kwargs)
         with explained(name, hub_kwargs), read_here:
