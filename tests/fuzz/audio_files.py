@@ -15,6 +15,7 @@ import soundfile
 from hypothesis import strategies as st
 
 from tests.fuzz.campaign import Area, Silent
+from tests.fuzz.damage import Damage, damages
 from transformers_aura import load_audio
 
 
@@ -25,45 +26,10 @@ SOUNDFILE_FORMATS = (
     ("VOC", "PCM_16"), ("PAF", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
 )  # fmt: skip
 PYAV_FORMATS = (("mp4", "aac"), ("webm", "libopus"), ("adts", "aac"), ("mov", "aac"), ("matroska", "libopus"))
-HEADER_BYTES = 128
 FIELDS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0", b"\0\0\0\x01", b"\xff\xff\xff\x7f", b"\x7f\xff\xff\xff")
 WAYS = ("bytes", "path", "file", "file at its end", "dict", "data URL", "base64")
 LOSSES = ("cut", "hole")
 """Damage after which a part of the recording is missing: what comes back must not be shorter than the whole."""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One change of a file: its kind, where, in parts of the file's length, and with what."""
-
-    kind: str
-    where: float
-    length: float
-    value: bytes
-
-    def do(self, data: bytes) -> bytes:
-        if not data:
-            return data
-        at = int(self.where * len(data))
-        upto = at + max(1, int(self.length * len(data)))
-        match self.kind:
-            case "cut":
-                return data[: max(at, 1)]
-            case "hole":
-                return data[:at] + data[upto:]
-            case "twice":
-                return data[:upto] + data[at:]
-            case "blank":
-                return data[:at] + bytes(len(data[at:upto])) + data[upto:]
-            case "bit":
-                at = min(at, len(data) - 1)
-                return data[:at] + bytes([data[at] ^ (1 << self.value[0] % 8)]) + data[at + 1 :]
-            case "insert":
-                return data[:at] + self.value + data[at:]
-            case "header":
-                at = int(self.where * min(HEADER_BYTES, len(data)))
-                return data[:at] + self.value[:4] + data[at + 4 :]
-        return data
 
 
 @dataclass(frozen=True)
@@ -127,13 +93,8 @@ def formats() -> tuple[tuple[str, str], ...]:
 
 
 def strategy() -> st.SearchStrategy[DamagedFile]:
-    damage = st.builds(
-        Damage,
-        st.sampled_from(("cut", "cut", "hole", "twice", "blank", "bit", "bit", "insert", "header", "header")),
-        st.floats(0, 1, exclude_max=True),
-        st.sampled_from((0.0, 0.001, 0.01, 0.1, 0.5)),
-        st.sampled_from(FIELDS) | st.binary(min_size=1, max_size=12),
-    )
+    kinds = ("cut", "cut", "hole", "twice", "blank", "bit", "bit", "insert", "header", "header")
+    damage = damages(kinds, (0.0, 0.001, 0.01, 0.1, 0.5), st.sampled_from(FIELDS) | st.binary(min_size=1, max_size=12))
     return st.builds(
         lambda form, damages, chained, way: DamagedFile(*form, tuple(damages), chained, way),
         st.sampled_from(formats()),

@@ -11,8 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.audio_files import Damage
 from tests.fuzz.campaign import Area, Silent
+from tests.fuzz.damage import TEXT_DAMAGES, Damage, damages, holder_of, paths_of
 from tests.fuzz.manifests import ODD, Manifest
 from transformers_aura.evaluation.benchmarks import load_benchmark
 from transformers_aura.evaluation.figures import Figure
@@ -51,18 +51,10 @@ class EvaluationFile:
         content = json.loads(json.dumps(RESULTS))
         if self.damage is not None:
             return self.damage.do(json.dumps(content).encode())
-        paths = _paths(content)
-        *holders, last = paths[self.place % len(paths)]
-        holder = content
-        for key in holders:
-            holder = holder[key]
-        holder[last] = self.value
+        paths = list(paths_of(content))
+        path = paths[self.place % len(paths)]
+        holder_of(content, path)[path[-1]] = self.value
         return json.dumps(content).encode()
-
-
-def _paths(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return [found for key, value in entries for found in ((*before, key), *_paths(value, (*before, key)))]
 
 
 def strategy() -> st.SearchStrategy[EvaluationFile]:
@@ -73,10 +65,7 @@ def strategy() -> st.SearchStrategy[EvaluationFile]:
     )
     keys = ("audio", "answer", "answers", "question", "name", "needed", "groups", "seconds", "context", "slots", "transcript", "source", "anwser")  # fmt: skip
     odd = st.dictionaries(st.sampled_from(keys), value, max_size=4)
-    damage = st.builds(
-        Damage, st.sampled_from(("cut", "hole", "twice", "blank", "bit", "insert")), st.floats(0, 1, exclude_max=True),
-        st.sampled_from((0.0, 0.05, 0.3)), st.binary(min_size=1, max_size=4),
-    )  # fmt: skip
+    damage = damages(TEXT_DAMAGES, (0.0, 0.05, 0.3))
     mixed = st.builds(dict, st.fixed_dictionaries({"audio": st.just("a.wav"), "answer": words}) | st.just({})) | odd
     changed = st.tuples(good, odd, st.booleans()).map(lambda parts: {**parts[0], **parts[1]} if parts[2] else parts[0])
     manifest = st.builds(

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.audio_files import Damage
 from tests.fuzz.campaign import Area, Silent
+from tests.fuzz.damage import TEXT_DAMAGES, Damage, damages
 from transformers_aura.distillation.recipe import DataSource
 from transformers_aura.distillation.recipe_data import load_rows
 
@@ -59,10 +59,7 @@ def strategy() -> st.SearchStrategy[Manifest]:
     )
     odd = st.dictionaries(keys, words | st.sampled_from(ODD), max_size=4)
     row = good | good | good | odd | st.sampled_from(ODD)
-    damage = st.builds(
-        Damage, st.sampled_from(("cut", "hole", "twice", "blank", "bit", "insert")), st.floats(0, 1, exclude_max=True),
-        st.sampled_from((0.0, 0.05, 0.3)), st.binary(min_size=1, max_size=4),
-    )  # fmt: skip
+    damage = damages(TEXT_DAMAGES, (0.0, 0.05, 0.3))
     return st.builds(
         Manifest, st.lists(row, max_size=4).map(tuple), st.sampled_from(SUFFIXES), st.sampled_from(ENCODINGS),
         st.lists(damage, max_size=1).map(tuple),

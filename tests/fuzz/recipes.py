@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from tests.fuzz.audio_files import Damage
 from tests.fuzz.campaign import Area, Silent
+from tests.fuzz.damage import TEXT_DAMAGES, damages, holder_of, paths_of
 from transformers_aura.distillation.recipe import Recipe, load_recipe, training_arguments
 from transformers_aura.package_data import package_data_folder
 
@@ -45,19 +45,11 @@ def _recipe() -> tuple[str, dict[str, Any]]:
     return text, yaml.safe_load(text)
 
 
-def _paths(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return [found for key, value in entries for found in ((*before, key), *_paths(value, (*before, key)))]
-
-
 def strategy() -> st.SearchStrategy[tuple[str, Any, Any]]:
     _, content = _recipe()
-    places = st.sampled_from(_paths(content))
+    places = st.sampled_from(list(paths_of(content)))
     value = st.sampled_from(VALUES) | st.text(max_size=5) | st.integers() | st.floats()
-    damage = st.builds(
-        Damage, st.sampled_from(("cut", "hole", "twice", "blank", "bit", "insert")), st.floats(0, 1, exclude_max=True),
-        st.sampled_from((0.0, 0.01, 0.1)), st.binary(min_size=1, max_size=4),
-    )  # fmt: skip
+    damage = damages(TEXT_DAMAGES, (0.0, 0.01, 0.1))
     return (
         st.tuples(st.just("value"), places, value)
         | st.tuples(st.just("key"), places, st.text(max_size=8) | st.sampled_from(("modle", "training", "losses")))
@@ -78,9 +70,7 @@ def ask(change: tuple[str, Any, Any]) -> None:
         overrides = [".".join(map(str, place)) + f"={value}"]
     else:
         changed = yaml.safe_load(text)
-        holder = changed
-        for key in place[:-1]:
-            holder = holder[key]
+        holder = holder_of(changed, place)
         if kind == "value":
             holder[place[-1]] = value
         elif kind == "without":

@@ -15,8 +15,8 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from tests.fuzz.audio_files import Damage
 from tests.fuzz.campaign import Area, Silent
+from tests.fuzz.damage import TEXT_DAMAGES, damages, holder_of, paths_of
 from tests.support.tiny import tiny_processor, tone
 from tests.support.tiny_models import tiny_student
 from transformers_aura import AuraForSpeechQA, AuraProcessor
@@ -42,11 +42,8 @@ class DamagedStudent:
             file.write_bytes(self.value.do(file.read_bytes()))
         elif self.how == "json":
             content = json.loads(file.read_text())
-            paths = _paths(content)
-            *holders, last = paths[self.place % len(paths)]
-            holder = content
-            for key in holders:
-                holder = holder[key]
+            path = _path_of(content, self.place)
+            holder, last = holder_of(content, path), path[-1]
             if self.value == "none":
                 del holder[last]
             else:
@@ -80,11 +77,6 @@ def _changed(name: str, tensor: torch.Tensor, how: str) -> dict[str, torch.Tenso
     return {}
 
 
-def _paths(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    entries = content.items() if isinstance(content, dict) else ()
-    return [found for key, value in entries for found in ((*before, key), *_paths(value, (*before, key)))]
-
-
 @functools.cache
 def _student_folder() -> Path:
     folder = Path(tempfile.mkdtemp())
@@ -97,10 +89,7 @@ def _student_folder() -> Path:
 
 def strategy() -> st.SearchStrategy[DamagedStudent]:
     place = st.integers(0, 400)
-    damage = st.builds(
-        Damage, st.sampled_from(("cut", "hole", "blank", "bit", "insert", "header")), st.floats(0, 1, exclude_max=True),
-        st.sampled_from((0.0, 0.01, 0.3)), st.binary(min_size=1, max_size=8),
-    )  # fmt: skip
+    damage = damages((*TEXT_DAMAGES, "header"), (0.0, 0.01, 0.3), st.binary(min_size=1, max_size=8))
     files = st.sampled_from((*JSON_FILES, "model.safetensors", "tokenizer.json", "chat_template.jinja"))
     return (
         st.builds(DamagedStudent, st.sampled_from(JSON_FILES), st.just("json"), place, st.sampled_from(VALUES))
@@ -131,8 +120,12 @@ def names(damaged: DamagedStudent) -> tuple[str, ...]:
     if damaged.how != "json":
         return (damaged.file, "chat template") if damaged.file == "chat_template.jinja" else (damaged.file,)
     content = json.loads((_student_folder() / damaged.file).read_text())
-    paths = _paths(content)
-    return (damaged.file, f"{paths[damaged.place % len(paths)][-1]}")
+    return (damaged.file, f"{_path_of(content, damaged.place)[-1]}", "too long for the LLM, which takes")
+
+
+def _path_of(content: Any, place: int) -> tuple[Any, ...]:
+    paths = [path for path in paths_of(content) if isinstance(path[-1], str)]
+    return paths[place % len(paths)]
 
 
 AREA = Area(
