@@ -118,7 +118,8 @@ def ask(damaged: DamagedStudent) -> None:
 
 def names(damaged: DamagedStudent) -> tuple[str, ...]:
     if damaged.how != "json":
-        return (damaged.file, "chat template") if damaged.file == "chat_template.jinja" else (damaged.file,)
+        called = {"chat_template.jinja": "chat template", "processor_config.json": "in the processor"}
+        return (damaged.file, called.get(damaged.file, damaged.file))
     content = json.loads((_student_folder() / damaged.file).read_text())
     return (damaged.file, f"{_path_of(content, damaged.place)[-1]}", "too long for the LLM, which takes")
 

@@ -101,6 +101,7 @@ def test_bad_student_settings(settings, message):
         ({"rms_norm_eps": 0.0}, "text_config.rms_norm_eps"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": -1.0}}, "text_config.rope_parameters.rope_theta"),
         ({"attention_dropout": float("inf")}, "text_config.attention_dropout"),
+        ({"output_hidden_states": 0.5}, "text_config.output_hidden_states"),
     ],
 )
 def test_settings_of_the_llm_that_cannot_be(settings, name):

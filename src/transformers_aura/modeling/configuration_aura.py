@@ -11,7 +11,7 @@ from transformers.utils import CONFIG_NAME
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
-from ..processing.arguments import real_number, whole_number
+from ..processing.arguments import one_of, real_number, whole_number
 from ..repo_files import naming_damaged_files
 from .language_models import check_language_model_supported, lora_target_modules_of
 
@@ -274,15 +274,19 @@ class AuraConfig(PreTrainedConfig):
 
 
 _POSITIVE = ("rms_norm_eps", "rope_theta")
+_SWITCHES = (".output_hidden_states", ".output_attentions", ".use_cache")
 
 
 def _check_numbers(name: str, value: Any) -> None:
-    """Raises `ValueError` for a number in a config, at any depth, that is NaN or infinite, or not positive where it must be."""
+    """Raises `ValueError` for a number in a config, at any depth, that is NaN or infinite, or not positive where it must be, and for a switch that
+    is none."""
     if isinstance(value, dict | list | tuple):
         for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
             _check_numbers(f"{name}.{key}", entry)
     elif name.endswith(_POSITIVE):
         real_number(name, value, above=0.0)
+    elif name.endswith(_SWITCHES):
+        one_of(name, value, (True, False, None))
     elif isinstance(value, float):
         real_number(name, value)
 

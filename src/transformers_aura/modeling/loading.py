@@ -158,7 +158,7 @@ def load_compact_student(
         student, loading_info = load_base(cls, base_config, base_hub_kwargs, loader_kwargs)
     except FileNotFoundError:
         raise
-    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+    except (TypeError, AttributeError, LookupError, ArithmeticError, AssertionError) as error:
         if "keyword argument" in str(error):
             raise
         where = "`config`" if name_or_path is None else f"the config.json of {name_or_path}"
