@@ -127,11 +127,11 @@ def test_an_answer_without_a_limit_ends_where_the_context_does(pipe, monkeypatch
 
 @pytest.mark.parametrize("answer_from", ["audio", "transcript"])
 def test_a_long_question_is_refused_at_once(pipe, answer_from):
-    started = time.monotonic()
+    started = time.process_time()
     for request in ({"question": "why " * 25_000}, {"audio": clip(20), "question": "why " * 25_000}):
         with pytest.raises(ValueError, match=REFUSED):
             pipe(request, answer_from=answer_from)
-    assert time.monotonic() - started < 2  # both, on a busy machine
+    assert time.process_time() - started < 5  # both; without the check it was more than 20
 
 
 def test_transcripts(pipe, monkeypatch):
