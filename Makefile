@@ -64,7 +64,7 @@ test-processors: $(STAMP)  ## the tests that compare numbers, as other processor
 test-fuzz: $(STAMP)  ## a short campaign of damaged inputs, always the same ones (two minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --inputs 2000 --seed 1
 
-fuzz: $(STAMP)  ## a campaign of 21,000 damaged inputs, its counts written into docs/reliability.md (half an hour)
+fuzz: $(STAMP)  ## a campaign of 21,000 damaged inputs, its counts written into docs/reliability.md (five to ten minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --inputs 21000 --write docs/reliability.md
 
 quality: $(STAMP)  ## formatting, lint and types

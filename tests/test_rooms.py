@@ -16,6 +16,9 @@ from transformers_aura import AuraProcessor
 PACKAGE = "transformers_aura"
 SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
+BESIDE = {"extras", "folder_lock", "hub_access", "package_data", "repo_files", "whole_files"}
+"""The modules beside the rooms, which know nobody."""
+
 # What each room may import, besides itself. The modules beside the rooms are rooms of one module here.
 MAY_KNOW = {
     "processing": {"hub_access", "repo_files"},
@@ -27,35 +30,13 @@ MAY_KNOW = {
     "repo_files": set(),
     "extras": set(),
     "modeling": {"processing", "decoding", "hub_access", "repo_files"},
-    "distillation": {
-        "processing",
-        "decoding",
-        "modeling",
-        "extras",
-        "hub_access",
-        "repo_files",
-        "package_data",
-        "folder_lock",
-        "whole_files",
-    },
+    "distillation": {"processing", "decoding", "modeling"} | BESIDE,
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
     "hub": {"processing", "decoding", "modeling", "hub_access", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
-    "evaluation": {
-        "processing",
-        "decoding",
-        "modeling",
-        "extras",
-        "hub_access",
-        "repo_files",
-        "package_data",
-        "folder_lock",
-        "whole_files",
-        "pipelines",
-        "hub",
-    },
+    "evaluation": {"processing", "decoding", "modeling", "pipelines", "hub"} | BESIDE,
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
     | {
         "extras",

@@ -290,6 +290,16 @@ def test_a_damaged_gguf_file_is_named(tmp_path, damage):
             load()
 
 
+@pytest.mark.fault("loading")
+def test_settings_of_which_no_llm_can_be_built_name_their_file(saved, tmp_path):
+    folder = shutil.copytree(saved[1], tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["pad_token_id"] = 10**12
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DamagedFileError, match=rf"the config\.json of {folder} says cannot be used: .*[Pp]adding_idx"):
+        AuraForSpeechQA.from_pretrained(folder)
+
+
 def test_a_place_that_is_none_says_so(saved, tmp_path):
     with pytest.raises(NotADirectoryError, match=r"config\.json is a file"):
         AuraForSpeechQA.from_pretrained(saved[1] / "config.json")
