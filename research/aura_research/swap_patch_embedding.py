@@ -35,7 +35,7 @@ from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.hub.export import new_folder
 from transformers_aura.hub.push import PUSHED_FILES
-from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
+from transformers_aura.modeling.audio_embedding import TEACHER_FRAMES_PER_STEP, AuraAudioEmbedding, KernelConvBlock
 
 
 PREFIX = "embed_audio."
@@ -188,9 +188,10 @@ def _start(trainer: AuraTrainer, teacher: AuraTeacher, new: AuraAudioEmbedding, 
     waveforms = (trainer.data_collator.load_waveform(row) for row in trainer.train_dataset)
     with_audio = (waveform for waveform in waveforms if waveform is not None)
     clips = list(islice(with_audio, max(KERNEL_CLIPS, STANDARDIZING_CLIPS)))
-    kernels = mean_attention_by_distance(
-        teacher, clips[:KERNEL_CLIPS], KernelConvBlock.past_steps, KernelConvBlock.future_steps
+    past, future = (
+        frames // TEACHER_FRAMES_PER_STEP for frames in (KernelConvBlock.past_frames, KernelConvBlock.future_frames)
     )
+    kernels = mean_attention_by_distance(teacher, clips[:KERNEL_CLIPS], past, future)
     new.init_from_teacher(teacher.encoder, kernels)
     with torch.no_grad():
         new.norm.weight.copy_(old.norm.weight)

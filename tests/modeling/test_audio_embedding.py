@@ -5,7 +5,12 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AuraAudioConfig
-from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, KernelConvBlock
+from transformers_aura.modeling.audio_embedding import (
+    AuraAudioEmbedding,
+    KernelConvBlock,
+    kernel_over_means,
+    mean_of_strides,
+)
 
 
 pytestmark = pytest.mark.numerical
@@ -30,6 +35,7 @@ SHAPES = [
     {"conv_blocks": 2},
     KERNEL_BLOCKS,
     {**KERNEL_BLOCKS, "tokens_per_block": None},
+    {**KERNEL_BLOCKS, "frames_per_step": 4},
 ]
 
 
@@ -70,6 +76,23 @@ def test_no_audio_token_depends_on_a_later_frame(settings):
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
+def test_longer_steps_begin_as_means_of_shorter_ones():
+    torch.manual_seed(2)
+    weight, signal = torch.randn(5, 4, 3).double(), torch.randn(1, 4, 33).double()
+    outputs = torch.nn.functional.conv1d(signal, weight, stride=2)
+    means = torch.nn.functional.conv1d(signal, mean_of_strides(weight, 2, 2), stride=4)
+    torch.testing.assert_close(means, outputs.unflatten(-1, (-1, 2)).mean(-1))
+
+    kernel = torch.randn(1, 1, 12).double()
+    kernel[..., [0, 1, -2, -1]] = 0  # else a mean has no room at the far ends for what the kernel holds
+    over_means = kernel_over_means(kernel, past_steps=6, count=2)
+    assert over_means.shape == (1, 1, 3 + 1 + 2)
+    slow = torch.randn(1, 1, 20).double()
+    outputs = torch.nn.functional.conv1d(torch.nn.functional.pad(slow.repeat_interleave(2, -1), (6, 5)), kernel)
+    means = torch.nn.functional.conv1d(torch.nn.functional.pad(slow, (3, 2)), over_means)
+    torch.testing.assert_close(means, outputs.unflatten(-1, (-1, 2)).mean(-1))
+
+
 def test_conv_blocks_need_a_stem():
     with pytest.raises(ValueError, match="0 for the linear patch embedding"):
         embedding(patch_embedding="linear", conv_blocks=1)
@@ -103,7 +126,7 @@ def test_stem_starts_from_the_teachers():
 def test_a_kernel_block_is_the_teachers_layer_where_its_heads_attend_by_distance():
     encoder = tiny_encoder()
     layer = encoder.layers[0]
-    block = KernelConvBlock(24, steps_per_block=None).eval()
+    block = KernelConvBlock(24, frames_per_step=2, steps_per_block=None).eval()
     kernels = torch.rand(2, block.past_steps + 1 + block.future_steps)
     block.init_from_teacher(layer, kernels)
     states = torch.randn(1, 60, 24)

@@ -44,7 +44,7 @@ def test_unsupported_family_is_an_error_that_lists_the_supported_ones(family):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames_per_token": 3}, "even"),
+        ({"frames_per_token": 3}, "multiple of `frames_per_step`"),
         ({"tokens_per_block": 0}, "tokens_per_block"),
         ({"patch_embedding": "mlp"}, "patch_embedding"),
         ({"num_mel_bins": 0}, "num_mel_bins"),

@@ -87,6 +87,7 @@ class ModelSection:
     lora_scope: Literal["rows", "audio", "always"] | None = None
     num_mel_bins: int | None = None
     frames_per_token: int | None = None
+    frames_per_step: int | None = None
     patch_embedding: Literal["conv", "linear"] | None = None
     conv_width: int | None = None
     conv_blocks: int | None = None

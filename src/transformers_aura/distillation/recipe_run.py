@@ -11,7 +11,7 @@ import torch
 from transformers import set_seed
 
 from ..hub_access import explained
-from ..modeling.audio_embedding import KernelConvBlock
+from ..modeling.audio_embedding import TEACHER_FRAMES_PER_STEP, KernelConvBlock
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
@@ -169,4 +169,7 @@ def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) 
             "'model.init_from_teacher': kernel blocks start from how the teacher attends to training clips; "
             "'data.train' holds no row with audio."
         )
-    return mean_attention_by_distance(teacher, waveforms, KernelConvBlock.past_steps, KernelConvBlock.future_steps)
+    past, future = (
+        frames // TEACHER_FRAMES_PER_STEP for frames in (KernelConvBlock.past_frames, KernelConvBlock.future_frames)
+    )
+    return mean_attention_by_distance(teacher, waveforms, past, future)

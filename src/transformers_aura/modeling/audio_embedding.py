@@ -9,6 +9,9 @@ from ..processing.audio_tokens import num_audio_tokens
 from .configuration_aura import AuraAudioConfig
 
 
+TEACHER_FRAMES_PER_STEP = 2
+"""Log-mel frames from one state of a Whisper encoder to the next."""
+
 _OFFSET_STATES = 200
 """Position embeddings of the teacher that the offset is the mean of: of 4 s, as long as most utterances."""
 
@@ -46,19 +49,22 @@ class KernelConvBlock(nn.Module):
     fixed distances for the most part; a kernel that starts at a head's mean attention by distance takes over what it
     does, and everything else starts from the teacher's own weights.
 
-    The kernel looks back over `past_steps`, across blocks of audio, and ahead over up to `future_steps`, but never past
-    the end of the block of audio that the step is in: an audio token depends on no later block.
+    The kernel looks back over 0.48 s (at 100 frames a second), across blocks of audio, and ahead over up to 0.32 s, but
+    never past the end of the block of audio that the step is in: an audio token depends on no later block.
 
     Args:
         width (`int`): channels.
+        frames_per_step (`int`): log-mel frames from one step to the next.
         steps_per_block (`int` or `None`): steps in one block of audio; `None` = the whole clip is one block.
     """
 
-    past_steps = 24
-    future_steps = 16
+    past_frames = 48
+    future_frames = 32
 
-    def __init__(self, width: int, steps_per_block: int | None):
+    def __init__(self, width: int, frames_per_step: int, steps_per_block: int | None):
         super().__init__()
+        self.past_steps = self.past_frames // frames_per_step
+        self.future_steps = self.future_frames // frames_per_step
         self.steps_per_block = steps_per_block
         self.mix_norm = nn.LayerNorm(width)
         self.value = nn.Linear(width, width)
@@ -107,10 +113,11 @@ class KernelConvBlock(nn.Module):
 class AuraAudioEmbedding(nn.Module):
     """Turns groups of `frames_per_token` log-mel frames into audio embeddings of the LLM's width.
 
-    `conv`: Whisper's stem layout (two convolutions of width 3 with GELU, the second of stride 2), padded on the left
+    `conv`: Whisper's stem layout (two convolutions with GELU, the first over 3 frames, the second with a stride of
+    `frames_per_step` over `frames_per_step + 1`; Whisper's own is 2), padded on the left
     only, so that an audio token depends on no later frame; `conv_blocks` residual convolutions, causal too
     ([`CausalConvBlock`]) or within a block of audio ([`KernelConvBlock`], with a learned offset before and a LayerNorm
-    behind them); then the `frames_per_token / 2` outputs side by side -> Linear -> RMSNorm with a learned gain.
+    behind them); then the `frames_per_token / frames_per_step` outputs side by side -> Linear -> RMSNorm with a learned gain.
     `linear`: the frames side by side -> Linear -> RMSNorm.
 
     Args:
@@ -121,21 +128,26 @@ class AuraAudioEmbedding(nn.Module):
     def __init__(self, config: AuraAudioConfig, hidden_size: int):
         super().__init__()
         self.frames_per_token = config.frames_per_token
+        self.frames_per_step = step = config.frames_per_step
         self.num_mel_bins = config.num_mel_bins
         self.conv1: nn.Conv1d | None = None
         self.conv2: nn.Conv1d | None = None
         if config.patch_embedding == "conv":
             self.conv1 = nn.Conv1d(config.num_mel_bins, config.conv_width, kernel_size=3)
-            self.conv2 = nn.Conv1d(config.conv_width, config.conv_width, kernel_size=3, stride=2)
-            patch_size = config.conv_width * config.frames_per_token // 2
+            self.conv2 = nn.Conv1d(config.conv_width, config.conv_width, kernel_size=step + 1, stride=step)
+            patch_size = config.conv_width * (config.frames_per_token // step)
         else:
             patch_size = config.num_mel_bins * config.frames_per_token
         self.blocks: nn.ModuleList
         self.offset: nn.Parameter | None = None
         self.blocks_norm: nn.LayerNorm | None = None
         if config.conv_block_type == "kernel" and config.conv_blocks:
-            steps = None if config.tokens_per_block is None else config.tokens_per_block * config.frames_per_token // 2
-            self.blocks = nn.ModuleList(KernelConvBlock(config.conv_width, steps) for _ in range(config.conv_blocks))
+            steps = (
+                None if config.tokens_per_block is None else config.tokens_per_block * config.frames_per_token // step
+            )
+            self.blocks = nn.ModuleList(
+                KernelConvBlock(config.conv_width, step, steps) for _ in range(config.conv_blocks)
+            )
             self.offset = nn.Parameter(torch.zeros(config.conv_width))
             self.blocks_norm = nn.LayerNorm(config.conv_width)
         else:
@@ -193,7 +205,9 @@ class AuraAudioEmbedding(nn.Module):
     def _through_blocks(
         self, states: torch.Tensor, frame_mask: torch.Tensor, hidden_states: list[torch.Tensor] | None
     ) -> torch.Tensor:
-        step_mask = torch.arange(states.shape[1], device=states.device) * 2 < frame_mask.sum(-1, keepdim=True)
+        step_mask = torch.arange(states.shape[1], device=states.device) * self.frames_per_step < frame_mask.sum(
+            -1, keepdim=True
+        )
         if self.offset is not None:
             states = states + self.offset
         for block in self.blocks:
@@ -207,26 +221,34 @@ class AuraAudioEmbedding(nn.Module):
         """Starts the convolutions from a Whisper encoder of the same width and mel bins.
 
         The stem's convolutions are the teacher's. Kernel blocks are its first layers, with its final norm behind them; the
-        mean of its position embeddings over 4 s becomes the offset before them.
+        mean of its position embeddings over 4 s becomes the offset before them. Where a step is longer than the teacher's, it
+        starts as the mean of the teacher's.
 
         Args:
             encoder: a `WhisperEncoder`.
-            attention_kernels (`(layers, heads, past_steps + 1 + future_steps)`): its heads' mean attention by distance in
-                time, from `past_steps` back to `future_steps` ahead. Needed for kernel blocks, and for nothing else.
+            attention_kernels (`(layers, heads, 41)`): its heads' mean attention by distance in time, from 24 of its states
+                back (`KernelConvBlock.past_frames`) to 16 ahead. Needed for kernel blocks, and for nothing else.
 
         Raises:
             ValueError: the patch embedding is linear, its shapes differ from the teacher's, or the kernels are missing.
         """
         if self.conv1 is None or self.conv2 is None:
             raise ValueError('Only `patch_embedding="conv"` can start from a teacher.')
+        if self.frames_per_step % TEACHER_FRAMES_PER_STEP:
+            raise ValueError(
+                f"A teacher makes a state of {TEACHER_FRAMES_PER_STEP} frames, and the student starts from means of them: `frames_per_step` must be a "
+                f"multiple of that, got {self.frames_per_step}."
+            )
         if self.conv1.weight.shape != encoder.conv1.weight.shape:
             raise ValueError(
                 f"The teacher's stem has {encoder.conv1.in_channels} mel bins and width {encoder.conv1.out_channels}, the "
                 f"student's {self.conv1.in_channels} and {self.conv1.out_channels}. Build the student with "
                 f"`num_mel_bins={encoder.conv1.in_channels}, conv_width={encoder.conv1.out_channels}`."
             )
-        for own, teachers in ((self.conv1, encoder.conv1), (self.conv2, encoder.conv2)):
-            own.load_state_dict(teachers.state_dict())
+        states_per_step = self.frames_per_step // TEACHER_FRAMES_PER_STEP
+        self.conv1.load_state_dict(encoder.conv1.state_dict())
+        self.conv2.weight.copy_(mean_of_strides(encoder.conv2.weight, TEACHER_FRAMES_PER_STEP, states_per_step))
+        self.conv2.bias.copy_(encoder.conv2.bias)
         if self.offset is None or self.blocks_norm is None:
             return
         if len(self.blocks) > len(encoder.layers):
@@ -237,5 +259,43 @@ class AuraAudioEmbedding(nn.Module):
             raise ValueError("Kernel blocks start from the teacher's mean attention: pass `attention_kernels`.")
         self.offset.copy_(encoder.embed_positions.weight[:_OFFSET_STATES].mean(0))
         self.blocks_norm.load_state_dict(encoder.layer_norm.state_dict())
+        past_states = KernelConvBlock.past_frames // TEACHER_FRAMES_PER_STEP
         for block, layer, kernels in zip(self.blocks, encoder.layers, attention_kernels, strict=False):
-            block.init_from_teacher(layer, kernels)
+            block.init_from_teacher(layer, kernel_over_means(kernels, past_states, states_per_step))
+
+
+def mean_of_strides(weight: torch.Tensor, stride: int, count: int) -> torch.Tensor:
+    """Weight of one convolution that gives the mean of `count` outputs in a row of another, whose stride is `stride`.
+
+    Args:
+        weight (`(out_channels, in_channels, taps)`): of the other convolution.
+
+    Returns:
+        a new tensor of shape `(out_channels, in_channels, taps + (count - 1) * stride)`.
+    """
+    taps = weight.shape[-1]
+    mean = weight.new_zeros(*weight.shape[:-1], taps + (count - 1) * stride)
+    for number in range(count):
+        mean[..., number * stride : number * stride + taps] += weight / count
+    return mean
+
+
+def kernel_over_means(kernel: torch.Tensor, past_steps: int, count: int) -> torch.Tensor:
+    """A kernel over steps as one over means of `count` steps in a row, from means to means.
+
+    Args:
+        kernel (`(..., past_steps + 1 + future_steps)`): weights by distance, from `past_steps` back.
+
+    Returns:
+        a new tensor of shape `(..., past_steps // count + 1 + future_steps // count)`.
+    """
+    future_steps = kernel.shape[-1] - past_steps - 1
+    distances = range(-(past_steps // count), future_steps // count + 1)
+    means = kernel.new_zeros(*kernel.shape[:-1], len(distances))
+    for place, distance in enumerate(distances):
+        for first in range(count):
+            for second in range(count):
+                tap = past_steps + distance * count + second - first
+                if 0 <= tap < kernel.shape[-1]:
+                    means[..., place] += kernel[..., tap] / count
+    return means

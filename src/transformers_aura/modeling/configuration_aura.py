@@ -22,6 +22,7 @@ _MOST = {
     "hop_length": 1_000_000,
     "n_fft": 1_000_000,
     "frames_per_token": 1_024,
+    "frames_per_step": 1_024,
     "conv_width": 65_536,
     "conv_blocks": 1_024,
 }
@@ -51,16 +52,19 @@ class AuraAudioConfig(PreTrainedConfig):
         frames_per_token (`int`, defaults to 8):
             Frames in one audio token; 8 gives 12.5 audio tokens a second, 4 gives 25, 16 gives 6.25.
         patch_embedding (`"conv"` or `"linear"`, defaults to `"conv"`):
-            `"conv"`: Whisper's stem layout (two convolutions, the second of stride 2), then groups of its outputs.
+            `"conv"`: Whisper's stem layout (two convolutions), then groups of its outputs.
             `"linear"`: one linear layer on the frames of a token.
         conv_width (`int`, defaults to 384):
             Channels of the convolutions. Equal to the teacher's width, the stem can start from the teacher's.
+        frames_per_step (`int`, defaults to 2):
+            Frames from one output of the stem to the next: 2 is Whisper's (50 steps a second), 4 gives 25 and half of the work
+            in all blocks behind it, 8 gives 12.5. It divides `frames_per_token`. `"conv"` only.
         conv_blocks (`int`, defaults to 0):
-            Residual convolutions between the stem and the grouping, at 50 steps a second. `"conv"` only.
+            Residual convolutions between the stem and the grouping. `"conv"` only.
         conv_block_type (`"causal"` or `"kernel"`, defaults to `"causal"`):
             `"causal"`: depthwise-separable convolutions in ConvNeXt's layout (arXiv 2201.03545), each sees 140 ms of the past.
             `"kernel"`: layers of a Whisper encoder with a fixed kernel over relative time in the place of attention; each
-            sees 0.48 s of the past and up to 0.32 s ahead, but not past the end of its block of audio.
+            sees 0.48 s of the past and up to 0.32 s ahead (at 100 frames a second), but not past the end of its block of audio.
         tokens_per_block (`int` or `None`, defaults to 8):
             Audio tokens that see each other in both directions; blocks are causal among themselves. 8 tokens are
             0.64 s at 12.5 tokens a second; 1 is causal attention; `None` makes a whole clip one block.
@@ -76,6 +80,7 @@ class AuraAudioConfig(PreTrainedConfig):
     hop_length: int = 160
     n_fft: int = 400
     frames_per_token: int = 8
+    frames_per_step: int = 2
     patch_embedding: Literal["conv", "linear"] = "conv"
     conv_width: int = 384
     conv_blocks: int = 0
@@ -91,10 +96,11 @@ class AuraAudioConfig(PreTrainedConfig):
             raise ValueError(
                 f"`conv_blocks` must be 0 for the linear patch embedding, which has no stem; got {self.conv_blocks}."
             )
-        if self.patch_embedding == "conv" and self.frames_per_token % 2:
+        if self.patch_embedding == "conv" and self.frames_per_token % self.frames_per_step:
             raise ValueError(
-                f"`frames_per_token` must be even for the convolutional patch embedding (its stem halves the frame "
-                f'rate), got {self.frames_per_token}. Use an even number or `patch_embedding="linear"`.'
+                f"`frames_per_token` must be a multiple of `frames_per_step` for the convolutional patch embedding (its stem makes one step of so "
+                f"many frames), got {self.frames_per_token} and {self.frames_per_step}. Change one of them, or use "
+                '`patch_embedding="linear"`.'
             )
         if self.tokens_per_block is not None:  # None = the whole clip
             whole_number("tokens_per_block", self.tokens_per_block)

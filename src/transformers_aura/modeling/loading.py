@@ -91,6 +91,7 @@ def compose_student(
 _PATCH_SETTINGS = {
     "num_mel_bins",
     "frames_per_token",
+    "frames_per_step",
     "patch_embedding",
     "conv_width",
     "conv_blocks",

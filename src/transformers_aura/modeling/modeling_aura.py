@@ -689,7 +689,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
             gguf_file: name of the GGUF file inside `base_model`, when that is a hub id or folder.
             revision: commit, branch or tag of `base_model`; what it resolves to is kept in the config.
             audio_config: settings of the patch embedding, an [`AuraAudioConfig`] or its fields as a `dict`. Its fields
-                (`num_mel_bins`, `frames_per_token`, `patch_embedding`, `conv_width`, `conv_blocks`,
+                (`num_mel_bins`, `frames_per_token`, `frames_per_step`, `patch_embedding`, `conv_width`, `conv_blocks`,
                 `conv_block_type`, `tokens_per_block`) may be given
                 as keyword arguments too.
             lora_rank, lora_alpha, lora_num_layers, lora_target_modules, lora_dropout, lora_scope: see [`AuraConfig`].
