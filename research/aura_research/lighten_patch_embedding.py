@@ -1,0 +1,349 @@
+"""Gives a student a lighter patch embedding, and teaches it by the student itself: no transcript is needed, and any speech will do.
+
+    python -m aura_research.lighten_patch_embedding STUDENT OUT CORPUS --frames-per-step 4 --blocks 0 3 --minutes 30 --until embedding
+    python -m aura_research.lighten_patch_embedding STUDENT OUT CORPUS --start OUT1 --minutes 60 --until layers
+
+The lighter one has longer steps (`frames_per_step`) and some of the convolution blocks, and starts from the student's own weights. It hears each clip as the student does
+(noise, rooms and microphones of `WaveformAugmentation` included) and learns, with `--until embedding`, to say to the LLM what the student's own says: squared error of the
+embeddings relative to their energy, and the KL divergence of the character CTC head. With `--until layers` LoRA learns too: both students read the clip in a chat, and the
+states behind layers of the LLM and the subword CTC head's distribution are compared. CORPUS is what `python -m aura_research.corpus` makes, and clips of `acted_speech` where they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import soundfile
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from aura_research.acted_speech import LONGEST_SECONDS, SHORTEST_SECONDS, acted_folder
+from aura_research.recordings import SAMPLING_RATE, read_speech
+from transformers_aura import AuraAudioConfig, AuraForSpeechQA, AuraProcessor, build_conversation
+from transformers_aura.distillation.augmentation import WaveformAugmentation
+from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, kernel_over_means, mean_of_strides
+from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN, SubwordCTCHead
+from transformers_aura.package_data import resolve_student
+
+
+BATCH_SECONDS = 48.0
+"""Audio of a step, padding included."""
+
+POOL_CLIPS = 96
+"""So many clips are drawn at once and cut into batches of similar lengths."""
+
+REPEATS = {"real_orders": 2}
+"""Parts of the corpus that are heard more often than once a pass."""
+
+STATE_LAYERS = (2, 6, 10, 14, 18)
+"""States behind these layers are compared."""
+
+TOKENS_PER_FRAME = 8
+"""Tokens of the subword CTC head that are compared: the likeliest of each audio token of a batch, and the blank."""
+
+CHARACTER_WEIGHT, SUBWORD_WEIGHT = 0.5, 0.5
+WARMUP_SHARE, LAST_RATE = 0.03, 0.02
+KERNEL_RATE = 2.0
+"""Learning rate of the convolution blocks' kernels, as a multiple of the others'."""
+
+
+class Clips:
+    """The speech of a corpus: FLAC bytes of its shards, and files of acted speech."""
+
+    def __init__(self, corpus: Path, split: str) -> None:
+        self.sources: list[tuple[Path, int | None]] = []
+        self._bytes: dict[Path, list[bytes]] = {}
+        for shard in sorted(corpus.glob(f"*/{split}-*.parquet")):
+            content = pyarrow.parquet.read_table(shard, columns=["audio"]).column("audio").to_pylist()
+            self._bytes[shard] = [audio["bytes"] for audio in content]
+            of_shard = [(shard, number) for number in range(len(content))]
+            self.sources += of_shard * REPEATS.get(shard.parent.name, 1)
+        if split == "train":
+            for path in sorted(acted_folder().glob("*/*")):
+                if path.suffix in (".mp3", ".wav"):
+                    self.sources.append((path, None))
+
+    def read(self, source: tuple[Path, int | None]) -> np.ndarray:
+        """Samples of a clip, `(samples,)`, 16 kHz; none where it is longer or shorter than what is taught."""
+        path, number = source
+        samples = (
+            read_speech(path)
+            if number is None
+            else soundfile.read(io.BytesIO(self._bytes[path][number]), dtype="float32")[0]
+        )
+        seconds = len(samples) / SAMPLING_RATE
+        return samples if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS else samples[:0]
+
+    def batches(self, augmentation: WaveformAugmentation, seed: int) -> Iterator[list[np.ndarray]]:
+        """Batches of clips with what the augmentation does to them, without end."""
+        order, generator = random.Random(seed), np.random.default_rng(seed)
+        while True:
+            shuffled = order.sample(self.sources, len(self.sources))
+            for start in range(0, len(shuffled), POOL_CLIPS):
+                clips = [clip for clip in map(self.read, shuffled[start : start + POOL_CLIPS]) if len(clip)]
+                clips = [augmentation(clip, clips, generator) for clip in clips]
+                clips = [clip * np.float32(10 ** (generator.uniform(-20, 6) / 20)) for clip in clips]
+                clips = [np.clip(clip, -1, 1) for clip in sorted(clips, key=len)]
+                cut = list(_batches_of(clips, BATCH_SECONDS))
+                order.shuffle(cut)
+                yield from cut
+
+
+def _batches_of(clips: Sequence[np.ndarray], seconds: float) -> Iterator[list[np.ndarray]]:
+    batch: list[np.ndarray] = []
+    for clip in clips:
+        if batch and (len(batch) + 1) * len(clip) > seconds * SAMPLING_RATE:
+            yield batch
+            batch = []
+        batch.append(clip)
+    if batch:
+        yield batch
+
+
+def lighter(
+    old: AuraAudioEmbedding, config: AuraAudioConfig, frames_per_step: int, blocks: Sequence[int]
+) -> tuple[AuraAudioEmbedding, AuraAudioConfig]:
+    """A patch embedding of longer steps with these blocks of another, that begins as the mean of what the other does, and its config."""
+    count = frames_per_step // old.frames_per_step
+    own = AuraAudioConfig(**{**config.to_dict(), "frames_per_step": frames_per_step, "conv_blocks": len(blocks)})
+    new = AuraAudioEmbedding(own, old.proj.out_features)
+    state = {
+        name: tensor.detach().clone() for name, tensor in old.state_dict().items() if not name.startswith("blocks.")
+    }
+    state["conv2.weight"] = mean_of_strides(state["conv2.weight"], old.frames_per_step, count)
+    width = old.conv2.out_channels
+    state["proj.weight"] = state["proj.weight"].unflatten(1, (-1, count, width)).sum(2).flatten(1)
+    for place, number in enumerate(blocks):
+        block = old.blocks[number]
+        of_block = {name: tensor.detach().clone() for name, tensor in block.state_dict().items()}
+        of_block["kernel.weight"] = kernel_over_means(of_block["kernel.weight"], block.past_steps, count)
+        state |= {f"blocks.{place}.{name}": tensor for name, tensor in of_block.items()}
+    if not blocks:
+        state = {name: tensor for name, tensor in state.items() if name in new.state_dict()}
+    new.load_state_dict(state)
+    return new, own
+
+
+class Comparison:
+    """A student with a lighter patch embedding beside the student that teaches it."""
+
+    def __init__(
+        self, teacher: AuraForSpeechQA, student: AuraForSpeechQA, processor: AuraProcessor, until: str
+    ) -> None:
+        self.teacher, self.student, self.processor, self.until = teacher, student, processor, until
+
+    def losses(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """What the student is taught by, each a mean over the batch."""
+        if self.until == "embedding":
+            inputs = self.processor.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        else:
+            chats = [build_conversation({"array": clip, "sampling_rate": SAMPLING_RATE}) for clip in clips]
+            inputs = self.processor.apply_chat_template(
+                chats, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True, padding=True
+            )
+        features = inputs["input_features"], inputs["input_features_mask"]
+        with torch.no_grad():
+            wanted, mask = self.teacher.model.embed_audio(*features)
+        found, _ = self.student.model.embed_audio(*features)
+        losses = {"embedding": _relative_error(found[mask], wanted[mask])}
+        head = self.teacher.model.character_ctc_head
+        if head is not None:
+            losses["characters"] = _divergence(head(found), head(wanted), mask.repeat_interleave(STEPS_PER_TOKEN, 1))
+        if self.until == "layers":
+            losses |= self._losses_of_layers(inputs, wanted, found, mask)
+        return losses
+
+    def _losses_of_layers(
+        self, inputs: Any, wanted: torch.Tensor, found: torch.Tensor, mask: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        real = inputs["attention_mask"].bool()
+        audio = inputs["input_ids"] == self.student.config.audio_token_id
+        read = {name: inputs[name] for name in ("input_ids", "attention_mask")} | {"audio_embeds_mask": mask}
+        settings = {"num_hidden_layers": max(STATE_LAYERS), "output_hidden_states": True, "use_cache": False}
+        with torch.no_grad():
+            theirs = self.teacher.model(**read, audio_embeds=wanted, **settings).hidden_states
+        ours = self.student.model(**read, audio_embeds=found, **settings).hidden_states
+        errors = [_relative_error(ours[layer][real], theirs[layer][real], by_position=True) for layer in STATE_LAYERS]
+        losses = {"states": torch.stack(errors).mean()}
+        head, layer = self.teacher.model.subword_ctc_head, self.teacher.config.subword_ctc_layer
+        if head is not None and layer is not None:
+            with torch.no_grad():
+                of_all = _subword_logits(head, theirs[layer][audio], self.teacher.get_input_embeddings().weight)
+                tokens = of_all[:, 1:].topk(TOKENS_PER_FRAME).indices.unique()
+                of_teacher = of_all[:, torch.cat([torch.zeros_like(tokens[:1]), 1 + tokens])]
+            own = _subword_logits(head, ours[layer][audio], self.teacher.get_input_embeddings().weight[tokens])
+            losses["subwords"] = _divergence(own, of_teacher, torch.ones(len(own), dtype=torch.bool))
+        return losses
+
+    def loss(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, dict[str, float]]:
+        """The weighted sum, and its parts."""
+        losses = self.losses(clips)
+        weights = {"characters": CHARACTER_WEIGHT, "subwords": SUBWORD_WEIGHT}
+        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+        return total, {name: loss.item() for name, loss in losses.items()}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What learns, by name."""
+        self.student.requires_grad_(False)
+        chosen = {}
+        for name, parameter in self.student.named_parameters():
+            if "embed_audio." in name or (self.until == "layers" and ".lora_" in name):
+                chosen[name] = parameter.requires_grad_(True)
+        return chosen
+
+
+def _subword_logits(head: SubwordCTCHead, states: torch.Tensor, token_embeddings: torch.Tensor) -> torch.Tensor:
+    """Of the blank and these tokens, `(positions, 1 + tokens)`."""
+    states = head.norm(states)
+    return torch.cat([head.blank(states), head.projection(states) @ token_embeddings.T], dim=-1)
+
+
+def _relative_error(found: torch.Tensor, wanted: torch.Tensor, by_position: bool = False) -> torch.Tensor:
+    """Squared error to the wanted vectors' energy, `(positions, width)` each; by position it is a mean of ratios, so that a few large states do not count for all."""
+    error, energy = (found - wanted).square().sum(-1), wanted.square().sum(-1)
+    return (error / energy.clamp_min(1e-6)).mean() if by_position else error.sum() / energy.sum()
+
+
+def _divergence(found: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean KL divergence of distributions over the last axis, in nats, `(batch, steps, symbols)`."""
+    own, theirs = found[mask].log_softmax(-1), wanted[mask].log_softmax(-1)
+    return nn.functional.kl_div(own, theirs, reduction="batchmean", log_target=True)
+
+
+def teach(
+    comparison: Comparison,
+    clips: Clips,
+    validation: Clips,
+    augmentation: WaveformAugmentation,
+    *,
+    minutes: float,
+    rate: float,
+    seed: int,
+    progress: Path,
+) -> None:
+    """Trains for so many minutes; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`."""
+    parameters = comparison.trained()
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault(KERNEL_RATE if name.endswith("kernel.weight") else 1.0, []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": group, "factor": factor} for factor, group in groups.items()], betas=(0.9, 0.98), weight_decay=0.0
+    )
+    kept = _validation_batches(validation, augmentation)
+    began = time.monotonic()
+    shown = saved = began
+    sums: dict[str, float] = {}
+    count, audio_seconds = 0, 0.0
+    for step, batch in enumerate(clips.batches(augmentation, seed), start=1):
+        share = (time.monotonic() - began) / (60 * minutes)
+        if share >= 1:
+            break
+        falling = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"] * falling * min(1.0, share / WARMUP_SHARE + 1e-3)
+        loss, parts = comparison.loss(batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+        count += 1
+        audio_seconds += sum(map(len, batch)) / SAMPLING_RATE
+        now = time.monotonic()
+        if now - shown > 60:
+            means = {name: round(value / count, 4) for name, value in sums.items()}
+            print(
+                f"step {step}, {(now - began) / 60:.1f} min, {audio_seconds / 3600:.2f} h of speech: {means}",
+                flush=True,
+            )
+            sums, count, shown = {}, 0, now
+        if now - saved > 300:
+            save_file({name: tensor.detach().contiguous() for name, tensor in parameters.items()}, str(progress))
+            print(f"validation: {validate(comparison, kept)}", flush=True)
+            saved = time.monotonic()
+    print(
+        f"validation, {step - 1} steps, {audio_seconds / 3600:.2f} h of speech: {validate(comparison, kept)}",
+        flush=True,
+    )
+
+
+@torch.no_grad()
+def validate(comparison: Comparison, batches: Sequence[list[np.ndarray]]) -> dict[str, float]:
+    """Means of the losses over batches that are always the same."""
+    parts = [comparison.loss(batch)[1] for batch in batches]
+    return {name: round(sum(part[name] for part in parts) / len(parts), 4) for name in parts[0]}
+
+
+def _validation_batches(clips: Clips, augmentation: WaveformAugmentation) -> list[list[np.ndarray]]:
+    batches = clips.batches(augmentation, seed=1)
+    return [next(batches) for _ in range(8)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("student", help="packaged student or folder, which teaches")
+    parser.add_argument("out", type=Path, help="folder of the student with the lighter patch embedding")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--frames-per-step", type=int, default=4)
+    parser.add_argument("--blocks", type=int, nargs="*", default=[0, 3], help="numbers of the blocks that are kept")
+    parser.add_argument(
+        "--start", type=Path, help="a student of an earlier run to go on from, in place of the two above"
+    )
+    parser.add_argument("--until", choices=("embedding", "layers"), default="embedding", help="what is compared")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--resume", action="store_true", help="begin from what an interrupted run of the same settings saved"
+    )
+    arguments = parser.parse_args(argv)
+
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    folder = resolve_student(arguments.student)
+    processor = AuraProcessor.from_pretrained(folder)
+    teacher = AuraForSpeechQA.from_pretrained(folder, dtype="float32").eval().requires_grad_(False)
+    if arguments.start is not None:
+        student = AuraForSpeechQA.from_pretrained(arguments.start, dtype="float32").eval()
+    else:
+        student = AuraForSpeechQA.from_pretrained(folder, dtype="float32").eval()
+        student.model.embed_audio, student.config.audio_config = lighter(
+            teacher.model.embed_audio, teacher.config.audio_config, arguments.frames_per_step, arguments.blocks
+        )
+    comparison = Comparison(teacher, student, processor, arguments.until)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    progress = arguments.out.with_name(arguments.out.name + "-progress.safetensors")
+    if arguments.resume and progress.is_file():
+        student.load_state_dict(load_file(progress), strict=False)
+    augmentation = WaveformAugmentation(
+        noise_files=[str(arguments.corpus / "noise" / "kitchen.flac")], noise_probability=0.5, snr_db=(3, 30), room_probability=0.2,
+        equalizer_db=3.0, telephone_probability=0.05,
+    )  # fmt: skip
+    train, validation = Clips(arguments.corpus, "train"), Clips(arguments.corpus, "validation")
+    print(
+        json.dumps(
+            {"clips": len(train.sources), "parameters": sum(p.numel() for p in student.model.embed_audio.parameters())}
+        ),
+        flush=True,
+    )
+    teach(
+        comparison, train, validation, augmentation, minutes=arguments.minutes, rate=arguments.learning_rate, seed=arguments.seed, progress=progress
+    )  # fmt: skip
+    student.to(torch.bfloat16).save_pretrained(arguments.out)
+    processor.save_pretrained(arguments.out)
+    progress.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
