@@ -51,6 +51,38 @@ def test_a_clip_is_embedded_alike_alone_and_in_a_batch(settings, frames_per_toke
         assert_equal_but_for_rounding(batch[row][token_mask[row]], alone[0], num_terms(module))
 
 
+@pytest.mark.parametrize("settings", SHAPES)
+def test_audio_that_goes_on_is_embedded_as_the_whole_clip(settings):
+    module = embedding(**settings)
+    features, mask = clips(203, 160)
+    whole, token_mask = module(features, mask)
+    if module.tokens_per_part is None:
+        return
+    frames = 2 * module.tokens_per_part * module.frames_per_token
+    past, parts = {}, []
+    for start in range(0, 203, frames):
+        before = dict(past)
+        module(features[:, start : start + 5], mask[:, start : start + 5], past=before)  # a look ahead leaves no trace
+        parts.append(module(features[:, start : start + frames], mask[:, start : start + frames], past=past))
+    embeddings, masks = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+    assert torch.equal(masks, token_mask)
+    assert_equal_but_for_rounding(embeddings[token_mask], whole[token_mask], num_terms(module))
+
+
+@pytest.mark.parametrize("settings", SHAPES)
+def test_a_long_clip_takes_no_more_memory_at_once(settings, monkeypatch):
+    module = embedding(**settings)
+    features, mask = clips(203, 160)
+    whole, token_mask = module(features, mask)
+    monkeypatch.setattr("transformers_aura.modeling.audio_embedding.TOKENS_AT_ONCE", 7)
+    longest = []
+    module.proj.register_forward_hook(lambda module, args, output: longest.append(output.shape[1]))
+    in_parts, parts_mask = module(features, mask)
+    assert max(longest) <= 7 or module.tokens_per_part is None
+    assert torch.equal(parts_mask, token_mask)
+    assert_equal_but_for_rounding(in_parts[token_mask], whole[token_mask], num_terms(module))
+
+
 def test_kernel_blocks_hear_ahead_to_the_end_of_a_block_of_audio_and_no_further():
     module = embedding(**{**KERNEL_BLOCKS, "tokens_per_block": 2})
     features, mask = clips(64)

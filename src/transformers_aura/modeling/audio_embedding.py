@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import nn
 
@@ -14,6 +16,32 @@ TEACHER_FRAMES_PER_STEP = 2
 
 _OFFSET_STATES = 200
 """Position embeddings of the teacher that the offset is the mean of: of 4 s, as long as most utterances."""
+
+
+TOKENS_AT_ONCE = 512
+"""A longer clip is embedded in parts of at most so many audio tokens: the memory that it takes does not grow with its length."""
+
+ConvolutionPast: TypeAlias = "dict[nn.Module, torch.Tensor]"
+"""Of the modules that look back, the last inputs that they had, `(num_audios, channels, steps)`: what audio that goes on is embedded from. Its
+tensors are never changed, so that a copy of the dict stays as it is."""
+
+
+def behind_past(module: nn.Module, inputs: torch.Tensor, length: int, past: ConvolutionPast | None) -> torch.Tensor:
+    """Inputs of a module behind the `length` last ones that it had before, which are zeros at the beginning of a clip.
+
+    Args:
+        inputs (`(num_audios, channels, steps)`): of the module.
+        past: takes note of the last inputs; `None`: this is a whole clip.
+
+    Returns:
+        `(num_audios, channels, length + steps)`.
+    """
+    if past is None:
+        return nn.functional.pad(inputs, (length, 0))
+    before = past.get(module)
+    joined = nn.functional.pad(inputs, (length, 0)) if before is None else torch.cat([before, inputs], dim=-1)
+    past[module] = joined[..., -length:].clone()
+    return joined
 
 
 class CausalConvBlock(nn.Module):
@@ -35,9 +63,11 @@ class CausalConvBlock(nn.Module):
         self.expand = nn.Linear(width, 2 * width)
         self.reduce = nn.Linear(2 * width, width)
 
-    def forward(self, states: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, states: torch.Tensor, step_mask: torch.Tensor, past: ConvolutionPast | None = None
+    ) -> torch.Tensor:
         """`(num_audios, steps, width)` in and out; step `t` depends on the steps `t - 6` to `t`. The mask is not needed."""
-        mixed = self.depthwise(nn.functional.pad(states.transpose(1, 2), (self.kernel_size - 1, 0))).transpose(1, 2)
+        mixed = self.depthwise(behind_past(self, states.transpose(1, 2), self.kernel_size - 1, past)).transpose(1, 2)
         return states + self.reduce(nn.functional.gelu(self.expand(self.norm(mixed))))
 
 
@@ -74,10 +104,12 @@ class KernelConvBlock(nn.Module):
         self.expand = nn.Linear(width, 4 * width)
         self.reduce = nn.Linear(4 * width, width)
 
-    def forward(self, states: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, states: torch.Tensor, step_mask: torch.Tensor, past: ConvolutionPast | None = None
+    ) -> torch.Tensor:
         """`(num_audios, steps, width)` in and out; steps outside `step_mask`, `(num_audios, steps)`, are seen by no other."""
         values = self.value(self.mix_norm(states)) * step_mask.unsqueeze(-1).to(states.dtype)
-        states = states + self.output(self._mix(values))
+        states = states + self.output(self._mix(values, past))
         return states + self.reduce(nn.functional.gelu(self.expand(self.norm(states))))
 
     @torch.no_grad()
@@ -100,11 +132,12 @@ class KernelConvBlock(nn.Module):
             own.load_state_dict(teachers.state_dict())
         self.kernel.weight.copy_(kernels.repeat_interleave(width // len(kernels), dim=0).unsqueeze(1))
 
-    def _mix(self, values: torch.Tensor) -> torch.Tensor:
+    def _mix(self, values: torch.Tensor, past: ConvolutionPast | None) -> torch.Tensor:
         num_audios, steps, _ = values.shape
         block = self.steps_per_block or steps
         num_blocks = -(-steps // block)
-        padded = nn.functional.pad(values.transpose(1, 2), (self.past_steps, num_blocks * block - steps))
+        padded = behind_past(self, values.transpose(1, 2), self.past_steps, past)
+        padded = nn.functional.pad(padded, (0, num_blocks * block - steps))
         blocks = padded.unfold(2, block + self.past_steps, block).transpose(1, 2).flatten(0, 1)
         mixed = self.kernel(nn.functional.pad(blocks, (0, self.future_steps)))
         return mixed.unflatten(0, (num_audios, num_blocks)).transpose(2, 3).flatten(1, 2)[:, :steps]
@@ -156,20 +189,29 @@ class AuraAudioEmbedding(nn.Module):
             )
         self.proj = nn.Linear(patch_size, hidden_size)
         self.norm = nn.RMSNorm(hidden_size, eps=config.rms_norm_eps)
+        looks_ahead = self.offset is not None
+        self.tokens_per_part: int | None = config.tokens_per_block if looks_ahead else 1
+        """A clip can be embedded in parts of so many audio tokens, or of a multiple of that; `None` = only as a whole."""
 
     def forward(
         self,
         input_features: torch.Tensor,
         input_features_mask: torch.Tensor,
         hidden_states: list[torch.Tensor] | None = None,
+        past: ConvolutionPast | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
+        A long clip is embedded in parts, unless its hidden states are asked for, and so is a clip that has not ended: with the `past` of the parts
+        before it, a part is embedded as it is within the clip.
+
         Args:
             input_features (`torch.FloatTensor` of shape `(num_audios, num_frames, num_mel_bins)`): log-mel frames,
                 padded on the right.
             input_features_mask (`torch.BoolTensor` of shape `(num_audios, num_frames)`): `True` = a real frame.
             hidden_states (`list`, *optional*): gets the states after the stem and after each residual convolution, of shape
                 `(num_audios, steps, conv_width)`, and the audio embeddings last.
+            past (`dict`, *optional*): what came before these frames, empty at the beginning; holds what the next ones need afterwards, if these
+                were a multiple of `tokens_per_part`.
 
         Returns:
             audio embeddings of shape `(num_audios, audio_tokens, hidden)` and a mask of shape
@@ -181,6 +223,22 @@ class AuraAudioEmbedding(nn.Module):
                 f"`input_features` must have shape (num_audios, num_frames, {self.num_mel_bins}); "
                 f"got {tuple(input_features.shape)}. Do the model and its feature extractor belong together?"
             )
+        if hidden_states is None and self.tokens_per_part is not None:
+            frames_at_once = (
+                max(TOKENS_AT_ONCE // self.tokens_per_part, 1) * self.tokens_per_part * self.frames_per_token
+            )
+            if num_frames > frames_at_once:
+                past = {} if past is None else past
+                parts = [
+                    self(frames, mask, past=past)
+                    for frames, mask in zip(
+                        input_features.split(frames_at_once, dim=1),
+                        input_features_mask.split(frames_at_once, dim=1),
+                        strict=True,
+                    )
+                ]
+                embeddings, token_masks = zip(*parts, strict=True)
+                return torch.cat(embeddings, dim=1), torch.cat(token_masks, dim=1)
         # The last patch of a clip may be partial: what follows the clip is zero, whatever the features were padded with,
         # so that a clip is embedded alike alone and in a batch.
         frames = input_features.to(self.proj.weight.dtype) * input_features_mask.unsqueeze(-1)
@@ -188,13 +246,13 @@ class AuraAudioEmbedding(nn.Module):
         frames = nn.functional.pad(frames, (0, 0, 0, num_tokens * self.frames_per_token - num_frames))
         if self.conv1 is not None and self.conv2 is not None:
             states = frames.transpose(1, 2)
-            states = nn.functional.gelu(self.conv1(nn.functional.pad(states, (2, 0))))
-            states = nn.functional.gelu(self.conv2(nn.functional.pad(states, (1, 0))))
+            states = nn.functional.gelu(self.conv1(behind_past(self.conv1, states, 2, past)))
+            states = nn.functional.gelu(self.conv2(behind_past(self.conv2, states, 1, past)))
             frames = states.transpose(1, 2)
             if hidden_states is not None:
                 hidden_states.append(frames)
         if self.blocks:
-            frames = self._through_blocks(frames, input_features_mask, hidden_states)
+            frames = self._through_blocks(frames, input_features_mask, hidden_states, past)
         embeddings = self.norm(self.proj(frames.reshape(num_audios, num_tokens, -1)))
         if hidden_states is not None:
             hidden_states.append(embeddings)
@@ -203,7 +261,11 @@ class AuraAudioEmbedding(nn.Module):
         return embeddings, token_mask
 
     def _through_blocks(
-        self, states: torch.Tensor, frame_mask: torch.Tensor, hidden_states: list[torch.Tensor] | None
+        self,
+        states: torch.Tensor,
+        frame_mask: torch.Tensor,
+        hidden_states: list[torch.Tensor] | None,
+        past: ConvolutionPast | None,
     ) -> torch.Tensor:
         step_mask = torch.arange(states.shape[1], device=states.device) * self.frames_per_step < frame_mask.sum(
             -1, keepdim=True
@@ -211,7 +273,7 @@ class AuraAudioEmbedding(nn.Module):
         if self.offset is not None:
             states = states + self.offset
         for block in self.blocks:
-            states = block(states, step_mask)
+            states = block(states, step_mask, past)
             if hidden_states is not None:
                 hidden_states.append(states)
         return states if self.blocks_norm is None else self.blocks_norm(states)
