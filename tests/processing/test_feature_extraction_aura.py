@@ -37,6 +37,15 @@ def test_a_frame_equals_the_formula():
         assert_equal_but_for_rounding(frames[index], (np.log10(np.maximum(mel, 1e-8)) + 4) / 4, terms=1)
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"feature_size": 128}, {"feature_size": 1}, {"feature_size": 23, "n_fft": 512}]
+)
+def test_mel_energies_leave_out_only_what_filters_do_not_see(settings):
+    extractor = AuraFeatureExtractor(**settings)
+    power = np.random.default_rng(0).chisquare(2, size=(7, 1 + extractor.n_fft // 2))
+    np.testing.assert_allclose(extractor._mel_energies(power), power @ extractor.mel_filters, rtol=1e-13)
+
+
 @pytest.mark.parametrize("num_mel_bins", [80, 128])
 def test_scale_and_filters_are_those_of_whisper(num_mel_bins):
     # Shifted by 120 samples, the causal window of frame t + 1 is Whisper's centred window of frame t.

@@ -26,9 +26,10 @@ _LEVEL_DRIFT_DB_PER_SECOND = (
     5.0  # how fast loudest and softest sound are forgotten: a pause between words changes little
 )
 _NOISE_BELOW_TARGET_DB = 25.0  # what sounds all the time is not raised to more than this below the target level
-_SILENCE_DB = -100.0  # what is below is digital silence: it says nothing about the noise where somebody speaks
+_SILENCE = 1e-10  # what is below (-100 dB) is digital silence: it says nothing about the noise where somebody speaks
 _MAX_FRAMES = 1_000_000  # that padding may ask for: nearly three hours
-_FRAMES_PER_PASS = 8192  # bounds the memory of one pass (80 s of audio, 26 MB of windows), whatever the clip's length
+_FRAMES_PER_PASS = 512  # bounds the memory of one pass (1.6 MB of windows, which a processor's cache holds)
+_MEL_BINS_PER_BAND = 16  # a band of neighbouring mel bins sees few frequencies: its product leaves the others out
 
 
 class AuraFeatureExtractor(SequenceFeatureExtractor):
@@ -114,6 +115,13 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
                 "tells apart: take fewer bins or a larger `n_fft`."
             )
         self.window = torch.hann_window(n_fft, dtype=torch.float64).numpy()
+        self._mel_bands = _mel_bands(self.mel_filters)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings; what follows from them is left out."""
+        settings = super().to_dict()
+        del settings["_mel_bands"]
+        return settings
 
     @property
     def frames_per_second(self) -> float:
@@ -177,9 +185,19 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
             truncate_to_seconds = real_number("truncate_to_seconds", truncate_to_seconds, above=0)
             most_samples = max(1, round(truncate_to_seconds * self.sampling_rate))
             waveforms = [waveform[:most_samples] for waveform in waveforms]
-        features = [self._features(waveform) for waveform in waveforms]
-        masks = [np.ones(len(frames), dtype=bool) for frames in features]
-        clips_by_name = {"input_features": features, "input_features_mask": masks}
+        lengths = [self.num_frames(len(waveform)) for waveform in waveforms]
+        if padding in (True, "longest"):
+            multiple = pad_to_multiple_of or 1
+            longest = -(-max(lengths) // multiple) * multiple
+            batch = np.full((len(clips), longest, self.feature_size), self.padding_value, dtype=np.float32)
+            for row, waveform, length in zip(batch, waveforms, lengths, strict=True):
+                self._write_features(waveform, row[:length])
+            mask = np.arange(longest) < np.array(lengths)[:, None]
+            return BatchFeature({"input_features": batch, "input_features_mask": mask}, tensor_type=return_tensors)
+        clips_by_name = {
+            "input_features": [self._features(waveform) for waveform in waveforms],
+            "input_features_mask": [np.ones(length, dtype=bool) for length in lengths],
+        }
         if padding in (False, "do_not_pad"):
             return BatchFeature(clips_by_name)
         return self.pad(
@@ -277,26 +295,55 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
 
     def _features(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features of a whole clip, `(n_samples,)` -> `(num_frames, feature_size)`."""
+        features = np.empty((self.num_frames(len(waveform)), self.feature_size), dtype=np.float32)
+        self._write_features(waveform, features)
+        return features
+
+    def _write_features(self, waveform: NDArray[np.float32], features: NDArray[np.float32]) -> None:
+        """Features of a whole clip, `(n_samples,)`, into `features`, `(num_frames, feature_size)`."""
         before = self.n_fft - self.hop_length
-        after = -len(waveform) % self.hop_length
-        return self._features_of_windows(np.pad(waveform, (before, after)), _LevelControl(self))
+        samples = np.zeros(before + len(features) * self.hop_length, dtype=np.float32)
+        samples[before : before + len(waveform)] = waveform
+        self._write_features_of_windows(samples, _LevelControl(self), features)
 
-    def _features_of_windows(
-        self, samples: NDArray[np.float32], level_control: "_LevelControl"
-    ) -> NDArray[np.float32]:
-        """Features of all windows of `n_fft` samples, one every `hop_length`.
+    def _write_features_of_windows(
+        self, samples: NDArray[np.float32], level_control: "_LevelControl", features: NDArray[np.float32]
+    ) -> None:
+        """Features of all windows of `n_fft` samples, one every `hop_length`, into `features`.
 
-        In double precision: the numbers then do not depend on how a clip is divided into batches or chunks.
+        In double precision up to the end: whatever order the sums are taken in, what is rounded to float32 is the same, and so the numbers
+        do not depend on how a clip is divided into batches or chunks.
         """
-        window, filters = torch.from_numpy(self.window), torch.from_numpy(self.mel_filters)
-        windows = torch.from_numpy(samples).double().unfold(0, self.n_fft, self.hop_length)
-        passes = []
-        for part in windows.split(_FRAMES_PER_PASS):
-            spectrum = torch.fft.rfft(part * window)
-            power = spectrum.real.square() + spectrum.imag.square()
-            mel = level_control.apply(power @ filters)
-            passes.append((mel.clamp_min(self.mel_floor).log10() + 4.0).div(4.0).float())
-        return torch.cat(passes).numpy()
+        window = torch.from_numpy(self.window)
+        overlap = self.n_fft - self.hop_length
+        for first in range(0, len(features), _FRAMES_PER_PASS):
+            frames = features[first : first + _FRAMES_PER_PASS]
+            start = first * self.hop_length
+            part = torch.from_numpy(samples[start : start + overlap + len(frames) * self.hop_length]).double()
+            spectrum = torch.fft.rfft(part.unfold(0, self.n_fft, self.hop_length) * window)
+            squares = torch.view_as_real(spectrum).square_()
+            mel = level_control.apply(self._mel_energies((squares[..., 0] + squares[..., 1]).numpy()))
+            np.log10(np.maximum(mel, self.mel_floor, out=mel), out=mel)
+            mel += 4.0
+            np.divide(mel, 4.0, out=frames, casting="same_kind")
+
+    def _mel_energies(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`power @ mel_filters`, `(frames, frequencies)` -> `(frames, feature_size)`."""
+        mel = np.empty((len(power), self.feature_size))
+        for bins, frequencies, filters in self._mel_bands:
+            np.matmul(power[:, frequencies], filters, out=mel[:, bins])
+        return mel
+
+
+def _mel_bands(mel_filters: NDArray[np.float64]) -> list[tuple[slice, slice, NDArray[np.float64]]]:
+    """Neighbouring mel bins, the frequencies that they see, and their filters `(frequencies, bins)`, which are 0 elsewhere."""
+    bands = []
+    for first in range(0, mel_filters.shape[1], _MEL_BINS_PER_BAND):
+        bins = slice(first, first + _MEL_BINS_PER_BAND)
+        seen = np.flatnonzero(mel_filters[:, bins].sum(axis=1))
+        frequencies = slice(int(seen[0]), int(seen[-1]) + 1)
+        bands.append((bins, frequencies, np.ascontiguousarray(mel_filters[frequencies, bins])))
+    return bands
 
 
 class _LevelControl:
@@ -305,30 +352,38 @@ class _LevelControl:
     def __init__(self, extractor: AuraFeatureExtractor) -> None:
         self._extractor = extractor
         # Mean mel energy of white noise with an RMS of 1, which is at 0 dB.
-        self._full_scale = float(np.square(extractor.window).sum() * extractor.mel_filters.sum(axis=0).mean())
+        full_scale = np.square(extractor.window).sum() * extractor.mel_filters.sum(axis=0).mean()
+        self._bin_weights = np.full(extractor.feature_size, 1 / (extractor.feature_size * full_scale))
         self._num_frames = 0
-        self._loudest = torch.tensor(-math.inf, dtype=torch.float64)
-        self._softest = torch.tensor(math.inf, dtype=torch.float64)
+        self._loudest, self._softest = -math.inf, math.inf
 
-    def apply(self, mel: torch.Tensor) -> torch.Tensor:
-        """Mel energies of the next frames, each times its gain: `(frames, feature_size)`, double precision."""
+    def apply(self, mel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mel energies of the next frames, `(frames, feature_size)`, times the gain of each, in place."""
         extractor = self._extractor
         if extractor.max_gain_db == 0:
             return mel
-        frames = torch.arange(self._num_frames, self._num_frames + len(mel), dtype=torch.float64)
-        level_db = (mel.mean(-1) / self._full_scale).log10().mul(10).clamp_min(_SILENCE_DB)
-        # The first windows hold silence from before the clip.
-        tells_noise = (level_db > _SILENCE_DB) & (frames >= extractor.n_fft / extractor.hop_length - 1)
+        level = mel @ self._bin_weights
+        is_silent = level <= _SILENCE
+        level_db = 10 * np.log10(np.maximum(level, _SILENCE))
         # A maximum that falls steadily is one that stays, once each frame is raised by what falls until then; so for the minimum.
+        frames = np.arange(self._num_frames, self._num_frames + len(mel))
         drift_db = frames * (_LEVEL_DRIFT_DB_PER_SECOND / extractor.frames_per_second)
-        loudest = (level_db + drift_db).cummax(0).values.maximum(self._loudest)
-        softest = (level_db - drift_db).where(tells_noise, math.inf).cummin(0).values.minimum(self._softest)
+        loudest = np.maximum.accumulate(level_db + drift_db)
+        np.maximum(loudest, self._loudest, out=loudest)
+        noise = level_db - drift_db
+        noise[is_silent] = math.inf
+        # The first windows hold silence from before the clip.
+        noise[: max(0, math.ceil(extractor.n_fft / extractor.hop_length - 1) - self._num_frames)] = math.inf
+        softest = np.minimum.accumulate(noise)
+        np.minimum(softest, self._softest, out=softest)
         self._num_frames += len(mel)
         self._loudest, self._softest = loudest[-1], softest[-1]
         for_speech_db = extractor.target_level_db - (loudest - drift_db)
         for_noise_db = extractor.target_level_db - _NOISE_BELOW_TARGET_DB - (softest + drift_db)
-        gain_db = for_speech_db.minimum(for_noise_db).clamp(0.0, extractor.max_gain_db)
-        return mel * torch.pow(10.0, gain_db / 10).unsqueeze(-1)
+        gain_db = np.minimum(for_speech_db, for_noise_db).clip(0.0, extractor.max_gain_db)
+        if gain_db.any():
+            mel *= (10.0 ** (gain_db / 10))[:, None]
+        return mel
 
 
 class AuraFeatureStream:
@@ -393,7 +448,8 @@ class AuraFeatureStream:
         if num_new == 0:
             return np.empty((0, extractor.feature_size), dtype=np.float32)
         used = num_new * extractor.hop_length
-        frames = extractor._features_of_windows(self._pending[: overlap + used], self._level_control)
+        frames = np.empty((num_new, extractor.feature_size), dtype=np.float32)
+        extractor._write_features_of_windows(self._pending[: overlap + used], self._level_control, frames)
         self._pending = self._pending[used:]
         self.num_frames += num_new
         return frames
