@@ -40,6 +40,7 @@ from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
 from .generation_aura import AudioGenerationMixin
 from .loading import compose_student, load_compact_student, load_full_student
+from .long_prompts import parts_of_prompt
 from .merging import merge_student
 from .transcription_aura import TranscriptionMixin
 
@@ -429,7 +430,7 @@ class AuraModel(AuraPreTrainedModel):
             raise ValueError("Pass exactly one of `input_ids` and `inputs_embeds`.")
         if num_hidden_layers != 0:  # else nothing attends
             self._check_length(input_ids if inputs_embeds is None else inputs_embeds, attention_mask, cache)
-        is_audio = None
+        is_audio = block_ids = None
         if input_features is None and audio_embeds is None:
             if inputs_embeds is None:
                 self._check_no_audio_position(input_ids, cache)
@@ -449,18 +450,49 @@ class AuraModel(AuraPreTrainedModel):
             elif isinstance(attention_mask, dict) or (attention_mask is not None and attention_mask.ndim == 4):
                 pass  # made by the caller, blocks included
             elif self.config.audio_config.tokens_per_block != 1:
-                attention_mask = self._block_masks(
-                    inputs_embeds_with_audio, is_audio, features, attention_mask, position_ids, cache
-                )
+                block_ids = self._block_sequence_ids(is_audio, features)
         if num_hidden_layers == 0:
             return BaseModelOutputWithPast(
                 last_hidden_state=inputs_embeds_with_audio, hidden_states=(inputs_embeds_with_audio,)
             )
-        language_model = self.language_model if num_hidden_layers is None else self.first_layers(num_hidden_layers)
+        kwargs = {**kwargs, "cache": cache, "num_hidden_layers": num_hidden_layers}
         gate = self._gate(is_audio, audio_rows)
+        if is_audio is None or block_ids is None:
+            return self._outputs_of(inputs_embeds_with_audio, attention_mask, position_ids, gate, **kwargs)
+        assert not isinstance(attention_mask, dict)
+        parts = parts_of_prompt(block_ids) if self._may_take_parts(is_audio, cache, kwargs) else []
+        if cache is None or len(parts) < 2:
+            masks = self._block_masks(inputs_embeds_with_audio, block_ids, attention_mask, position_ids, cache)
+            return self._outputs_of(inputs_embeds_with_audio, masks, position_ids, gate, **kwargs)
+        before = int(cache.get_seq_length())
+        states = []
+        for part in parts:
+            embeds = inputs_embeds_with_audio[:, part]
+            mask = None if attention_mask is None else attention_mask[:, : before + part.stop]
+            positions = None if position_ids is None else position_ids[..., part]
+            masks = self._block_masks(embeds, block_ids[:, part], mask, positions, cache)
+            of_part = gate[:, part] if isinstance(gate, torch.Tensor) and gate.shape[1] > 1 else gate
+            outputs = self._outputs_of(embeds, masks, positions, of_part, **kwargs)
+            states.append(outputs.last_hidden_state)
+        outputs.last_hidden_state = torch.cat(states, 1)
+        return outputs
+
+    def _outputs_of(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: Any,
+        position_ids: torch.Tensor | None,
+        gate: LoraGate,
+        *,
+        cache: Cache | None,
+        num_hidden_layers: int | None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """One pass of the language model, or of its first layers, with LoRA where the gate says."""
+        language_model = self.language_model if num_hidden_layers is None else self.first_layers(num_hidden_layers)
         with lora_gate(gate) as lora_pass:
             outputs = language_model(
-                inputs_embeds=inputs_embeds_with_audio,
+                inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
                 position_ids=position_ids,
                 return_dict=True,
@@ -471,6 +503,17 @@ class AuraModel(AuraPreTrainedModel):
             num_layers = min(self.config.lora_num_layers, num_hidden_layers or self.config.lora_num_layers)
             check_lora_acted(lora_pass, num_layers * len(self.config.lora_target_modules))
         return outputs
+
+    def _may_take_parts(self, is_audio: torch.Tensor, cache: Cache | None, kwargs: dict[str, Any]) -> bool:
+        """Whether a long prompt may go through the language model in parts: there is a cache, nobody asks for more than its last states, and every row
+        has audio, since rows of text are the base LLM bit for bit.
+        """
+        if cache is None or self.training or torch.compiler.is_compiling():
+            return False
+        if self.config.output_hidden_states or self.config.output_attentions:
+            return False
+        asked = {name for name, value in kwargs.items() if value is not None and value is not False}
+        return asked <= {"use_cache", "cache", "num_hidden_layers"} and bool(is_audio.any(-1).all())
 
     def audio_features(
         self,
@@ -604,11 +647,16 @@ class AuraModel(AuraPreTrainedModel):
             )
         return given
 
+    def _block_sequence_ids(self, is_audio: torch.Tensor, features: AuraAudioFeatures) -> torch.Tensor:
+        """Block of audio that each position belongs to, `(batch, seq)`; -1 = it is text."""
+        assert features.audio_token_mask is not None
+        block_ids = audio_block_ids(features.audio_token_mask, self.config.audio_config.tokens_per_block)
+        return torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
+
     def _block_masks(
         self,
         inputs_embeds: torch.Tensor,
-        is_audio: torch.Tensor,
-        features: AuraAudioFeatures,
+        block_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
         position_ids: torch.Tensor | None,
         cache: Cache | None,
@@ -620,16 +668,14 @@ class AuraModel(AuraPreTrainedModel):
                 f"`attn_implementation={implementation!r}` cannot attend in blocks of audio. Load the student with "
                 '`attn_implementation="sdpa"`, or train it with `tokens_per_block=1` (causal).'
             )
-        block_ids = audio_block_ids(features.audio_token_mask, self.config.audio_config.tokens_per_block)
-        sequence_ids = torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
         if cache is not None:  # the overlay indexes absolute positions
-            sequence_ids = nn.functional.pad(sequence_ids, (int(cache.get_seq_length()), 0), value=-1)
+            block_ids = nn.functional.pad(block_ids, (int(cache.get_seq_length()), 0), value=-1)
         return create_masks_for_generate(
             config=self.language_model.config,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            block_sequence_ids=sequence_ids,
+            block_sequence_ids=block_ids,
             **{CACHE_ARGUMENT: cache},
         )
 
