@@ -1,12 +1,12 @@
 """Gives a student a lighter patch embedding, and teaches it by the student itself: no transcript is needed, and any speech will do.
 
-    python -m aura_research.lighten_patch_embedding STUDENT OUT CORPUS --frames-per-step 4 --blocks 0 3 --minutes 30 --until embedding
-    python -m aura_research.lighten_patch_embedding STUDENT OUT CORPUS --start OUT1 --minutes 60 --until layers
+    python -m aura_research.lighten_patch_embedding STUDENT OUT CORPUS --frames-per-step 4 --blocks 0 3 --minutes 20
+    python -m aura_research.lighten_patch_embedding STUDENT OUT2 CORPUS --start OUT --layers 6 --minutes 30
 
 The lighter one has longer steps (`frames_per_step`) and some of the convolution blocks, and starts from the student's own weights. It hears each clip as the student does
-(noise, rooms and microphones of `WaveformAugmentation` included) and learns, with `--until embedding`, to say to the LLM what the student's own says: squared error of the
-embeddings relative to their energy, and the KL divergence of the character CTC head. With `--until layers` LoRA learns too: both students read the clip in a chat, and the
-states behind layers of the LLM and the subword CTC head's distribution are compared. CORPUS is what `python -m aura_research.corpus` makes, and clips of `acted_speech` where they are.
+(noise, rooms and microphones of `WaveformAugmentation` included) and learns to say to the LLM what the student's own says: squared error of the embeddings relative to their
+energy, and the KL divergence of the character CTC head. With `--layers`, LoRA of the LLM's first layers learns too: both students read the clip in a chat, and the states behind
+every second of these layers are compared. CORPUS is what `python -m aura_research.corpus` makes, and clips of `acted_speech` where they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aura_research.recordings import SAMPLING_RATE, read_speech
 from transformers_aura import AuraAudioConfig, AuraForSpeechQA, AuraProcessor, build_conversation
 from transformers_aura.distillation.augmentation import WaveformAugmentation
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, kernel_over_means, mean_of_strides
-from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN, SubwordCTCHead
+from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN
 from transformers_aura.package_data import resolve_student
 
 
@@ -46,13 +46,7 @@ POOL_CLIPS = 96
 REPEATS = {"real_orders": 2}
 """Parts of the corpus that are heard more often than once a pass."""
 
-STATE_LAYERS = (2, 6, 10, 14, 18)
-"""States behind these layers are compared."""
-
-TOKENS_PER_FRAME = 8
-"""Tokens of the subword CTC head that are compared: the likeliest of each audio token of a batch, and the blank."""
-
-CHARACTER_WEIGHT, SUBWORD_WEIGHT = 0.5, 0.5
+CHARACTER_WEIGHT = 0.5
 WARMUP_SHARE, LAST_RATE = 0.03, 0.02
 KERNEL_RATE = 2.0
 """Learning rate of the convolution blocks' kernels, as a multiple of the others'."""
@@ -136,22 +130,22 @@ def lighter(
 
 
 class Comparison:
-    """A student with a lighter patch embedding beside the student that teaches it."""
+    """A student with a lighter patch embedding beside the student that teaches it, up to one of the LLM's first layers; 0 = the patch embedding alone."""
 
     def __init__(
-        self, teacher: AuraForSpeechQA, student: AuraForSpeechQA, processor: AuraProcessor, until: str
+        self, teacher: AuraForSpeechQA, student: AuraForSpeechQA, processor: AuraProcessor, layers: int
     ) -> None:
-        self.teacher, self.student, self.processor, self.until = teacher, student, processor, until
+        self.teacher, self.student, self.processor, self.layers = teacher, student, processor, layers
 
     def losses(self, clips: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """What the student is taught by, each a mean over the batch."""
-        if self.until == "embedding":
-            inputs = self.processor.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        else:
+        if self.layers:
             chats = [build_conversation({"array": clip, "sampling_rate": SAMPLING_RATE}) for clip in clips]
             inputs = self.processor.apply_chat_template(
                 chats, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True, padding=True
             )
+        else:
+            inputs = self.processor.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
         features = inputs["input_features"], inputs["input_features_mask"]
         with torch.no_grad():
             wanted, mask = self.teacher.model.embed_audio(*features)
@@ -160,36 +154,27 @@ class Comparison:
         head = self.teacher.model.character_ctc_head
         if head is not None:
             losses["characters"] = _divergence(head(found), head(wanted), mask.repeat_interleave(STEPS_PER_TOKEN, 1))
-        if self.until == "layers":
-            losses |= self._losses_of_layers(inputs, wanted, found, mask)
+        if self.layers:
+            losses["states"] = self._loss_of_states(inputs, wanted, found, mask)
         return losses
 
-    def _losses_of_layers(
+    def _loss_of_states(
         self, inputs: Any, wanted: torch.Tensor, found: torch.Tensor, mask: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    ) -> torch.Tensor:
         real = inputs["attention_mask"].bool()
-        audio = inputs["input_ids"] == self.student.config.audio_token_id
         read = {name: inputs[name] for name in ("input_ids", "attention_mask")} | {"audio_embeds_mask": mask}
-        settings = {"num_hidden_layers": max(STATE_LAYERS), "output_hidden_states": True, "use_cache": False}
+        settings = {"num_hidden_layers": self.layers, "output_hidden_states": True, "use_cache": False}
         with torch.no_grad():
             theirs = self.teacher.model(**read, audio_embeds=wanted, **settings).hidden_states
         ours = self.student.model(**read, audio_embeds=found, **settings).hidden_states
-        errors = [_relative_error(ours[layer][real], theirs[layer][real], by_position=True) for layer in STATE_LAYERS]
-        losses = {"states": torch.stack(errors).mean()}
-        head, layer = self.teacher.model.subword_ctc_head, self.teacher.config.subword_ctc_layer
-        if head is not None and layer is not None:
-            with torch.no_grad():
-                of_all = _subword_logits(head, theirs[layer][audio], self.teacher.get_input_embeddings().weight)
-                tokens = of_all[:, 1:].topk(TOKENS_PER_FRAME).indices.unique()
-                of_teacher = of_all[:, torch.cat([torch.zeros_like(tokens[:1]), 1 + tokens])]
-            own = _subword_logits(head, ours[layer][audio], self.teacher.get_input_embeddings().weight[tokens])
-            losses["subwords"] = _divergence(own, of_teacher, torch.ones(len(own), dtype=torch.bool))
-        return losses
+        compared = range(self.layers, 0, -2)
+        errors = [_relative_error(ours[layer][real], theirs[layer][real], by_position=True) for layer in compared]
+        return torch.stack(errors).mean()
 
     def loss(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, dict[str, float]]:
         """The weighted sum, and its parts."""
         losses = self.losses(clips)
-        weights = {"characters": CHARACTER_WEIGHT, "subwords": SUBWORD_WEIGHT}
+        weights = {"characters": CHARACTER_WEIGHT}
         total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.item() for name, loss in losses.items()}
 
@@ -198,15 +183,11 @@ class Comparison:
         self.student.requires_grad_(False)
         chosen = {}
         for name, parameter in self.student.named_parameters():
-            if "embed_audio." in name or (self.until == "layers" and ".lora_" in name):
+            if "embed_audio." in name or (
+                ".lora_" in name and int(name.split(".layers.")[1].split(".")[0]) < self.layers
+            ):
                 chosen[name] = parameter.requires_grad_(True)
         return chosen
-
-
-def _subword_logits(head: SubwordCTCHead, states: torch.Tensor, token_embeddings: torch.Tensor) -> torch.Tensor:
-    """Of the blank and these tokens, `(positions, 1 + tokens)`."""
-    states = head.norm(states)
-    return torch.cat([head.blank(states), head.projection(states) @ token_embeddings.T], dim=-1)
 
 
 def _relative_error(found: torch.Tensor, wanted: torch.Tensor, by_position: bool = False) -> torch.Tensor:
@@ -300,7 +281,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--start", type=Path, help="a student of an earlier run to go on from, in place of the two above"
     )
-    parser.add_argument("--until", choices=("embedding", "layers"), default="embedding", help="what is compared")
+    parser.add_argument(
+        "--layers", type=int, default=0, help="of the LLM, whose states are compared and whose LoRA learns too"
+    )
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -321,7 +304,7 @@ def main(argv: list[str] | None = None) -> None:
         student.model.embed_audio, student.config.audio_config = lighter(
             teacher.model.embed_audio, teacher.config.audio_config, arguments.frames_per_step, arguments.blocks
         )
-    comparison = Comparison(teacher, student, processor, arguments.until)
+    comparison = Comparison(teacher, student, processor, arguments.layers)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     progress = arguments.out.with_name(arguments.out.name + "-progress.safetensors")
     if arguments.resume and progress.is_file():
