@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench demo-train demo-control test test-peer test-processors test-quantization test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-processors test-quantization test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -32,10 +32,23 @@ real-models: $(STAMP)  ## SmolLM2-135M-Instruct and Whisper tiny.en as ordinary 
 demo: real-models  ## spoken questions, transcripts, orders of real people, and how long they take (up to three minutes)
 	$(BIN)/python demo/ask_student.py
 
-bench: real-models  ## on one thread: times beside Whisper with the same LLM; quiet recordings and silence (five minutes)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks first_token --json outputs/benchmarks/first_token.json
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks transcript_time --json outputs/benchmarks/transcript_time.json
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks levels --without-answers
+bench: bench-models  ## times beside Whisper, faster-whisper and encoders with the same LLM: the quick set (a few minutes)
+	$(BIN)/python -m benchmarks quick
+
+bench-all: bench-models  ## every measurement, results into benchmarks/results, and docs/performance.md of them (25 minutes on 2 quiet cores)
+	$(BIN)/python -m benchmarks all --results benchmarks/results
+	$(BIN)/python -m benchmarks page
+
+bench-gpu: $(STAMP)  ## on a GPU: random weights of Qwen2.5-7B's shapes beside Whisper-large-v3's
+	$(BIN)/python -m benchmarks gpu --results benchmarks/results
+
+bench-levels: real-models  ## quiet recordings, and clips in which nobody speaks
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.levels --without-answers
+
+.PHONY: bench-models
+bench-models: real-models
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python tools/real_models.py --only faster-whisper-tiny.en
 
 demo-train: real-models  ## distil a student on spoken orders, save it, load it back, ask it (up to 20 minutes on 2 cores)
 	$(BIN)/python demo/train_student.py

@@ -1,96 +1,99 @@
-"""The first token of the answer to a spoken question: a student, and Whisper with the same LLM.
+"""First token of the answer to speech, by length: a student, and what people would use instead with the same LLM.
 
-    python -m benchmarks.first_token --threads 1
-
-From samples in memory to the first token, features included. All systems run in one process and one format, in turns, after a first round that does not count:
-Whisper, its clip padded to 30 s as it is used, and the LLM, which reads its transcript; the student through its pipeline, from its transcript and directly; and the
-LLM on as many embeddings as the student reads, which is the limit. Without `--clips`, the spoken questions of `demo/questions` are asked.
+From samples in memory to the first token, features included. Whisper gets its audio padded to 30 s, as it is used, and the LLM reads its transcript; so it does with
+faster-whisper's. Encoders with a projector stand before the same LLM (`benchmarks/peers.py`). The LLM alone, on as many embeddings as the student reads, is the limit.
 """
 
 import argparse
+import importlib.util
+import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.recordings import QUESTIONS, Recording, of_length, read_recordings
-from benchmarks.systems import STUDENT, Systems, set_threads
-from benchmarks.timing import Times, machine, machine_line, markdown_table, ratio, time_in_turns, write_result
+import numpy as np
+
+from benchmarks.peers import ENCODER, LAYOUTS, EncoderSystem
+from benchmarks.recordings import Recording, speech
+from benchmarks.results import Result, Table
+from benchmarks.systems import INT8, Systems
+from benchmarks.timing import time_in_turns
 
 
-CASCADE = "Whisper + LLM"
-FROM_TRANSCRIPT = "student, from its transcript"
-DIRECTLY = "student, directly"
 LIMIT = "LLM alone, as many embeddings"
+DIRECTLY = "student, directly"
+MERGED = "student, merged, directly"
+FROM_TRANSCRIPT = "student, from its transcript"
+CASCADE = "Whisper + LLM"
+WITH_ENCODER = ENCODER.name
+FASTER_FLOAT32 = "faster-whisper float32 + LLM"
+FASTER_INT8 = "faster-whisper int8 + LLM"
+TITLE = "First token of the answer"
 
 
-def measure(systems: Systems, clips: Sequence[Recording], rounds: int) -> dict[str, Times]:
-    """Times of each system; a student without the heads for transcripts is asked directly only."""
-    lengths = {clip.name: systems.prompt_length(clip.waveform) for clip in clips}
-    runs: dict[str, Callable[[Recording], Any]] = {
-        CASCADE: lambda clip: systems.first_token_of_cascade(clip.waveform),
-        FROM_TRANSCRIPT: lambda clip: systems.first_token(clip.waveform, "transcript"),
-        DIRECTLY: lambda clip: systems.first_token(clip.waveform, "audio"),
-        LIMIT: lambda clip: systems.first_token_of_embeddings(lengths[clip.name]),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lengths", type=float, nargs="+", default=[1, 3, 10, 30, 60], help="seconds of audio")
+
+
+def measure(arguments: argparse.Namespace) -> Result:
+    systems = Systems(arguments.student, arguments.base_model, dtype=arguments.dtype, device=arguments.device)
+    table = Table(TITLE, "s", "seconds of audio", LIMIT)
+    encoders = [EncoderSystem(systems, layout) for layout in LAYOUTS]
+    for seconds in arguments.lengths:
+        runs = runs_of(systems, speech(seconds), encoders)
+        table.add(seconds, time_in_turns(runs, arguments.rounds, arguments.seconds, arguments.clock, arguments.device))
+    notes = []
+    if arguments.dtype == INT8:
+        notes.append(
+            "int8: the linear layers of the LLM by torch's dynamic quantisation, in all systems alike; embedding, output layer, encoders, patch embedding and "
+            "transformers' Whisper are float32. LoRA beside quantised weights is not measured: merge, then quantise."
+        )
+    if importlib.util.find_spec("faster_whisper") is None:
+        notes.append("faster-whisper is not installed: `pip install faster-whisper`.")
+    return Result("first_token", tables=[table], notes=notes)
+
+
+def runs_of(
+    systems: Systems, waveform: np.ndarray, encoders: Sequence[EncoderSystem] = ()
+) -> dict[str, Callable[[], Any]]:
+    """What each system does with a clip; without what the student, the format or the installation cannot do."""
+    length = systems.prompt_length(waveform)
+    text_tokens = length - systems.num_audio_tokens(waveform)
+    runs: dict[str, Callable[[], Any]] = {
+        LIMIT: lambda: systems.answers_of_embeddings(systems.embeddings(length)),
+        MERGED: lambda: systems.first_token(waveform, merged=True),
     }
-    if not systems.can_transcribe:
-        del runs[FROM_TRANSCRIPT]
-    return time_in_turns(runs, clips, rounds)
+    if systems.dtype != INT8:
+        runs[DIRECTLY] = lambda: systems.first_token(waveform)
+        if systems.can_transcribe:
+            runs[FROM_TRANSCRIPT] = lambda: systems.first_token(waveform, "transcript")
+    for encoder in encoders:
+        runs[encoder.layout.name] = lambda encoder=encoder: encoder.first_token(waveform, text_tokens)
+    runs[CASCADE] = lambda: systems.first_token_of_cascade(waveform)
+    if systems.device == "cpu" and importlib.util.find_spec("faster_whisper") is not None:
+        runs[FASTER_FLOAT32] = lambda: systems.first_token_of_faster_whisper(waveform, "float32")
+        runs[FASTER_INT8] = lambda: systems.first_token_of_faster_whisper(waveform, "int8")
+    return runs
 
 
-def table_rows(times: dict[str, Times]) -> list[list[str]]:
-    """For each system: median seconds, shortest and longest clip, and how many times as long the cascade takes."""
+def measure_clips(systems: Systems, clips: Sequence[Recording], rounds: int) -> Table:
+    """The student, Whisper and the limit on recordings, each a case; for the demos."""
+    table = Table(TITLE, "s", "recording", CASCADE)
+    for clip in clips:
+        runs = runs_of(systems, clip.waveform)
+        named = {name: runs[name] for name in (CASCADE, FROM_TRANSCRIPT, DIRECTLY, LIMIT) if name in runs}
+        table.add(clip.name, time_in_turns(named, rounds))
+    return table
+
+
+def summary_rows(table: Table) -> list[list[str]]:
+    """For each system: median seconds of the cases, least and most, and how many times as long the cascade takes."""
     rows = []
-    for name, of_system in times.items():
-        by_clip = of_system.by_clip
-        times_as_long = "1" if name == CASCADE else str(ratio(times[CASCADE], of_system))
-        rows.append([name, f"{of_system.median:.3f}", f"{min(by_clip):.3f} to {max(by_clip):.3f}", times_as_long])
+    for system, by_case in table.values.items():
+        seconds = [statistics.median(rounds) for rounds in by_case.values()]
+        ratios = [ratio.median for case in by_case if (ratio := table.ratio(CASCADE, system, case)) is not None]
+        spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
+        rows.append([system, f"{statistics.median(seconds):.3f}", spread, f"{statistics.median(ratios):.2f}"])
     return rows
 
 
-COLUMNS = ("system", "seconds, median", "clips from ... to", f"{CASCADE} takes ... times as long")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--student", default=STUDENT, help="packaged student, folder or Hub id")
-    parser.add_argument(
-        "--base-model", help="of the student, folder or Hub id; default: the copy of `make real-models`"
-    )
-    parser.add_argument("--clips", type=Path, default=QUESTIONS, help="folder of recordings")
-    parser.add_argument("--seconds", type=float, nargs=2, default=[2.0, 5.0], help="shortest and longest clip")
-    parser.add_argument("--most-clips", type=int, default=12, help="the first so many of the folder are taken")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each clip is measured")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="where the result goes as JSON")
-    settings = parser.parse_args()
-
-    set_threads(settings.threads)
-    systems = Systems(settings.student, settings.base_model)
-    of_machine = machine(systems.dtype)
-    clips = of_length(read_recordings(settings.clips), *settings.seconds)[: settings.most_clips]
-    if not clips:
-        parser.error(f"{settings.clips} holds no clip of {settings.seconds[0]:g} to {settings.seconds[1]:g} seconds")
-    times = measure(systems, clips, settings.rounds)
-    ratios = {name: ratio(times[CASCADE], of_system) for name, of_system in times.items() if name != CASCADE}
-    write_result(
-        settings.json,
-        {
-            "benchmark": "first_token",
-            "machine": of_machine,
-            "student": settings.student,
-            "rounds": settings.rounds,
-            "clips": [{"name": clip.name, "seconds": clip.seconds} for clip in clips],
-            "times": times,
-            "ratios": ratios,
-        },
-    )
-    lengths = [clip.seconds for clip in clips]
-    print(
-        f"\nFirst token of a spoken question, {len(clips)} clips of {min(lengths):.1f} to {max(lengths):.1f} s, median of {settings.rounds} rounds each. "
-        f"{machine_line(of_machine)}\n"
-    )
-    print(markdown_table(COLUMNS, table_rows(times)))
-
-
-if __name__ == "__main__":
-    main()
+SUMMARY_COLUMNS = ("system", "seconds, median", "recordings from ... to", f"{CASCADE} takes ... times as long")

@@ -1,5 +1,6 @@
 """Recordings that the repository brings: spoken questions by synthetic voices, and orders of real people."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,21 +48,40 @@ def read_recordings(folder: Path) -> list[Recording]:
     return [Recording(name, load_audio(folder / name), text) for name, text in texts.items()]
 
 
-def of_length(recordings: Sequence[Recording], shortest: float, longest: float) -> list[Recording]:
-    """Those whose length lies between two numbers of seconds."""
-    return [recording for recording in recordings if shortest <= recording.seconds <= longest]
+def questions_and_orders() -> list[Recording]:
+    """Those of the repository in turns, until the questions are used up; then the other orders."""
+    pairs = itertools.zip_longest(read_recordings(QUESTIONS), read_recordings(ORDERS))
+    return [recording for pair in pairs for recording in pair if recording is not None]
+
+
+def speech(seconds: float, recordings: Sequence[Recording] | None = None) -> np.ndarray:
+    """
+    Speech of exactly this length: recordings with pauses between, from the first again when all are used up, the last one cut off.
+
+    Args:
+        seconds: length.
+        recordings: default: [`questions_and_orders`].
+
+    Returns:
+        float32 `(n_samples,)` at 16 kHz.
+    """
+    parts: list[np.ndarray] = []
+    missing = round(seconds * SAMPLING_RATE)
+    for recording in itertools.cycle(questions_and_orders() if recordings is None else recordings):
+        for part in (recording.waveform, _pause(0.6, seed=len(parts))):
+            parts.append(part[:missing])
+            missing -= len(parts[-1])
+        if missing == 0:
+            return np.concatenate(parts)
 
 
 def long_recording(recordings: Sequence[Recording], seconds: float, pause_seconds: float = 0.6) -> Recording:
     """
     As many recordings, one behind another with pauses between, as come nearest to a length.
 
-    The pauses hold noise at -75 dB, since digital silence is in no real recording.
-
     Raises:
         ValueError: the recordings together are shorter, or what is said in one is not known.
     """
-    generator = np.random.default_rng(0)
     parts: list[np.ndarray] = []
     texts: list[str] = []
     length = 0.0
@@ -70,11 +90,16 @@ def long_recording(recordings: Sequence[Recording], seconds: float, pause_second
             raise ValueError(f"What is said in {recording.name} is not known.")
         if abs(length + recording.seconds + pause_seconds - seconds) > abs(length - seconds):
             break
-        pause = 10 ** (-75 / 20) * generator.standard_normal(round(pause_seconds * SAMPLING_RATE))
-        parts += [recording.waveform, pause.astype(np.float32)]
+        parts += [recording.waveform, _pause(pause_seconds, seed=len(parts))]
         texts.append(recording.text)
         length += recording.seconds + pause_seconds
     else:
         if length < seconds - 5:
             raise ValueError(f"The recordings make {length:.0f} seconds together, not {seconds:g}.")
     return Recording(f"{len(texts)} recordings", np.concatenate(parts), " ".join(texts))
+
+
+def _pause(seconds: float, seed: int) -> np.ndarray:
+    """Noise at -75 dB, since digital silence is in no real recording."""
+    noise = np.random.default_rng(seed).standard_normal(round(seconds * SAMPLING_RATE))
+    return (10 ** (-75 / 20) * noise).astype(np.float32)

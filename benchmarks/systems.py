@@ -1,5 +1,7 @@
-"""What is timed: a student through its pipeline, and what it is compared with, Whisper and the same LLM."""
+"""What is timed: a student through its pipeline, and what it is compared with: its LLM alone, and Whisper with the same LLM."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, WhisperForConditionalGeneration, WhisperProcessor
 
 from benchmarks.without_speech import SAMPLING_RATE
@@ -21,6 +24,11 @@ from transformers_aura.pipelines.audio_question_answering import AudioQuestionAn
 STUDENT = "aura-smollm2-135m"
 BASE_MODEL = "smollm2-135m-instruct"
 WHISPER = "whisper-tiny.en"
+FASTER_WHISPER = "faster-whisper-tiny.en"
+WINDOW_SECONDS = 30
+"""What Whisper hears at once."""
+INT8 = "int8"
+"""A `dtype`: the linear layers of the LLM quantised dynamically, all else float32."""
 
 
 @dataclass(frozen=True)
@@ -32,42 +40,83 @@ class Systems:
         student: packaged student, folder or Hub id.
         base_model: of the student; folder or Hub id. `None` = the copy of `make real-models`.
         whisper: folder or Hub id. `None` = the copy of `make real-models`.
-        dtype: of all weights.
+        dtype: of all weights: a torch format's name, or `"int8"`. Whisper is not quantised, and of the student only its merged form, as LoRA lies beside the weights.
+        device: where the weights are.
     """
 
     student: str = STUDENT
     base_model: str | Path | None = None
     whisper: str | Path | None = None
     dtype: str = "float32"
+    device: str = "cpu"
+
+    @cached_property
+    def model(self) -> AuraForSpeechQA:
+        """The student, its LoRA beside the weights."""
+        model = AuraForSpeechQA.from_pretrained(
+            self._student_folder, base_model_name_or_path=self._base_model, dtype=self.float_dtype
+        )
+        return model.to(self.device).eval()
+
+    @cached_property
+    def merged_model(self) -> AuraForSpeechQA:
+        """The student, its LoRA merged into the weights."""
+        merged = self.model.merge()
+        return self.quantised(merged, merged.model.language_model)
+
+    @cached_property
+    def processor(self) -> AuraProcessor:
+        """The student's."""
+        return AuraProcessor.from_pretrained(self._student_folder)
 
     @cached_property
     def pipeline(self) -> AudioQuestionAnsweringPipeline:
-        """The student's."""
-        folder = resolve_student(self.student)
-        model = AuraForSpeechQA.from_pretrained(
-            folder, base_model_name_or_path=self._base_model, dtype=self.dtype
-        ).eval()
-        return AudioQuestionAnsweringPipeline(model, AuraProcessor.from_pretrained(folder))
+        """The student's, unmerged."""
+        return AudioQuestionAnsweringPipeline(self.model, self.processor)
+
+    @cached_property
+    def merged_pipeline(self) -> AudioQuestionAnsweringPipeline:
+        """The student's, merged."""
+        return AudioQuestionAnsweringPipeline(self.merged_model, self.processor)
 
     @cached_property
     def language_model(self) -> Any:
         """The LLM by itself."""
-        return AutoModelForCausalLM.from_pretrained(self._base_model, dtype=self.dtype).eval()
+        model = AutoModelForCausalLM.from_pretrained(self._base_model, dtype=self.float_dtype).to(self.device).eval()
+        return self.quantised(model, model.model)
 
     @cached_property
     def tokenizer(self) -> Any:
         """The LLM's, with the chat template of the student."""
-        return AutoTokenizer.from_pretrained(self._base_model, chat_template=self.pipeline.processor.chat_template)
+        return AutoTokenizer.from_pretrained(self._base_model, chat_template=self.processor.chat_template)
 
     @cached_property
     def speech_recognizer(self) -> Any:
         """Whisper."""
-        return WhisperForConditionalGeneration.from_pretrained(self._whisper, dtype=self.dtype).eval()
+        model = WhisperForConditionalGeneration.from_pretrained(self._whisper, dtype=self.float_dtype)
+        return model.to(self.device).eval()
 
     @cached_property
     def speech_processor(self) -> Any:
         """Whisper's."""
         return WhisperProcessor.from_pretrained(self._whisper)
+
+    @property
+    def float_dtype(self) -> str:
+        """The format of what is not quantised."""
+        return "float32" if self.dtype == INT8 else self.dtype
+
+    def quantised(self, model: Any, language_model: nn.Module) -> Any:
+        """The model, its LLM's linear layers in int8 if `dtype` says so; the output layer, which shares its weights with the embedding, stays."""
+        if self.dtype == INT8:
+            warnings.filterwarnings("ignore", message=".*quantiz.*", category=UserWarning)
+            warnings.filterwarnings("ignore", message=".*torch.ao.quantization.*", category=DeprecationWarning)
+            torch.ao.quantization.quantize_dynamic(language_model, {nn.Linear}, dtype=torch.qint8, inplace=True)
+        return model
+
+    @property
+    def _student_folder(self) -> str | Path:
+        return resolve_student(self.student)
 
     @property
     def _base_model(self) -> str | Path:
@@ -80,52 +129,132 @@ class Systems:
     @property
     def can_transcribe(self) -> bool:
         """Whether the student has the heads that a search for its transcripts needs."""
-        config = self.pipeline.model.config
+        config = self.model.config
         return config.subword_ctc_layer is not None and config.character_ctc_alphabet is not None
 
-    def first_token(self, waveform: np.ndarray, answer_from: Literal["audio", "transcript"]) -> str:
+    def first_token(
+        self, waveform: np.ndarray, answer_from: Literal["audio", "transcript"] = "audio", merged: bool = False
+    ) -> str:
         """The first token of the student's answer to a spoken question."""
+        pipeline = self.merged_pipeline if merged else self.pipeline
         request = {"array": waveform, "sampling_rate": SAMPLING_RATE}
-        return self.pipeline(request, answer_from=answer_from, max_new_tokens=1, do_sample=False)[0]["answer"]
+        return pipeline(request, answer_from=answer_from, max_new_tokens=1, do_sample=False)[0]["answer"]
+
+    def first_token_of_text(self, text: str) -> str:
+        """The first token of what the LLM answers to a text."""
+        return self.tokenizer.decode(self.answers_of_texts([text], 1)[0])
+
+    @torch.no_grad()
+    def answers_of_texts(self, texts: Sequence[str], tokens: int) -> torch.Tensor:
+        """So many tokens, `(texts, tokens)`, of what the LLM answers to each text."""
+        inputs = self.tokenizer.apply_chat_template(
+            [[{"role": "user", "content": text}] for text in texts],
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+        ).to(self.device)
+        answers = self.language_model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+        return answers[:, inputs["input_ids"].shape[1] :]
 
     def first_token_of_cascade(self, waveform: np.ndarray) -> str:
         """The first token of what the LLM answers to Whisper's transcript."""
-        chat = [{"role": "user", "content": self.transcript_of_whisper(waveform)}]
-        inputs = self.tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-        )
-        answer = self.language_model.generate(**inputs, max_new_tokens=1, do_sample=False)
-        return self.tokenizer.decode(answer[0, -1])
+        return self.first_token_of_text(self.transcript_of_whisper(waveform))
+
+    def first_token_of_faster_whisper(self, waveform: np.ndarray, compute_type: str) -> str:
+        """The same, the transcript by faster-whisper."""
+        return self.first_token_of_text(self.transcript_of_faster_whisper(waveform, compute_type))
+
+    def embeddings(self, count: int, batch_size: int = 1) -> torch.Tensor:
+        """Some of the LLM's token embeddings, `(batch_size, count, hidden)`."""
+        weight = self.language_model.get_input_embeddings().weight
+        ids = torch.arange(count, device=weight.device) % len(weight)
+        return weight.detach()[ids].expand(batch_size, -1, -1)
 
     @torch.no_grad()
-    def first_token_of_embeddings(self, count: int) -> int:
-        """The first token that the LLM makes of so many embeddings: no system with this LLM that reads as many can be faster."""
-        weight = self.language_model.get_input_embeddings().weight
-        embeddings = weight[torch.arange(count) % len(weight)][None]
-        mask = torch.ones(1, count, dtype=torch.long)
-        answer = self.language_model.generate(
-            inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=1, do_sample=False
+    def answers_of_embeddings(self, embeddings: torch.Tensor, tokens: int = 1) -> torch.Tensor:
+        """So many tokens, `(batch, tokens)`, that the LLM makes of embeddings: no system with this LLM that reads as many can be faster."""
+        mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+        return self.language_model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            do_sample=False,
         )
-        return int(answer[0, -1])
 
-    def prompt_length(self, waveform: np.ndarray) -> int:
-        """Tokens that the student reads before it answers directly, audio included."""
-        return self._inputs(waveform)["input_ids"].shape[1]
-
-    def _inputs(self, waveform: np.ndarray) -> Any:
-        return self.pipeline.processor.apply_chat_template(
-            build_conversation({"array": waveform, "sampling_rate": SAMPLING_RATE}),
+    def inputs(self, waveforms: Sequence[np.ndarray]) -> Any:
+        """What the student is given when recordings are its questions."""
+        return self.processor.apply_chat_template(
+            [build_conversation({"array": waveform, "sampling_rate": SAMPLING_RATE}) for waveform in waveforms],
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
             add_generation_prompt=True,
-        ).to(dtype=self.pipeline.model.dtype)
+            padding=True,
+        ).to(self.device, dtype=self.model.dtype)
+
+    def prompt_length(self, waveform: np.ndarray) -> int:
+        """Tokens that the student reads before it answers directly, audio included."""
+        return self.inputs([waveform])["input_ids"].shape[1]
+
+    def num_audio_tokens(self, waveform: np.ndarray) -> int:
+        """Those of them that are audio."""
+        return int((self.inputs([waveform])["input_ids"] == self.model.config.audio_token_id).sum())
+
+    def speech_features(self, waveform: np.ndarray, padded: bool = True) -> torch.Tensor:
+        """Whisper's features, `(1, mel bins, frames)`: of a whole window of 30 s, or as long as the clip."""
+        extractor = self.speech_processor.feature_extractor
+        features = extractor(
+            waveform,
+            sampling_rate=SAMPLING_RATE,
+            return_tensors="pt",
+            padding="max_length" if padded else "longest",
+            truncation=padded,
+        ).input_features
+        return features.to(self.device, self.speech_recognizer.dtype)
 
     def transcript_of_whisper(self, waveform: np.ndarray) -> str:
-        """Whisper's transcript of a clip of at most 30 s, greedy."""
-        features = self.speech_processor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt").input_features
-        tokens = self.speech_recognizer.generate(features.to(self.speech_recognizer.dtype), do_sample=False)
+        """Whisper's transcript, greedy: of a clip of at most 30 s in one window, of a longer one by timestamps, as its authors do it."""
+        if len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE:
+            tokens = self.speech_recognizer.generate(self.speech_features(waveform), do_sample=False)
+        else:
+            features = self.speech_features(waveform, padded=False)
+            mask = torch.ones(features.shape[0], features.shape[2], dtype=torch.long, device=self.device)
+            tokens = self.speech_recognizer.generate(
+                features, attention_mask=mask, return_timestamps=True, do_sample=False
+            )
         return self.speech_processor.decode(tokens[0], skip_special_tokens=True).strip()
+
+    def faster_whisper(self, compute_type: str) -> Any:
+        """Whisper in CTranslate2, by faster-whisper, on as many threads as torch; `compute_type` is `float32` or `int8`."""
+        if compute_type not in self._faster_whispers:
+            from faster_whisper import WhisperModel
+
+            self._faster_whispers[compute_type] = WhisperModel(
+                str(real_model_folder(FASTER_WHISPER)),
+                device="cpu",
+                compute_type=compute_type,
+                cpu_threads=torch.get_num_threads(),
+            )
+        return self._faster_whispers[compute_type]
+
+    @cached_property
+    def _faster_whispers(self) -> dict[str, Any]:
+        return {}
+
+    def transcript_of_faster_whisper(self, waveform: np.ndarray, compute_type: str) -> str:
+        """Its transcript, greedy, as [`transcript_of_whisper`]."""
+        segments, _ = self.faster_whisper(compute_type).transcribe(
+            waveform,
+            language="en",
+            beam_size=1,
+            temperature=0,
+            without_timestamps=len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE,
+            condition_on_previous_text=False,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
 
     @cached_property
     def recognition_pipeline(self) -> Any:
@@ -146,13 +275,5 @@ class Systems:
 
     def transcript(self, waveform: np.ndarray, **kwargs: Any) -> Transcript:
         """The student's transcript, as `aura transcribe` makes it; `kwargs` as in `transcribe`."""
-        tokenizer = self.pipeline.processor.tokenizer
-        (found,) = self.pipeline.model.transcribe(**self._inputs(waveform), tokenizer=tokenizer, **kwargs)
+        (found,) = self.model.transcribe(**self.inputs([waveform]), tokenizer=self.processor.tokenizer, **kwargs)
         return found
-
-
-def set_threads(count: int) -> None:
-    """Threads of torch, and less talk from transformers."""
-    torch.set_num_threads(count)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()

@@ -1,96 +1,74 @@
-"""Several systems timed in turns, what ran them, and tables of it."""
+"""Systems timed in turns, and what ran them."""
 
-import json
+import gc
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 
-@dataclass(frozen=True)
-class Times:
-    """
-    What one system took.
-
-    Attributes:
-        seconds: of each clip, and of each round: the time that passed.
-        processor_seconds: the same in seconds of the processor, all threads together. With one thread on an idle machine both are alike; other programs
-            disturb these less.
-    """
-
-    seconds: list[list[float]]
-    processor_seconds: list[list[float]]
-
-    @property
-    def by_clip(self) -> list[float]:
-        """Median of the rounds for each clip."""
-        return [statistics.median(rounds) for rounds in self.seconds]
-
-    @property
-    def median(self) -> float:
-        """Median of the clips."""
-        return statistics.median(self.by_clip)
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""`wall`: the time that passes. `processor`: seconds of the processor, all threads together; other programs on the machine disturb them less."""
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long one system takes as another, clip by clip: the median, and the least and the most."""
+def time_in_turns(
+    runs: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    seconds: float = float("inf"),
+    clock: str = "wall",
+    device: str = "cpu",
+) -> dict[str, list[float]]:
+    """Seconds of each system in each round; a first round does not count.
 
-    median: float
-    least: float
-    most: float
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.least:.2f} to {self.most:.2f})"
-
-
-def time_in_turns(runs: Mapping[str, Callable[[Any], Any]], clips: Sequence[Any], rounds: int) -> dict[str, Times]:
-    """
-    Every clip through every system, one after the other, in an order that changes from clip to clip; a first round does not count.
+    In a round every system runs once, and the next round begins with the next system: what disturbs the machine for a while disturbs all alike, and the
+    times of one round belong together.
 
     Args:
-        runs: for each system what it does with a clip.
-        clips: what the systems are given.
-        rounds: how often each clip is measured.
+        runs: what each system does.
+        rounds: how often, at most.
+        seconds: no further round begins when so many have passed; three there are in any case, where `rounds` allows it.
+        clock: of [`CLOCKS`].
+        device: what a run has to wait for before its time is taken.
     """
-    times = {name: Times([[] for _ in clips], [[] for _ in clips]) for name in runs}
+    read = CLOCKS[clock]
     names = list(runs)
-    jobs = [(0, -1)] + [(clip, number) for number in range(rounds) for clip in range(len(clips))]
-    for turn, (clip, number) in enumerate(tqdm(jobs, desc="timing", leave=False)):
-        first = turn % len(names)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for run in runs.values():
+        run()
+    started = time.perf_counter()
+    for number in range(rounds):
+        if number >= 3 and time.perf_counter() - started > seconds:
+            break
+        gc.collect()
+        first = number % len(names)
         for name in names[first:] + names[:first]:
-            started, processor_started = time.perf_counter(), time.process_time()
-            runs[name](clips[clip])
-            passed, processor_passed = time.perf_counter() - started, time.process_time() - processor_started
-            if number >= 0:
-                times[name].seconds[clip].append(passed)
-                times[name].processor_seconds[clip].append(processor_passed)
+            wait_for(device)
+            before = read()
+            runs[name]()
+            wait_for(device)
+            times[name].append(read() - before)
     return times
 
 
-def ratio(slower: Times, faster: Times) -> Ratio:
-    """Times of one system to those of another, both of the same clips."""
-    ratios = [above / below for above, below in zip(slower.by_clip, faster.by_clip, strict=True)]
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+def wait_for(device: str) -> None:
+    """Until an accelerator has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
-def machine(dtype: str) -> dict[str, Any]:
-    """What the numbers were measured with."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """What runs the measurement."""
     return {
         "processor": _processor_name(),
+        "accelerator": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "dtype": dtype,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "transformers-aura")},
     }
@@ -103,24 +81,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; numbers stand on the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def machine_line(of_machine: Mapping[str, Any]) -> str:
-    """What the numbers were measured with, in one sentence."""
-    return (
-        f"{of_machine['processor']} ({of_machine['instructions']}), {of_machine['threads']} of {of_machine['cores']} cores, {of_machine['dtype']}, "
-        f"torch {of_machine['torch']}, transformers {of_machine['transformers']}; load before the run {of_machine['load']}."
-    )
-
-
-def write_result(path: Path | None, result: Mapping[str, Any]) -> None:
-    """Writes a result as JSON, where a file was named."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1, default=vars) + "\n", encoding="utf-8")

@@ -163,7 +163,7 @@ def main() -> int:
     if arguments.write_card:
         write_into_card(student, {name: (sum(of_one), len(of_one)) for name, of_one in marks.items()}, "make demo")
 
-    show_times(first_token.measure(systems, read_recordings(QUESTIONS), rounds=1), "spoken questions")
+    show_times(first_token.measure_clips(systems, read_recordings(QUESTIONS), rounds=1), "spoken questions")
     console.print(
         f"Done in {time.perf_counter() - started:.0f} seconds. Ask it yourself: aura ask {arguments.student} RECORDING"
     )

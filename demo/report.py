@@ -9,8 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import first_token
-from benchmarks.timing import Times
+from benchmarks import first_token, results
 from transformers_aura.evaluation.statistics import wilson_interval
 
 
@@ -41,15 +40,15 @@ def run(*command: str | Path, **environment: str) -> None:
         raise SystemExit(1)
 
 
-def show_times(times: dict[str, Times], clips: str) -> None:
+def show_times(times: results.Table, clips: str) -> None:
     """The time to the first token of each system, see `benchmarks.first_token`."""
-    count = len(times[first_token.CASCADE].seconds)
+    count = len(times.case_names)
     table = Table(
         title=f"Seconds to the first token of the answer, {count} {clips}, in turns, {torch.get_num_threads()} threads"
     )
-    for column in first_token.COLUMNS:
+    for column in first_token.SUMMARY_COLUMNS:
         table.add_column(column)
-    for row in first_token.table_rows(times):
+    for row in first_token.summary_rows(times):
         table.add_row(*row)
     console.print(table)
 

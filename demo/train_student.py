@@ -237,7 +237,9 @@ def main() -> int:
     console.rule("6. Time to the first token, and one picture")
     real_people = [clip for clip in clips if clip["speaker"] == "real people"]
     recordings = [Recording(clip["path"], load_audio(clip["path"])) for clip in real_people]
-    show_times(first_token.measure(Systems(str(student), llm, whisper), recordings, rounds=1), "orders of real people")
+    show_times(
+        first_token.measure_clips(Systems(str(student), llm, whisper), recordings, rounds=1), "orders of real people"
+    )
     mapped = out / "mapped_clips.json"
     mapped.write_text(json.dumps([clip["path"] for clip in clips]))
     maps = {}

@@ -4,15 +4,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks.recordings import ORDERS, QUESTIONS, Recording, long_recording, of_length, read_recordings
-from benchmarks.transcript_time import questions_and_orders
+from benchmarks.recordings import (
+    ORDERS,
+    QUESTIONS,
+    Recording,
+    long_recording,
+    questions_and_orders,
+    read_recordings,
+    speech,
+)
 
 
 def test_the_repository_brings_questions_and_orders_with_their_texts():
     questions, orders = read_recordings(QUESTIONS), read_recordings(ORDERS)
     assert (len(questions), len(orders)) == (12, 27)
     assert all(recording.text for recording in questions + orders)
-    assert 10 < len(of_length(questions, 2, 5)) <= 12
 
 
 def test_a_folder_without_manifest_gives_every_recording(tmp_path):
@@ -36,3 +42,13 @@ def test_a_long_recording_holds_recordings_in_turns_with_pauses():
         long_recording(recordings[:2], 60.0)
     with pytest.raises(ValueError, match="not known"):
         long_recording([Recording("x", minute.waveform)], 60.0)
+
+
+def test_speech_has_exactly_its_length_and_begins_again_when_all_is_said():
+    two = questions_and_orders()[:2]
+    assert len(speech(1.5)) == 24_000
+    np.testing.assert_array_equal(speech(1.5), two[0].waveform[:24_000])
+    once = sum(len(recording.waveform) + 9_600 for recording in two)
+    long = speech(once / 16_000 + 1, two)
+    assert long.dtype == np.float32
+    np.testing.assert_array_equal(long[once:], two[0].waveform[:16_000])

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks import first_token
-from benchmarks.timing import Times
+from benchmarks.results import Table
 from demo import ask_student
 from tests.support.published import save_tiny_whisper
 from tests.support.tiny_models import tiny_transcriber
@@ -29,11 +29,10 @@ def test_a_tiny_student_goes_through_all_parts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ask_student, "make_real_model", folders.__getitem__)
     all_rows = ask_student.rows_of
     monkeypatch.setattr(ask_student, "rows_of", lambda folder: all_rows(folder)[:5])
-    times = {
-        first_token.CASCADE: Times([[0.3], [0.5]], [[0.3], [0.5]]),
-        first_token.DIRECTLY: Times([[0.1], [0.2]], [[0.1], [0.2]]),
-    }
-    monkeypatch.setattr(first_token, "measure", lambda systems, clips, rounds: times)
+    times = Table("Times", "s", "recording", first_token.CASCADE)
+    for case, cascade, directly in (("a", 0.3, 0.1), ("b", 0.5, 0.2)):
+        times.add(case, {first_token.CASCADE: [cascade], first_token.DIRECTLY: [directly]})
+    monkeypatch.setattr(first_token, "measure_clips", lambda systems, clips, rounds: times)
     monkeypatch.setattr(sys, "argv", ["ask_student.py", "--student", str(tmp_path / "student"), "--write-card"])
     assert ask_student.main() == 0
     printed = capsys.readouterr().out
@@ -41,7 +40,7 @@ def test_a_tiny_student_goes_through_all_parts(tmp_path, monkeypatch, capsys):
         "What is the powerhouse",  # asked
         "make me a medium triple shot espresso with soy milk",  # said
         "0 of 5 = 0% (0% to 43%)",
-        "2.75 (2.50 to 3.00)",  # times as long
+        "0.100 to 0.200",  # the student's times
     ):
         assert said in printed, printed
     results = TrainingSummary.load(tmp_path / "student").results
