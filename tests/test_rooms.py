@@ -34,7 +34,7 @@ MAY_KNOW = {
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
     "hub": {"processing", "decoding", "modeling", "hub_access", "package_data", "whole_files"},
-    "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "hub"},
+    "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub"},
     "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
     "evaluation": {"processing", "decoding", "modeling", "pipelines", "hub"} | BESIDE,
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}

@@ -23,6 +23,8 @@ _PUBLIC_NAMES = {
     "SilentAudioWarning": "processing.audio_errors",
     "load_audio": "processing.audio_loading",
     "build_conversation": "processing.conversation",
+    "AuraStream": "streaming.aura_stream",
+    "StreamedAnswer": "streaming.aura_stream",
     "AudioQuestionAnsweringPipeline": "pipelines.audio_question_answering",
     "AuraTeacher": "distillation.teacher",
     "AuraDataCollator": "distillation.collator",

@@ -22,6 +22,7 @@ from .package_data import resolve_student
 from .pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
 from .processing.feature_extraction_aura import AuraFeatureExtractor
 from .processing.processing_aura import AuraProcessor
+from .streaming.aura_stream import AuraStream
 
 
 @cache
@@ -45,3 +46,4 @@ def register() -> None:
     AuraPreTrainedModel.locate_student = staticmethod(resolve_student)
     AuraPreTrainedModel.locate_base_model = staticmethod(copy_of_base_model)
     AuraPreTrainedModel.before_push = staticmethod(publish_missing_model_card)
+    AuraPreTrainedModel.open_stream = AuraStream

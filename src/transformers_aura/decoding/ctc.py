@@ -23,8 +23,12 @@ NEVER = -1e30
 
 def greedy_labelling(emissions: Emissions) -> list[int]:
     """The labelling of the likeliest path: repeated symbols are one, blanks are nothing."""
-    path = emissions.argmax(axis=1)
-    begins = np.concatenate([[True], path[1:] != path[:-1]])
+    return labelling_of_path(emissions.argmax(axis=1))
+
+
+def labelling_of_path(path: NDArray[np.integer]) -> list[int]:
+    """The labelling of a path, the symbol of each frame: repeated symbols are one, blanks are nothing."""
+    begins = np.diff(path, prepend=-1) != 0
     return path[begins & (path != BLANK)].tolist()
 
 

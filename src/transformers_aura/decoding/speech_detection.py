@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .alphabet import GAP
+from .alphabet import BLANK, GAP
+
+
+NOTHING_HEARD = "(Nothing was heard.)"
+"""The answer to recordings in which nobody speaks."""
 
 
 def contains_speech(
@@ -50,3 +54,14 @@ def contains_speech(
         return False
     durations = sure[min_characters - 1 :] - sure[: len(sure) - min_characters + 1]
     return bool(durations.min() <= within_seconds * frames_per_second)
+
+
+def frames_since_speech(path: NDArray[np.integer]) -> int:
+    """
+    Frames at the end in which no character is said.
+
+    Args:
+        path: the likeliest symbol of each frame, `(frames,)`.
+    """
+    said = np.flatnonzero((path != BLANK) & (path != GAP))
+    return len(path) - 1 - int(said[-1]) if len(said) else len(path)

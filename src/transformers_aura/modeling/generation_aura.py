@@ -99,7 +99,9 @@ class AudioGenerationMixin(GenerationMixin):
         if audio_positions is not None and clips and is_prefill:
             length = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
             later = length - audio_positions.shape[1]  # what is no part of the prompt is text
-            model_inputs |= clips | {"audio_positions": nn.functional.pad(audio_positions, (0, later))}
+            given = model_inputs["input_ids"] if inputs_embeds is None else model_inputs["inputs_embeds"]
+            positions = nn.functional.pad(audio_positions, (0, later))[:, -given.shape[1] :]  # not what the cache has
+            model_inputs |= clips | {"audio_positions": positions}
             model_inputs["attention_mask"] = attention_mask  # the model adds the blocks of audio to it
         return model_inputs
 

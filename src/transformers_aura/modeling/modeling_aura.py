@@ -79,13 +79,15 @@ class AuraPreTrainedModel(PreTrainedModel):
     _dtype_of_file: torch.dtype | None = None
     _peft_config: dict[str, Any] | None = None
 
-    # What the package adds around a student; `registration` sets all three.
+    # What the package adds around a student; `registration` sets all of it.
     locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
     """Where the student of this name lies: a hub id or folder."""
     locate_base_model: ClassVar[Callable[[AuraConfig], str | None]] = staticmethod(lambda config: None)
     """Folder that holds the base LLM of this config, `None` = where the config says."""
     before_push: ClassVar[Callable[..., None]] = staticmethod(lambda model, repo_id, *, private, token: None)
     """Called with the student and the hub id before `push_to_hub` uploads."""
+    open_stream: ClassVar[Callable[..., Any]]
+    """Makes an [`AuraStream`] of the student, its processor and the arguments of [`~AuraForSpeechQA.stream`]."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -785,6 +787,19 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
         return merge_student(self)
+
+    def stream(self, processor: Any, prompt_before: list[dict[str, Any]] | None = None, **kwargs: Any) -> Any:
+        """A conversation by voice: listens while somebody speaks, and answers as soon as they stop.
+
+        Args:
+            processor ([`AuraProcessor`]): the student's.
+            prompt_before (`list[dict]`, *optional*): messages before the first turn, for instance a system message.
+            kwargs: further arguments of [`~transformers_aura.streaming.aura_stream.AuraStream`]: `context`, `pause_seconds`, `chat_template_kwargs`.
+
+        Returns:
+            [`~transformers_aura.streaming.aura_stream.AuraStream`].
+        """
+        return self.open_stream(self, processor, prompt_before, **kwargs)
 
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any

@@ -17,6 +17,7 @@ from transformers import BatchFeature, GenerationConfig, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import logging
 
+from ..decoding.speech_detection import NOTHING_HEARD
 from ..modeling.context_length import check_context_length, context_length
 from ..modeling.dtypes import without_autocast
 from ..modeling.modeling_aura import AuraForSpeechQA
@@ -46,9 +47,6 @@ _PREPROCESS_KEYWORDS = (
 _FORWARD_KEYWORDS = ("answer_from",)
 _POSTPROCESS_KEYWORDS = ("skip_special_tokens",)
 _BATCHING = {"batch_size": 1, "num_workers": 0}  # and the least that each may be
-
-NOTHING_HEARD = "(Nothing was heard.)"
-"""The answer to recordings in which nobody speaks."""
 
 
 class AudioQuestionAnsweringPipeline(Pipeline):

@@ -1,0 +1,422 @@
+"""`AuraStream`: the student listens while somebody speaks, and answers as soon as they stop."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from ..decoding.speech_detection import NOTHING_HEARD
+from ..modeling.cache_argument import CACHE_ARGUMENT
+from ..modeling.context_length import check_context_length, context_length
+from ..modeling.dtypes import without_autocast
+from ..modeling.modeling_aura import AuraForSpeechQA
+from ..processing.arguments import described, real_number
+from ..processing.audio_samples import to_mono_float32
+from ..processing.conversation import AUDIO_PART_TYPES, Conversation, build_conversation
+from ..processing.processing_aura import AuraProcessor
+from .cached_row import AudioToken, CachedRow, RowToken
+from .chat_tokens import chat_tokens
+from .incoming_clip import IncomingClip
+
+
+DEFAULT_MAX_NEW_TOKENS = 256
+"""As in a pipeline."""
+
+_ROOM_FOR_ANSWERS = 256
+"""Tokens of the LLM's context that audio leaves free for a question and an answer; of a short context a quarter."""
+
+_HAS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
+"""Settings with which `generate` does not go on from keys and values that are there."""
+
+
+@dataclass(frozen=True)
+class StreamedAnswer:
+    """
+    The answer to one turn.
+
+    Attributes:
+        text: without special tokens; [`~transformers_aura.decoding.speech_detection.NOTHING_HEARD`] where nobody spoke.
+        token_ids: of the answer; empty where nobody spoke.
+        heard: whether anybody speaks in the recording; `None` where that is not known: for a student without a character CTC head, and for a turn
+            without a recording.
+        is_complete: `False` where somebody spoke into it.
+    """
+
+    text: str
+    token_ids: list[int]
+    heard: bool | None
+    is_complete: bool = True
+
+
+class AuraStream:
+    """
+    A conversation by voice in which the recording of a turn comes in chunks; made by `model.stream(processor)`.
+
+    Audio embeddings and the LLM's keys and values are computed block by block while the speaker speaks (`tokens_per_block` audio tokens). What is left to
+    do at the end is the last, partial block, and the text behind the audio: the first token of an answer comes as fast behind a minute as behind three
+    seconds. An answer is, token for token, the one to the whole recordings in the same chat. A student whose clip is one block
+    (`tokens_per_block=None`) can only begin when the clip has ended; it works, without being any faster.
+
+    Two exceptions keep memory bounded, both for students with a character CTC head: of a silence of more than 30 s (nobody speaks, by that head) the first
+    30 s and the block before speech returns are kept, what lies between is left out; with `pause_seconds`, so is any silence before the speaker begins,
+    but for the block before.
+
+    Chunks may be fed from another thread than the one that asks for answers. `feed` while an answer is generated stops the answer (barge-in) and begins
+    the next turn.
+
+    Args:
+        model ([`AuraForSpeechQA`]): the student.
+        processor ([`AuraProcessor`]): the student's.
+        prompt_before (`list[dict]`, *optional*): messages before the first turn, for instance a system message; without audio.
+        context (`str`, *optional*): a text to answer from, in front of the first recording, see [`build_conversation`].
+        pause_seconds (`float`, *optional*): listen by itself, for a microphone that is always on. A turn begins when somebody speaks, `speech_ended` is
+            `True` once nothing was said for so long, and only speech stops an answer. Needs a character CTC head. Without it, everything that is fed is part
+            of the recording, the caller says when it ends, and any sound stops an answer.
+        chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
+
+    Example:
+
+    ```python
+    stream = model.stream(processor)
+    for chunk in microphone:  # samples at 16 kHz, any number of them
+        stream.feed(chunk)
+        print(stream.captions())
+    print(stream.answer().text)
+    ```
+    """
+
+    def __init__(
+        self,
+        model: AuraForSpeechQA,
+        processor: AuraProcessor,
+        prompt_before: Conversation | None = None,
+        *,
+        context: str | None = None,
+        pause_seconds: float | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(processor, AuraProcessor):
+            raise TypeError(f"`processor` must be the student's AuraProcessor, got {described(processor)}.")
+        processor.check_belongs_to(model.config.audio_config.to_dict(), model.config.audio_token_id)
+        build_conversation("", context=context, history=prompt_before)  # raises where they are of a wrong type
+        if any(_has_audio(message) for message in prompt_before or []):
+            raise ValueError("`prompt_before` holds audio: feed a recording, or leave it out.")
+        if pause_seconds is not None:
+            pause_seconds = real_number("pause_seconds", pause_seconds, above=0)
+            _check_characters(model, "`pause_seconds`")
+        self._model = model
+        self._processor = processor
+        self._context = context
+        self._pause_seconds = pause_seconds
+        self._template_kwargs = dict(chat_template_kwargs or {})
+        self._before = list(prompt_before or [])
+        self._lock = threading.RLock()
+        self._interruption: _Interruption | None = None
+        self._row = CachedRow(model)
+        self._clip: IncomingClip
+        self._history: _History
+        self._num_clips = 0
+        self._num_tokens_before = 0
+        self._advanced: tuple[int, int] | None = None
+        """Clip and number of its parts that the row holds, with what is before it."""
+        self.reset()
+
+    @without_autocast
+    def reset(self) -> None:
+        """Forgets all turns, this one too. The prompt before them stays."""
+        with self._lock:
+            self._check_idle()
+            self._history = _History(list(self._before), [], self._context)
+            self._begin_turn()
+            self._advance()
+
+    @property
+    def conversation(self) -> Conversation:
+        """The messages before this turn; audio parts have no source."""
+        return list(self._history.messages)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the samples, in hertz."""
+        return self._processor.feature_extractor.sampling_rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student computes."""
+        return self._model.device
+
+    @property
+    def seconds(self) -> float:
+        """How much was fed in this turn."""
+        return self._clip.seconds
+
+    @property
+    def speech_ended(self) -> bool:
+        """Whether somebody spoke in this turn, and then nobody for `pause_seconds`. `False` without `pause_seconds`."""
+        if self._pause_seconds is None:
+            return False
+        with self._lock:
+            return bool(self._clip.heard()) and self._clip.seconds_since_speech() >= self._pause_seconds
+
+    @without_autocast
+    def feed(self, samples: np.ndarray | torch.Tensor | Sequence[float]) -> None:
+        """
+        Goes on with the recording of this turn.
+
+        Args:
+            samples: shape `(n_samples,)`, mono, at `sampling_rate`; any number of them. Floats in [-1, 1] or integers at full scale, see
+                [`~transformers_aura.load_audio`].
+
+        Raises:
+            AudioLoadingError: samples that [`~transformers_aura.load_audio`] refuses.
+            ValueError: the LLM's context is full. What came in before stays, and can be answered.
+        """
+        chunk = to_mono_float32(samples, "the chunk of the stream", allow_empty=True)
+        with self._lock:
+            if self._interruption is None and len(chunk):
+                self._advance()  # the text before a first chunk, and what came in during an answer
+            start = 0
+            while start < len(chunk):
+                part = chunk[start : start + self._clip.samples_to_next_part()]
+                self._check_room(len(part), len(chunk) - start)
+                self._clip.push(part)
+                start += len(part)
+                if self._interruption is None:
+                    self._advance()
+            if self._interruption is not None and len(chunk) and (self._pause_seconds is None or self._clip.heard()):
+                self._interruption.is_wanted = True
+
+    @without_autocast
+    def captions(self) -> str:
+        """
+        What was said in this turn so far, as it is spelled by the likeliest path of the character CTC head: lower case, without punctuation. Its end may
+        change while the block of audio goes on.
+
+        Raises:
+            ValueError: the student has no character CTC head.
+        """
+        _check_characters(self._model, "`captions`")
+        with self._lock:
+            return self._clip.captions()
+
+    @without_autocast
+    def answer(self, question: str | None = None, *, streamer: Any = None, **generate_kwargs: Any) -> StreamedAnswer:
+        """
+        Ends the turn and answers it.
+
+        Args:
+            question (`str`, *optional*): a written question or instruction about the recording; behind it in the chat. Without one, the recording is the
+                question.
+            streamer (*optional*): a streamer of transformers, which gets the tokens as they come.
+            generate_kwargs: arguments of `generate`. As in a pipeline, an answer has at most 256 tokens, or as many as the recordings where that is more, if
+                nothing else is said.
+
+        Returns:
+            [`StreamedAnswer`]. A turn in which nobody spoke is left out of the conversation.
+
+        Raises:
+            ValueError: an argument of `generate` that a conversation cannot have, or no room in the LLM's context for the answer; the turn goes on then.
+            RuntimeError: another answer is being generated.
+        """
+        self._check_generation(generate_kwargs)
+        with self._lock:
+            self._check_idle()
+            clip, is_spoken = self._clip, self._clip.num_samples > 0
+            ended = clip.ended()
+            if ended.heard is False and (is_spoken or not question):
+                self._begin_turn()
+                if streamer is not None:
+                    streamer.end()
+                return StreamedAnswer(NOTHING_HEARD, [], heard=False)
+            history = self._history
+            clips = [*history.clips, (clip.number, ended.embeddings)] if is_spoken else history.clips
+            messages = build_conversation("" if is_spoken else None, question, history.context, history.messages)
+            tokens = self._tokens(messages, clips)
+            settings = self._generation_settings(tokens, generate_kwargs)
+            self._interruption = interruption = _Interruption()
+            self._num_tokens_before = len(tokens)
+            self._begin_turn()
+        try:
+            token_ids = self._generate(tokens, dict(clips), settings, streamer, interruption)
+            text = self._processor.batch_decode([token_ids], skip_special_tokens=True)[0].strip()
+        except BaseException:
+            with self._lock:
+                if not self._clip.num_samples:
+                    self._clip = clip
+            raise
+        else:
+            with self._lock:
+                self._history = _History([*messages, {"role": "assistant", "content": text}], clips, None)
+        finally:
+            with self._lock:
+                self._interruption = None
+        return StreamedAnswer(text, token_ids, ended.heard if is_spoken else None, not interruption.was_heeded)
+
+    def _begin_turn(self) -> None:
+        self._num_clips += 1
+        self._clip = IncomingClip(
+            self._num_clips,
+            self._model,
+            self._processor.feature_extractor,
+            keeps_silence=self._pause_seconds is None,
+        )
+
+    def _check_idle(self) -> None:
+        if self._interruption is not None:
+            raise RuntimeError("An answer is being generated: wait for it, or stop it by feeding what is said next.")
+
+    def _tokens(self, messages: Conversation, clips: Sequence[tuple[int, torch.Tensor]]) -> list[RowToken]:
+        lengths = [(number, len(embeddings)) for number, embeddings in clips]
+        return chat_tokens(self._processor, messages, lengths, **self._template_kwargs)
+
+    def _advance(self) -> None:
+        """Computes the LLM's keys and values of the text before the recording, and of its parts that are complete."""
+        clip = self._clip
+        # A clip that is one block has none before its end.
+        parts = [] if self._model.config.audio_config.tokens_per_block is None else clip.parts
+        if self._advanced == (clip.number, len(parts)):
+            return
+        history = self._history
+        messages = build_conversation("", context=history.context, history=history.messages)
+        embeddings = [part.embeddings for part in parts]
+        so_far = torch.cat(embeddings) if embeddings else torch.empty(1, 0)  # the place of a recording without parts
+        tokens = self._tokens(messages, [*history.clips, (clip.number, so_far)])
+        first = next(
+            place for place, token in enumerate(tokens) if isinstance(token, AudioToken) and token.clip == clip.number
+        )
+        num_audio = len(so_far) if embeddings else 0
+        limit = context_length(self._model.config.text_config)
+        if limit is not None and first + num_audio >= limit:
+            raise ValueError(self._full(limit, 0.0))
+        self._row.compute(tokens[: first + num_audio], {**dict(history.clips), clip.number: so_far})
+        self._num_tokens_before = first
+        self._advanced = (clip.number, len(parts))
+
+    def _check_room(self, num_samples: int, num_left: int) -> None:
+        """Raise where so many samples more do not fit; `num_left` of the chunk are not taken yet."""
+        limit = context_length(self._model.config.text_config)
+        if limit is None:
+            return
+        free = min(_ROOM_FOR_ANSWERS, limit // 4)
+        if self._num_tokens_before + self._clip.tokens_with(num_samples) + free > limit:
+            raise ValueError(self._full(limit, num_left / self.sampling_rate))
+
+    def _full(self, limit: int, refused_seconds: float) -> str:
+        seconds = self._num_tokens_before / self._model.config.audio_config.tokens_per_second
+        return (
+            f"The conversation is full: the LLM takes {limit} tokens, of which what was said before this turn takes {self._num_tokens_before} (as many as "
+            f"{seconds:.1f} s of audio). Of this turn's recording {self.seconds:.2f} s are kept, and the last {refused_seconds:.2f} s of this chunk were not "
+            "taken. `answer()` answers what was said so far; `reset()` begins a new conversation."
+        )
+
+    def _given(self, generate_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """What holds for a call of `generate`: its arguments, before its generation config, before the model's."""
+        config = generate_kwargs.get("generation_config")
+        of_call = {} if config is None else config.to_diff_dict()
+        return {**self._model.generation_config.to_diff_dict(), **of_call, **generate_kwargs}
+
+    def _check_generation(self, generate_kwargs: Mapping[str, Any]) -> None:
+        given = self._given(generate_kwargs)
+        for name in _HAS_ITS_OWN_CACHE:
+            if given.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` does not go with a stream, whose keys and values are there already: leave it out."
+                )
+        if given.get("use_cache") is False:
+            raise ValueError("`use_cache=False` does not go with a stream, which is one cache: leave it out.")
+        if (given.get("num_return_sequences") or 1) > 1:
+            raise ValueError("A turn of a conversation has one answer: leave out `num_return_sequences`.")
+
+    def _generation_settings(self, tokens: Sequence[RowToken], generate_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings."""
+        given, config = self._given(generate_kwargs), generate_kwargs.get("generation_config")
+        num_audio = sum(isinstance(token, AudioToken) for token in tokens)
+        asked = generate_kwargs.get("max_new_tokens") or 1
+        check_context_length(self._model.config, len(tokens) - num_audio, num_audio, asked)
+        added: dict[str, Any] = {}
+        if given.get("max_new_tokens") is None and given.get("max_length") is None:
+            limit = context_length(self._model.config.text_config)
+            wanted = max(DEFAULT_MAX_NEW_TOKENS, num_audio)
+            added["max_new_tokens"] = wanted if limit is None else min(wanted, max(limit - len(tokens), 1))
+        if given.get("pad_token_id") is None:
+            added["pad_token_id"] = self._processor.tokenizer.pad_token_id
+        if config is not None and added:
+            config = copy.deepcopy(config)
+            config.update(**added)
+            added = {"generation_config": config}
+        if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
+            added["tokenizer"] = self._processor.tokenizer
+        return {**generate_kwargs, **added}
+
+    def _generate(
+        self,
+        tokens: list[RowToken],
+        clips: Mapping[int, torch.Tensor],
+        settings: dict[str, Any],
+        streamer: Any,
+        interruption: _Interruption,
+    ) -> list[int]:
+        """Token ids of the answer to a prompt."""
+        inputs = self._row.generation_inputs(tokens, clips)
+        num_beams = self._given(settings).get("num_beams") or 1
+        if num_beams > 1:  # which leave nothing that could be gone on from
+            inputs[CACHE_ARGUMENT] = copy.deepcopy(inputs[CACHE_ARGUMENT])
+            inputs[CACHE_ARGUMENT].batch_repeat_interleave(num_beams)
+        criteria = StoppingCriteriaList([*(settings.pop("stopping_criteria", None) or []), interruption])
+        generated = self._model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=criteria)
+        sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
+        token_ids = sequences[0, len(tokens) :].tolist()
+        if num_beams == 1:
+            self._row.add_generated([*tokens, *token_ids])
+        return token_ids
+
+
+@dataclass(frozen=True)
+class _History:
+    """
+    What was before a turn.
+
+    Attributes:
+        messages: of the chat.
+        clips: number and audio embeddings of each recording in it.
+        context: a text to answer from that the turn begins with.
+    """
+
+    messages: Conversation
+    clips: list[tuple[int, torch.Tensor]]
+    context: str | None
+
+
+class _Interruption(StoppingCriteria):
+    """Ends an answer once it `is_wanted`."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.was_heeded = False
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.Tensor:
+        self.was_heeded = self.is_wanted
+        return torch.full((len(input_ids),), self.is_wanted, dtype=torch.bool, device=input_ids.device)
+
+
+def _check_characters(model: AuraForSpeechQA, what: str) -> None:
+    if model.model.character_ctc_head is None:
+        raise ValueError(
+            f"{what} needs a character CTC head, which this student does not have (`config.character_ctc_alphabet` is None)."
+        )
+
+
+def _has_audio(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, Mapping) else None
+    parts = content if isinstance(content, (list, tuple)) else []
+    return any(isinstance(part, Mapping) and part.get("type") in AUDIO_PART_TYPES for part in parts)
+
+
+__all__ = ["AuraStream", "StreamedAnswer"]
