@@ -2,7 +2,8 @@
 
 PEFT makes, initialises and merges the low-rank pairs. When they act is decided here, by the *gate*: a mask over rows or positions that multiplies the
 low-rank branch during one forward pass. Where the gate is 0 the branch adds an exact 0, so those rows or positions are the base LLM bit for bit. The
-gate lives in a context variable, set around one forward pass and reset after it: nothing is toggled on the model, and nothing stays behind.
+gate belongs to the thread that runs the pass, set around it and reset after it: nothing is toggled on the model, and nothing stays behind.
+`torch.compile` reads and writes a thread's values without a break of its graph, which it does not do with a context variable.
 
 PEFT never counts the student's own LoRA among its active adapters. So whatever PEFT does on top of a student (`get_peft_model`, `load_adapter`,
 `set_adapter`, `disable_adapter`, merging) concerns the other adapters, and the student hears as before. Each pass counts the layers in which its own
@@ -12,9 +13,9 @@ LoRA acted; a pass in which it should and did not is an error.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -48,8 +49,15 @@ class LoraPass:
     num_layers: int = 0
 
 
-# Off unless a forward pass of AuraModel says otherwise, so that calling the language model directly is the base LLM.
-_current: ContextVar[LoraPass | None] = ContextVar("aura_lora_pass", default=None)
+class _Thread(threading.local):
+    """What a thread is at."""
+
+    def __init__(self) -> None:
+        # Off unless a forward pass of AuraModel says otherwise, so that calling the language model directly is the base LLM.
+        self.lora_pass: LoraPass | None = None
+
+
+_thread = _Thread()
 
 
 @contextmanager
@@ -62,18 +70,19 @@ def lora_gate(gate: LoraGate) -> Iterator[LoraPass]:
 
 @contextmanager
 def _inside(lora_pass: LoraPass | None) -> Iterator[None]:
-    token = _current.set(lora_pass)
+    before = _thread.lora_pass
+    _thread.lora_pass = lora_pass
     try:
         yield
     finally:
-        _current.reset(token)
+        _thread.lora_pass = before
 
 
 def checkpoint_in_pass(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     """`torch.utils.checkpoint.checkpoint`, whose recomputation in backward belongs to the forward pass, with its gate."""
 
     def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        lora_pass = _current.get()
+        lora_pass = _thread.lora_pass
 
         def in_pass(*args: Any, **kwargs: Any) -> Any:
             with _inside(lora_pass):
@@ -132,7 +141,7 @@ def lora_layers(module: nn.Module) -> dict[str, Any]:
 
 def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
     """Adds the low-rank branch to what PEFT makes of the other adapters, as PEFT would, but by the gate."""
-    lora_pass = _current.get()
+    lora_pass = _thread.lora_pass
     if lora_pass is None or (isinstance(lora_pass.gate, str) and lora_pass.gate == "off"):
         return None
     lora_a: Any = getattr(layer.lora_A, ADAPTER_NAME, None)
@@ -140,10 +149,16 @@ def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch
     if scaling is None or ADAPTER_NAME in layer.merged_adapters:
         return None
     lora_pass.num_layers += 1
+    lora_b = layer.lora_B[ADAPTER_NAME]
     branch = lora_a(layer.lora_dropout[ADAPTER_NAME](args[0].to(lora_a.weight.dtype)))
     if not isinstance(lora_pass.gate, str):
         branch = branch * lora_pass.gate.to(branch.dtype)
-    return (output + layer.lora_B[ADAPTER_NAME](branch) * scaling).to(output.dtype)
+    is_of_one_dtype = output.dtype == branch.dtype == lora_b.weight.dtype
+    if torch.is_grad_enabled() or not is_of_one_dtype or not output.is_contiguous():
+        return (output + lora_b(branch) * scaling).to(output.dtype)
+    # The same in one operation and in place: what is wide is read and written once.
+    output.view(-1, output.shape[-1]).addmm_(branch.flatten(0, -2), lora_b.weight.t(), alpha=scaling)
+    return output
 
 
 def _set_others(layer: Any, adapter_names: str | list[str], *args: Any, **kwargs: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -35,8 +35,8 @@ class AudioGenerationMixin(GenerationMixin):
         input_ids: torch.LongTensor | None = None,
         **model_kwargs: Any,
     ) -> tuple[torch.LongTensor | None, dict[str, Any]]:
-        """Marks the audio positions of the prompt, and repeats rows for beams and several answers; clips count per audio, so each row's clips are
-        repeated together.
+        """Marks the audio positions of the prompt and the rows that have any, and repeats rows for beams and several answers; clips count per audio, so
+        each row's clips are repeated together.
         """
         clips = {name: model_kwargs.pop(name) for name in _CLIP_INPUTS if model_kwargs.get(name) is not None}
         if clips and input_ids is not None:
@@ -50,6 +50,9 @@ class AudioGenerationMixin(GenerationMixin):
                 [(rows == row).nonzero().view(-1).repeat(expand_size) for row in range(input_ids.shape[0])]
             )
             clips = {name: value[order] for name, value in clips.items()}
+        rows = _audio_rows(model_kwargs)
+        if isinstance(rows, torch.Tensor):  # looked at once, so that no later token has to
+            model_kwargs["audio_rows"] = True if bool(rows.all()) else rows
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
@@ -71,7 +74,7 @@ class AudioGenerationMixin(GenerationMixin):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         audio_positions: torch.Tensor | None = None,
-        audio_rows: torch.Tensor | None = None,
+        audio_rows: torch.Tensor | Literal[True] | None = None,
         is_first_iteration: bool | None = False,
         use_cache: bool | None = True,
         **kwargs: Any,
@@ -173,9 +176,9 @@ class AudioGenerationMixin(GenerationMixin):
             )
 
 
-def _audio_rows(model_kwargs: dict[str, Any]) -> torch.Tensor | None:
-    """Rows with audio, `(batch,)`, beams included; `None` where there is no audio."""
-    if model_kwargs.get("audio_positions") is not None:
+def _audio_rows(model_kwargs: dict[str, Any]) -> torch.Tensor | Literal[True] | None:
+    """Rows with audio, `(batch,)`, beams included, `True` for all of them; `None` where there is no audio."""
+    if model_kwargs.get("audio_rows") is None and model_kwargs.get("audio_positions") is not None:
         return model_kwargs["audio_positions"].any(-1)
     return model_kwargs.get("audio_rows")
 
@@ -183,13 +186,14 @@ def _audio_rows(model_kwargs: dict[str, Any]) -> torch.Tensor | None:
 class _NoAudioToken(LogitsProcessor):
     """Leaves the audio token out of what rows with audio may say."""
 
-    def __init__(self, audio_token_id: int, rows: torch.Tensor) -> None:
+    def __init__(self, audio_token_id: int, rows: torch.Tensor | Literal[True]) -> None:
         self.audio_token_id = audio_token_id
         self.rows = rows
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         scores = scores.clone()
-        scores[self.rows.to(scores.device), self.audio_token_id] = -torch.inf
+        rows = slice(None) if self.rows is True else self.rows.to(scores.device)
+        scores[rows, self.audio_token_id] = -torch.inf
         return scores
 
 

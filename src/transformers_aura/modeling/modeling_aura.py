@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
@@ -58,6 +58,15 @@ class AuraAudioFeatures(BaseModelOutputWithPooling):
 
     audio_token_mask: torch.Tensor | None = None
 
+    def in_reading_order(self, of_tokens: torch.Tensor) -> torch.Tensor:
+        """`(num_audios, audio_tokens, ...)` as `(num_audios * audio_tokens, ...)`: the real tokens of all clips, one clip after the other, then the padding.
+
+        What boolean indexing does, but of a shape that does not depend on values, so that it can be compiled.
+        """
+        assert self.audio_token_mask is not None
+        order = self.audio_token_mask.flatten().argsort(descending=True, stable=True)
+        return of_tokens.flatten(0, 1)[order]
+
 
 class AuraPreTrainedModel(PreTrainedModel):
     """What both AuRA classes share: initialisation, and loading an adapter together with its base LLM."""
@@ -70,7 +79,7 @@ class AuraPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _can_compile_fullgraph = False
+    _can_compile_fullgraph = True
     _skip_keys_device_placement = ["cache", "past_key_values"]
     _no_split_modules = ["AuraAudioEmbedding"]
 
@@ -370,10 +379,8 @@ class AuraModel(AuraPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        if input_features_mask is None:
-            input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
         on_the_way: dict[str, list[torch.Tensor]] = {"hidden_states": []} if output_hidden_states else {}
-        embeddings, token_mask = self.embed_audio(input_features, input_features_mask.bool(), **on_the_way)
+        embeddings, token_mask = self._embed_clips(input_features, input_features_mask, **on_the_way)
         return AuraAudioFeatures(
             last_hidden_state=embeddings,
             pooler_output=embeddings[token_mask],
@@ -381,6 +388,16 @@ class AuraModel(AuraPreTrainedModel):
             attentions=() if output_attentions else None,
             audio_token_mask=token_mask,
         )
+
+    def _embed_clips(
+        self,
+        input_features: torch.Tensor,
+        input_features_mask: torch.Tensor | None,
+        hidden_states: list[torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if input_features_mask is None:
+            input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
+        return self.embed_audio(input_features, input_features_mask.bool(), hidden_states)
 
     @can_return_tuple
     def forward(
@@ -395,7 +412,7 @@ class AuraModel(AuraPreTrainedModel):
         audio_embeds: torch.FloatTensor | None = None,
         audio_embeds_mask: torch.BoolTensor | None = None,
         audio_positions: torch.BoolTensor | None = None,
-        audio_rows: torch.BoolTensor | None = None,
+        audio_rows: torch.BoolTensor | Literal[True] | None = None,
         num_hidden_layers: int | None = None,
         *,
         past_key_values: Cache | None = None,
@@ -418,8 +435,8 @@ class AuraModel(AuraPreTrainedModel):
             audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
             audio_positions (`torch.BoolTensor` of shape `(batch, seq)`): where the audio goes; found from `input_ids` or `inputs_embeds` and the
                 clips' lengths when not given.
-            audio_rows (`torch.BoolTensor` of shape `(batch,)`): rows whose sequence holds audio. Found from `input_ids`
-                when not given; needed when the audio is in the cache already (`generate` passes it).
+            audio_rows (`torch.BoolTensor` of shape `(batch,)`, or `True` for all rows): rows whose sequence holds audio. Found from
+                the audio positions when not given; needed when the audio is in the cache already (`generate` passes it).
             num_hidden_layers (`int`, *optional*): run only the first so many decoder layers, without the final norm
                 (a training step that needs no more). 0: the first layer's input.
 
@@ -445,7 +462,7 @@ class AuraModel(AuraPreTrainedModel):
                 inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
             assert inputs_embeds is not None  # one of the two is there
             inputs_embeds_with_audio = inputs_embeds.masked_scatter(
-                is_audio.unsqueeze(-1), features.pooler_output.to(inputs_embeds.dtype)
+                is_audio.unsqueeze(-1), features.in_reading_order(features.last_hidden_state).to(inputs_embeds.dtype)
             )
             if num_hidden_layers == 0:
                 pass  # nothing attends
@@ -524,7 +541,7 @@ class AuraModel(AuraPreTrainedModel):
         audio_embeds: torch.Tensor | None,
         audio_embeds_mask: torch.Tensor | None,
     ) -> AuraAudioFeatures:
-        """The clips of a call, in either form, as [`get_audio_features`] returns them.
+        """The clips of a call, in either form, as [`get_audio_features`] returns them, but for `pooler_output`.
 
         Raises:
             ValueError: both forms were given, or none.
@@ -534,19 +551,16 @@ class AuraModel(AuraPreTrainedModel):
                 raise ValueError(
                     "There is no audio: pass `input_features`, as the processor returns them, or `audio_embeds`."
                 )
-            return self.get_audio_features(input_features, input_features_mask, return_dict=True)
+            embeddings, token_mask = self._embed_clips(input_features, input_features_mask)
+            return AuraAudioFeatures(last_hidden_state=embeddings, audio_token_mask=token_mask)
         if input_features is not None:
             raise ValueError("`input_features` and `audio_embeds` are two forms of the same clips: pass one.")
         audio_embeds = audio_embeds.to(self.embed_audio.norm.weight.dtype)  # may be computed under autocast
         if audio_embeds_mask is None:
             audio_embeds_mask = torch.ones(audio_embeds.shape[:2], dtype=torch.bool, device=audio_embeds.device)
-        return AuraAudioFeatures(
-            last_hidden_state=audio_embeds,
-            pooler_output=audio_embeds[audio_embeds_mask],
-            audio_token_mask=audio_embeds_mask,
-        )
+        return AuraAudioFeatures(last_hidden_state=audio_embeds, audio_token_mask=audio_embeds_mask.bool())
 
-    def _gate(self, is_audio: torch.Tensor | None, audio_rows: torch.Tensor | None) -> LoraGate:
+    def _gate(self, is_audio: torch.Tensor | None, audio_rows: torch.Tensor | Literal[True] | None) -> LoraGate:
         """Where LoRA acts in this pass, by `config.lora_scope`."""
         if not self.config.lora_rank:
             return "off"
@@ -558,6 +572,8 @@ class AuraModel(AuraPreTrainedModel):
             if is_audio is None:
                 return "off"
             audio_rows = is_audio.any(-1)
+        if not isinstance(audio_rows, torch.Tensor):
+            return "on" if audio_rows else "off"
         return audio_rows.view(-1, 1, 1)
 
     def find_audio_positions(
@@ -596,8 +612,10 @@ class AuraModel(AuraPreTrainedModel):
 
     def _check_length(self, inputs: torch.Tensor, attention_mask: Any, cache: Cache | None) -> None:
         """Raise where the sequence is longer than the LLM's context; padding does not count."""
+        if torch.compiler.is_compiling():
+            return
         limit, length = context_length(self.config.text_config), inputs.shape[1]
-        if limit is None or torch.compiler.is_compiling():
+        if limit is None:
             return
         before = 0 if cache is None else cache.get_seq_length()
         if length == 1 and isinstance(before, torch.Tensor):
@@ -612,8 +630,10 @@ class AuraModel(AuraPreTrainedModel):
 
     def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
         """Raises if `input_ids` come from a processor that made audio features of a recording too, which were not passed."""
+        if torch.compiler.is_compiling():
+            return
         prefill = cache is None or cache.get_seq_length() == 0
-        if not prefill or torch.compiler.is_compiling():
+        if not prefill:
             return
         is_audio = input_ids == self.config.audio_token_id
         positions = int(is_audio.sum())
@@ -640,8 +660,10 @@ class AuraModel(AuraPreTrainedModel):
         assert features.audio_token_mask is not None
         if given is None:
             return self.find_audio_positions(input_ids, features.audio_token_mask.sum(-1), inputs_embeds)
+        if torch.compiler.is_compiling():  # a check of values would break the graph
+            return given
         shape = (inputs_embeds if input_ids is None else input_ids).shape[:2]  # type: ignore[union-attr]  # one of the two is there
-        positions, embeddings = int(given.sum()), features.pooler_output.shape[0]
+        positions, embeddings = int(given.sum()), int(features.audio_token_mask.sum())
         if given.shape != shape or positions != embeddings:
             raise ValueError(
                 f"`audio_positions` of shape {tuple(given.shape)} mark {positions} positions of a batch of shape {tuple(shape)}, but the clips "
@@ -653,7 +675,9 @@ class AuraModel(AuraPreTrainedModel):
         """Block of audio that each position belongs to, `(batch, seq)`; -1 = it is text."""
         assert features.audio_token_mask is not None
         block_ids = audio_block_ids(features.audio_token_mask, self.config.audio_config.tokens_per_block)
-        return torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(is_audio, block_ids)
+        return torch.full_like(is_audio, -1, dtype=torch.long).masked_scatter(
+            is_audio, features.in_reading_order(block_ids)
+        )
 
     def _block_masks(
         self,
@@ -670,8 +694,14 @@ class AuraModel(AuraPreTrainedModel):
                 f"`attn_implementation={implementation!r}` cannot attend in blocks of audio. Load the student with "
                 '`attn_implementation="sdpa"`, or train it with `tokens_per_block=1` (causal).'
             )
-        if cache is not None:  # the overlay indexes absolute positions
-            block_ids = nn.functional.pad(block_ids, (int(cache.get_seq_length()), 0), value=-1)
+        before = 0 if cache is None else cache.get_seq_length()  # the overlay indexes absolute positions
+        if isinstance(before, torch.Tensor):  # of a static cache, where no shape depends on it
+            assert cache is not None
+            everywhere = block_ids.new_full((len(block_ids), cache.layers[0].max_cache_len), -1)
+            columns = before + torch.arange(block_ids.shape[1], device=before.device)
+            block_ids = everywhere.index_copy(1, columns, block_ids)
+        elif before:
+            block_ids = nn.functional.pad(block_ids, (before, 0), value=-1)
         return create_masks_for_generate(
             config=self.language_model.config,
             inputs_embeds=inputs_embeds,
@@ -833,7 +863,7 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
         audio_embeds: torch.FloatTensor | None = None,
         audio_embeds_mask: torch.BoolTensor | None = None,
         audio_positions: torch.BoolTensor | None = None,
-        audio_rows: torch.BoolTensor | None = None,
+        audio_rows: torch.BoolTensor | Literal[True] | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -906,14 +936,14 @@ def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None
         tokens_per_block (`int` or `None`): tokens in a block; `None` = the clip is one block.
 
     Returns:
-        `torch.LongTensor` of shape `(total_audio_tokens,)`, clips one after the other.
+        `torch.LongTensor` of shape `(num_audios, audio_tokens)`.
     """
     num_audios, num_tokens = audio_token_mask.shape
     size = num_tokens if tokens_per_block is None else tokens_per_block
     blocks_per_clip = -(-num_tokens // max(size, 1))
     clip = torch.arange(num_audios, device=audio_token_mask.device).unsqueeze(-1)
     token = torch.arange(num_tokens, device=audio_token_mask.device)
-    return (clip * blocks_per_clip + token // max(size, 1))[audio_token_mask]
+    return clip * blocks_per_clip + token // max(size, 1)
 
 
 __all__ = ["AuraAudioFeatures", "AuraForSpeechQA", "AuraModel", "AuraPreTrainedModel"]
