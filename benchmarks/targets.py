@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks import features, first_token, operations
+from benchmarks import features, first_token, operations, training_step
 from benchmarks.results import Ratio, Result, markdown_table
 
 
@@ -122,6 +122,14 @@ TARGETS = (
         _by_case("5", 1.0),
         {},
         at_least=True,
+    ),
+    Target(
+        "training step, student with cached teacher / PEFT LoRA on as many tokens",
+        "training_step",
+        training_step.CACHED,
+        training_step.PEFT,
+        _by_case("8", 1.25),
+        _by_case("8", 1.10),
     ),
 )
 

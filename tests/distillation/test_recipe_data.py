@@ -53,6 +53,15 @@ def test_sources_are_mixed_and_renamed(manifest: Path) -> None:
     assert [row["answer"] for row in rows] == [*2 * len(once) * [None], *(row["speaker"] for row in once)]
 
 
+def test_rows_of_manifests_know_how_long_clips_are_where_all_lines_say_so(tmp_path: Path) -> None:
+    lines = [{"audio": f"{number}.flac", "transcript": "a", "seconds": 1.5 + number} for number in range(2)]
+    file = tmp_path / "manifest.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert load_rows([DataSource(str(file), repeat=2)], "data.train").seconds == [1.5, 2.5, 1.5, 2.5]
+    file.write_text("\n".join(map(json.dumps, [*lines, {"audio": "2.flac", "transcript": "b"}])))
+    assert load_rows([DataSource(str(file))], "data.train").seconds is None
+
+
 def test_a_source_seen_less_than_once_is_spread_over_its_rows() -> None:
     rows = MixedRows([(list("abcdefgh"), 0.5), (list("xyz"), 2.0)])
     assert [rows[index] for index in range(len(rows))] == [*"aceg", *"xyzxyz"]

@@ -79,6 +79,16 @@ class MixedRows(Dataset):
         return self._rows[number][row]
 
 
+class ManifestRows(list[dict[str, Any]]):
+    """Rows in memory.
+
+    Attributes:
+        seconds: length of each row's clip; `None` where a manifest does not say it of all.
+    """
+
+    seconds: list[float] | None = None
+
+
 class HubRows(Dataset):
     """Rows of a `datasets.Dataset` under our names; audio stays encoded until the collator loads it.
 
@@ -127,7 +137,7 @@ def load_rows(sources: Sequence[DataSource], where: str) -> Any:
 
     Returns:
         dicts of `audio`, `transcript`, `question`, `answer`, audio as whatever `load_audio` takes; with `answer_kl: False` where the
-        source says so. A list where every source is a manifest, else [`MixedRows`].
+        source says so: [`ManifestRows`] where every source is a manifest, else [`MixedRows`].
 
     Raises:
         RecipeError: a source that is not there, holds no rows, or lacks a column.
@@ -145,7 +155,11 @@ def load_rows(sources: Sequence[DataSource], where: str) -> Any:
             )
         loaded.append((rows, source.repeat))
     mixed = MixedRows(loaded)
-    return list(mixed) if all(isinstance(rows, list) for rows, _ in loaded) else mixed
+    if not all(isinstance(rows, ManifestRows) for rows, _ in loaded):
+        return mixed
+    rows = ManifestRows(mixed)
+    rows.seconds = mixed.seconds
+    return rows
 
 
 def load_context_texts(path: str | None) -> list[str] | None:
@@ -209,8 +223,9 @@ def load_source(source: DataSource, where: str) -> Any:
     return rows
 
 
-def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> ManifestRows:
+    rows = ManifestRows()
+    seconds = []
     columns = {key: source.columns.get(key, key) for key in wanted}
     try:
         for line, values in read_manifest(manifest):
@@ -225,8 +240,11 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
             if row["audio"] is None and row["question"] is None:
                 raise RecipeError(f"{place} has neither audio nor a question.")
             rows.append(row | _switches(source))
+            seconds.append(values.get("seconds"))
     except TextFileError as error:
         raise RecipeError(f"'{where}.source': {error}") from error
+    if _first_unknown(seconds) is None:
+        rows.seconds = seconds
     return rows
 
 
