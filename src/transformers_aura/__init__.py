@@ -24,6 +24,7 @@ _PUBLIC_NAMES = {
     "load_audio": "processing.audio_loading",
     "build_conversation": "processing.conversation",
     "AuraStream": "streaming.aura_stream",
+    "ConversationFullError": "streaming.aura_stream",
     "StreamedAnswer": "streaming.aura_stream",
     "AudioQuestionAnsweringPipeline": "pipelines.audio_question_answering",
     "AuraTeacher": "distillation.teacher",

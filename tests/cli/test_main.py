@@ -35,7 +35,7 @@ def test_help_lists_every_command_without_loading_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("ask", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"):
+    for command in ("ask", "listen", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"):
         assert f"│ {command} " in done.stdout
 
 

@@ -285,6 +285,38 @@ def test_a_microphone_that_is_always_on(transcriber, monkeypatch):
     assert not stream.answer(streamer=Speaking(processor.tokenizer), max_new_tokens=200, do_sample=False).is_complete
 
 
+def test_in_a_pause_the_answer_is_made_ready(transcriber, monkeypatch):
+    """One position is left when the turn ends; if the speaker goes on, nothing of what was made ready stays."""
+    student, processor = transcriber
+    computed = []
+    hook = student.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: computed.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    ready, late = (student.stream(processor, pause_seconds=0.6) for _ in range(2))
+    monkeypatch.setattr(late, "_expect_end", lambda: None)
+    for stream in (ready, late):
+        for audio in (samples(2.0), silence(0.5), samples(1.7, seed=1)):
+            feed(stream, audio)
+    assert ready.answer(**GENERATION) == late.answer(**GENERATION)
+    for audio in (samples(2.0), silence(1.1)):
+        feed(ready, audio)
+    assert ready.speech_ended
+    embeddings = [*dict(ready._history.clips).values(), ready._expected.clip.embeddings]
+    computed.clear()
+    answer = ready.answer(**GENERATION)
+    hook.remove()
+    assert set(computed) == {1}
+    lengths = torch.tensor([len(of_clip) for of_clip in embeddings])
+    text = processor.apply_chat_template(ready.conversation[:-1], tokenize=False, add_generation_prompt=True)
+    for length in lengths.tolist():
+        text = text.replace(processor.audio_token, "#" * length, 1)
+    input_ids = processor.tokenizer(text.replace("#", processor.audio_token), return_tensors="pt").input_ids
+    padded = torch.nn.utils.rnn.pad_sequence(embeddings, batch_first=True)
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    generated = student.generate(input_ids, audio_embeds=padded, audio_embeds_mask=mask, **GENERATION)
+    assert answer.token_ids == generated[0, input_ids.shape[1] :].tolist()
+
+
 def test_hours_of_silence_take_no_memory(transcriber, monkeypatch):
     """Before speech and between; here 4 minutes, more than the LLM's context, of which twice 30 s are kept."""
     student, processor = transcriber

@@ -20,6 +20,7 @@ from .count_text import count_text
 from .demo import demo
 from .distill import distill
 from .evaluate import evaluate
+from .listen import listen
 from .merge import merge
 from .push import push
 from .transcribe import transcribe
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(ask)
+app.command()(listen)
 app.command()(transcribe)
 app.command()(distill)
 app.command()(evaluate)

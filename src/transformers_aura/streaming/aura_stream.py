@@ -23,7 +23,7 @@ from ..processing.conversation import AUDIO_PART_TYPES, Conversation, build_conv
 from ..processing.processing_aura import AuraProcessor
 from .cached_row import AudioToken, CachedRow, RowToken
 from .chat_tokens import chat_tokens
-from .incoming_clip import IncomingClip
+from .incoming_clip import EndedClip, IncomingClip
 
 
 DEFAULT_MAX_NEW_TOKENS = 256
@@ -32,8 +32,15 @@ DEFAULT_MAX_NEW_TOKENS = 256
 _ROOM_FOR_ANSWERS = 256
 """Tokens of the LLM's context that audio leaves free for a question and an answer; of a short context a quarter."""
 
+_EXPECT_END_AFTER_SECONDS = 0.3
+"""So long into a pause a stream that listens by itself gets ready to answer; what comes later in the pause is no part of the recording."""
+
 _HAS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
 """Settings with which `generate` does not go on from keys and values that are there."""
+
+
+class ConversationFullError(ValueError):
+    """The LLM's context is full. What came in before can be answered."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class AuraStream:
             pause_seconds = real_number("pause_seconds", pause_seconds, above=0)
             _check_characters(model, "`pause_seconds`")
         self._model = model
-        self._processor = processor
+        self.processor = processor
         self._context = context
         self._pause_seconds = pause_seconds
         self._template_kwargs = dict(chat_template_kwargs or {})
@@ -126,6 +133,7 @@ class AuraStream:
         self._num_tokens_before = 0
         self._advanced: tuple[int, int] | None = None
         """Clip and number of its parts that the row holds, with what is before it."""
+        self._expected: _ExpectedEnd | None = None
         self.reset()
 
     @without_autocast
@@ -145,7 +153,7 @@ class AuraStream:
     @property
     def sampling_rate(self) -> int:
         """Of the samples, in hertz."""
-        return self._processor.feature_extractor.sampling_rate
+        return self.processor.feature_extractor.sampling_rate
 
     @property
     def device(self) -> torch.device:
@@ -156,6 +164,12 @@ class AuraStream:
     def seconds(self) -> float:
         """How much was fed in this turn."""
         return self._clip.seconds
+
+    @property
+    def heard(self) -> bool | None:
+        """Whether anybody spoke in this turn so far; `None` for a student without a character CTC head."""
+        with self._lock:
+            return self._clip.heard()
 
     @property
     def speech_ended(self) -> bool:
@@ -176,7 +190,7 @@ class AuraStream:
 
         Raises:
             AudioLoadingError: samples that [`~transformers_aura.load_audio`] refuses.
-            ValueError: the LLM's context is full. What came in before stays, and can be answered.
+            ConversationFullError: the LLM's context is full. What came in before stays, and can be answered.
         """
         chunk = to_mono_float32(samples, "the chunk of the stream", allow_empty=True)
         with self._lock:
@@ -190,7 +204,9 @@ class AuraStream:
                 start += len(part)
                 if self._interruption is None:
                     self._advance()
-            if self._interruption is not None and len(chunk) and (self._pause_seconds is None or self._clip.heard()):
+            if self._interruption is None:
+                self._expect_end()
+            elif len(chunk) and (self._pause_seconds is None or self._clip.heard()):
                 self._interruption.is_wanted = True
 
     @without_autocast
@@ -229,25 +245,26 @@ class AuraStream:
         with self._lock:
             self._check_idle()
             clip, is_spoken = self._clip, self._clip.num_samples > 0
-            ended = clip.ended()
+            expected = self._expected if self._is_as_expected(is_exact=True) else None
+            ended = clip.ended() if expected is None else expected.clip
             if ended.heard is False and (is_spoken or not question):
                 self._begin_turn()
                 if streamer is not None:
                     streamer.end()
                 return StreamedAnswer(NOTHING_HEARD, [], heard=False)
-            history = self._history
-            clips = [*history.clips, (clip.number, ended.embeddings)] if is_spoken else history.clips
-            messages = build_conversation("" if is_spoken else None, question, history.context, history.messages)
-            tokens = self._tokens(messages, clips)
+            if self._expected is not None and expected is None:
+                self._row.cut(self._expected.row_length)
+            messages, clips, tokens = self._prompt(ended if is_spoken else None, question)
             settings = self._generation_settings(tokens, generate_kwargs)
             self._interruption = interruption = _Interruption()
             self._num_tokens_before = len(tokens)
             self._begin_turn()
         try:
             token_ids = self._generate(tokens, dict(clips), settings, streamer, interruption)
-            text = self._processor.batch_decode([token_ids], skip_special_tokens=True)[0].strip()
+            text = self.processor.batch_decode([token_ids], skip_special_tokens=True)[0].strip()
         except BaseException:
             with self._lock:
+                self._row, self._advanced = CachedRow(self._model), None
                 if not self._clip.num_samples:
                     self._clip = clip
             raise
@@ -264,9 +281,10 @@ class AuraStream:
         self._clip = IncomingClip(
             self._num_clips,
             self._model,
-            self._processor.feature_extractor,
+            self.processor.feature_extractor,
             keeps_silence=self._pause_seconds is None,
         )
+        self._expected = None
 
     def _check_idle(self) -> None:
         if self._interruption is not None:
@@ -274,11 +292,16 @@ class AuraStream:
 
     def _tokens(self, messages: Conversation, clips: Sequence[tuple[int, torch.Tensor]]) -> list[RowToken]:
         lengths = [(number, len(embeddings)) for number, embeddings in clips]
-        return chat_tokens(self._processor, messages, lengths, **self._template_kwargs)
+        return chat_tokens(self.processor, messages, lengths, **self._template_kwargs)
 
     def _advance(self) -> None:
         """Computes the LLM's keys and values of the text before the recording, and of its parts that are complete."""
         clip = self._clip
+        if self._expected is not None:
+            if self._is_as_expected():
+                return
+            self._row.cut(self._expected.row_length)
+            self._expected = None
         # A clip that is one block has none before its end.
         parts = [] if self._model.config.audio_config.tokens_per_block is None else clip.parts
         if self._advanced == (clip.number, len(parts)):
@@ -294,10 +317,40 @@ class AuraStream:
         num_audio = len(so_far) if embeddings else 0
         limit = context_length(self._model.config.text_config)
         if limit is not None and first + num_audio >= limit:
-            raise ValueError(self._full(limit, 0.0))
+            raise ConversationFullError(self._full(limit, 0.0))
         self._row.compute(tokens[: first + num_audio], {**dict(history.clips), clip.number: so_far})
         self._num_tokens_before = first
         self._advanced = (clip.number, len(parts))
+
+    def _expect_end(self) -> None:
+        """In a pause: computes what an answer needs as if the recording ended now. If it goes on, that is dropped again."""
+        if self._pause_seconds is None or self._expected is not None or not self._row.can_go_back:
+            return
+        after_seconds = min(_EXPECT_END_AFTER_SECONDS, self._pause_seconds / 2)
+        if not self._clip.heard() or self._clip.seconds_since_speech() < after_seconds:
+            return
+        ended = self._clip.ended()
+        _, clips, tokens = self._prompt(ended, None)
+        limit = context_length(self._model.config.text_config)
+        if not ended.heard or (limit is not None and len(tokens) >= limit):
+            return
+        self._expected = _ExpectedEnd(ended, len(self._row), after_seconds)
+        self._row.compute(tokens[:-1], dict(clips))
+
+    def _is_as_expected(self, is_exact: bool = False) -> bool:
+        """Whether the end that was expected may be one: nothing was said since."""
+        expected = self._expected
+        return expected is not None and self._clip.seconds_since_speech(is_exact) >= expected.after_seconds
+
+    def _prompt(
+        self, ended: EndedClip | None, question: str | None
+    ) -> tuple[Conversation, list[tuple[int, torch.Tensor]], list[RowToken]]:
+        """The chat with this turn, number and audio embeddings of its recordings, and its tokens. `None`: a turn in writing."""
+        history, clips = self._history, self._history.clips
+        if ended is not None:
+            clips = [*clips, (self._clip.number, ended.embeddings)]
+        messages = build_conversation(None if ended is None else "", question, history.context, history.messages)
+        return messages, clips, self._tokens(messages, clips)
 
     def _check_room(self, num_samples: int, num_left: int) -> None:
         """Raise where so many samples more do not fit; `num_left` of the chunk are not taken yet."""
@@ -306,7 +359,7 @@ class AuraStream:
             return
         free = min(_ROOM_FOR_ANSWERS, limit // 4)
         if self._num_tokens_before + self._clip.tokens_with(num_samples) + free > limit:
-            raise ValueError(self._full(limit, num_left / self.sampling_rate))
+            raise ConversationFullError(self._full(limit, num_left / self.sampling_rate))
 
     def _full(self, limit: int, refused_seconds: float) -> str:
         seconds = self._num_tokens_before / self._model.config.audio_config.tokens_per_second
@@ -346,13 +399,13 @@ class AuraStream:
             wanted = max(DEFAULT_MAX_NEW_TOKENS, num_audio)
             added["max_new_tokens"] = wanted if limit is None else min(wanted, max(limit - len(tokens), 1))
         if given.get("pad_token_id") is None:
-            added["pad_token_id"] = self._processor.tokenizer.pad_token_id
+            added["pad_token_id"] = self.processor.tokenizer.pad_token_id
         if config is not None and added:
             config = copy.deepcopy(config)
             config.update(**added)
             added = {"generation_config": config}
         if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
-            added["tokenizer"] = self._processor.tokenizer
+            added["tokenizer"] = self.processor.tokenizer
         return {**generate_kwargs, **added}
 
     def _generate(
@@ -394,6 +447,22 @@ class _History:
     context: str | None
 
 
+@dataclass(frozen=True)
+class _ExpectedEnd:
+    """
+    The end of a recording that a pause may be.
+
+    Attributes:
+        clip: the recording if it ended there; the row holds the prompt with it, but for the last token.
+        row_length: tokens of the row before.
+        after_seconds: the pause had lasted for so long.
+    """
+
+    clip: EndedClip
+    row_length: int
+    after_seconds: float
+
+
 class _Interruption(StoppingCriteria):
     """Ends an answer once it `is_wanted`."""
 
@@ -419,4 +488,4 @@ def _has_audio(message: Any) -> bool:
     return any(isinstance(part, Mapping) and part.get("type") in AUDIO_PART_TYPES for part in parts)
 
 
-__all__ = ["AuraStream", "StreamedAnswer"]
+__all__ = ["AuraStream", "ConversationFullError", "StreamedAnswer"]

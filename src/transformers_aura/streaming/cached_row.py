@@ -40,6 +40,15 @@ class CachedRow:
     def __len__(self) -> int:
         return len(self._tokens)
 
+    @property
+    def can_go_back(self) -> bool:
+        """Whether tokens at the end can be dropped without computing those before anew: not where a window has slid over them."""
+        return not any(self.cache.is_sliding)
+
+    def cut(self, length: int) -> None:
+        """Drops all but the first so many tokens."""
+        self.go_back_to(self._tokens[:length], self._has_audio)
+
     def compute(self, tokens: Sequence[RowToken], clips: Mapping[int, torch.Tensor]) -> None:
         """
         Makes this the row of `tokens`: what it has of them stays, what it has besides is dropped, the rest is computed in one pass.
@@ -92,7 +101,7 @@ class CachedRow:
                     break
                 same += 1
         excess = self.cache.get_seq_length() - same
-        if same == 0 or (excess and any(self.cache.is_sliding)):  # what left the window cannot come back
+        if same == 0 or (excess and not self.can_go_back):
             self.cache, same = self._empty_cache(), 0
         elif excess:
             self.cache.crop(-excess)

@@ -140,9 +140,9 @@ class IncomingClip:
             return None
         return self._heard or self._has_speech(self._look_ahead(_FRAMES_BETWEEN_LOOKS))
 
-    def seconds_since_speech(self) -> float:
-        """How long nothing was said by now. Needs a character CTC head."""
-        look = self._look_ahead(_FRAMES_BETWEEN_LOOKS)
+    def seconds_since_speech(self, is_exact: bool = False) -> float:
+        """How long nothing was said by now, or by 0.24 s ago at most if it need not be exact. Needs a character CTC head."""
+        look = self._look_ahead(1 if is_exact else _FRAMES_BETWEEN_LOOKS)
         silent = self._silent_frames_with(look)
         return silent / self._model.character_frames_per_second
 
