@@ -25,6 +25,7 @@ _PUBLIC_NAMES = {
     "build_conversation": "processing.conversation",
     "AuraStream": "streaming.aura_stream",
     "ConversationFullError": "streaming.aura_stream",
+    "PromptCache": "modeling.prompt_cache",
     "StreamedAnswer": "streaming.aura_stream",
     "AudioQuestionAnsweringPipeline": "pipelines.audio_question_answering",
     "AuraTeacher": "distillation.teacher",

@@ -116,6 +116,7 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
         for branch in (layer.lora_A, layer.lora_B):
             branch[ADAPTER_NAME].to(language_model.dtype)
         layer.lora_A[ADAPTER_NAME].student_scaling = scaling
+        layer.lora_A[ADAPTER_NAME].student_is_merged = False
         layer.register_forward_hook(_add_lora_of_student)
         layer.set_adapter = partial(_set_others, layer)
         layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
@@ -142,23 +143,33 @@ def lora_layers(module: nn.Module) -> dict[str, Any]:
 def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
     """Adds the low-rank branch to what PEFT makes of the other adapters, as PEFT would, but by the gate."""
     lora_pass = _thread.lora_pass
-    if lora_pass is None or (isinstance(lora_pass.gate, str) and lora_pass.gate == "off"):
-        return None
+    gate = "off" if lora_pass is None else lora_pass.gate
     lora_a: Any = getattr(layer.lora_A, ADAPTER_NAME, None)
     scaling = getattr(lora_a, "student_scaling", None)  # another adapter under this name has none
     if scaling is None or ADAPTER_NAME in layer.merged_adapters:
         return None
-    lora_pass.num_layers += 1
+    if lora_pass is not None:
+        lora_pass.num_layers += 1
+    if lora_a.student_is_merged:  # taken away where it does not act
+        gate, scaling = _opposite(gate), -scaling
+    if isinstance(gate, str) and gate == "off":
+        return None
     lora_b = layer.lora_B[ADAPTER_NAME]
     branch = lora_a(layer.lora_dropout[ADAPTER_NAME](args[0].to(lora_a.weight.dtype)))
-    if not isinstance(lora_pass.gate, str):
-        branch = branch * lora_pass.gate.to(branch.dtype)
+    if not isinstance(gate, str):
+        branch = branch * gate.to(branch.dtype)
     is_of_one_dtype = output.dtype == branch.dtype == lora_b.weight.dtype
     if torch.is_grad_enabled() or not is_of_one_dtype or not output.is_contiguous():
         return (output + lora_b(branch) * scaling).to(output.dtype)
     # The same in one operation and in place: what is wide is read and written once.
     output.view(-1, output.shape[-1]).addmm_(branch.flatten(0, -2), lora_b.weight.t(), alpha=scaling)
     return output
+
+
+def _opposite(gate: LoraGate) -> LoraGate:
+    if isinstance(gate, torch.Tensor):
+        return gate == 0
+    return "on" if gate == "off" else "off"
 
 
 def _set_others(layer: Any, adapter_names: str | list[str], *args: Any, **kwargs: Any) -> None:
@@ -191,6 +202,24 @@ def other_adapters(module: nn.Module) -> list[str]:
     layers = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
     names = {name for layer in layers for kind in layer.adapter_layer_names for name in getattr(layer, kind)}
     return sorted(names - {ADAPTER_NAME})
+
+
+def adapter_state(module: nn.Module) -> tuple[Any, ...]:
+    """Which adapters of PEFT act in a module's layers, and how; equal as long as nobody adds, removes, switches, merges or rescales one."""
+    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return tuple(
+        (
+            id(layer),
+            tuple(layer.active_adapters),
+            layer.disable_adapters,
+            tuple(layer.merged_adapters),
+            tuple(layer.scaling.items()) if isinstance(layer, LoraLayer) else (),
+        )
+        for layer in module.modules()
+        if isinstance(layer, BaseTunerLayer)
+    )
 
 
 def without_lora_name(name: str) -> str:
@@ -233,6 +262,8 @@ def merged_weight(layer: Any, name: str) -> torch.Tensor:
         ValueError: the base layer is quantised, so that its weight cannot take a low-rank update exactly.
     """
     weight = layer.get_base_layer().weight
+    if layer.lora_A[ADAPTER_NAME].student_is_merged:
+        return weight.detach().clone()
     if type(weight) not in (nn.Parameter, torch.Tensor) or not weight.is_floating_point():
         raise ValueError(
             f"{name} is quantised ({type(weight).__name__}), so LoRA cannot be merged into it. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -57,6 +58,37 @@ class AudioGenerationMixin(GenerationMixin):
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
         return input_ids, model_kwargs | clips
+
+    def audio_positions_of(self, inputs: Mapping[str, Any]) -> torch.Tensor | None:
+        """Where the clips of some inputs of `generate` stand, `torch.BoolTensor` of shape `(batch, seq)`; `None` where they hold no clip.
+
+        Args:
+            inputs: what the processor returned, or such inputs in the other forms that [`forward`] takes.
+        """
+        if inputs.get("audio_positions") is not None:
+            return inputs["audio_positions"]
+        clips = {name: inputs[name] for name in _CLIP_INPUTS if inputs.get(name) is not None}
+        if not clips:
+            return None
+        return self.model.find_audio_positions(
+            inputs.get("input_ids"), self._audio_tokens_of_clips(clips), inputs.get("inputs_embeds")
+        )
+
+    def generate_batch(self, inputs: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        """As in [`GenerationMixin`], continuous batching: of prompts without audio, since its requests are token ids and nothing beside them.
+
+        Raises:
+            ValueError: a prompt holds audio positions, or is longer than the LLM's context.
+        """
+        for prompt in inputs:
+            check_context_length(self.config, len(prompt))
+            if holds_audio_positions(torch.tensor([list(prompt)]), self.config):
+                raise ValueError(
+                    "A prompt holds audio positions, but `generate_batch` takes token ids alone: a request of transformers' continuous batching has no "
+                    "place for features, and its batches are one row, in which blocks of audio would be causal. Answer audio with "
+                    "`model.generate(**inputs)`, several requests at once with the pipeline's `batch_size=`."
+                )
+        return super().generate_batch(inputs, *args, **kwargs)
 
     def _audio_tokens_of_clips(self, clips: dict[str, torch.Tensor]) -> torch.Tensor:
         """Audio tokens of each clip, `(num_audios,)`."""
@@ -174,6 +206,22 @@ class AudioGenerationMixin(GenerationMixin):
                 f"{self.config.text_config.vocab_size} tokens of its LLM. Leave the setting out. (Students that are made with this version have an "
                 "id that can be looked up, if their LLM has a token to spare.)"
             )
+
+
+def holds_audio_positions(input_ids: torch.Tensor, config: Any) -> bool:
+    """Whether `input_ids`, `(batch, seq)`, come from a processor that made audio features of a recording too.
+
+    Where the audio token is one of the LLM's, nobody writes it so many times in a row.
+    """
+    is_audio = input_ids == config.audio_token_id
+    if not config.audio_token_is_in_vocabulary or not bool(is_audio.any()):
+        return bool(is_audio.any())
+    windows = nn.functional.pad(is_audio, (_PLACEHOLDERS_OF_AUDIO - 1, 0)).unfold(-1, _PLACEHOLDERS_OF_AUDIO, 1)
+    return bool(windows.all(-1).any())
+
+
+_PLACEHOLDERS_OF_AUDIO = 4
+"""So many audio tokens in a row come from a processor: a third of a second of audio at the usual 12.5 a second."""
 
 
 def _audio_rows(model_kwargs: dict[str, Any]) -> torch.Tensor | Literal[True] | None:

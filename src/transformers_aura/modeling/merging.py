@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -19,11 +19,7 @@ def merge_student(student: StudentT) -> StudentT:
     """See [`AuraForSpeechQA.merge`]."""
     if not student.config.lora_rank:
         raise ValueError("This student has no LoRA to merge: it is a plain checkpoint already.")
-    if student.config.lora_scope == "audio":
-        raise ValueError(
-            'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
-            'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
-        )
+    _check_scope(student.config)
     if others := other_adapters(student):
         raise ValueError(
             f"The student carries further adapters of PEFT ({', '.join(others)}). Take them off before merging (`peft_model.unload()`), and load "
@@ -46,6 +42,34 @@ def merge_student(student: StudentT) -> StudentT:
     merged.tie_weights()
     merged.generation_config = copy.deepcopy(student.generation_config)
     return merged.to(student.device).eval()
+
+
+def merge_into_weights(student: Any) -> None:
+    """Merges a student's LoRA into the weights of its LLM, in place, one weight at a time; see `merge_lora` of [`AuraForSpeechQA.from_pretrained`].
+
+    LoRA's own weights stay: they are what is saved, and what is taken away where LoRA does not act.
+
+    Raises:
+        ValueError: the base is quantised, or LoRA acts on audio positions only.
+    """
+    if not student.config.lora_rank:
+        return  # a plain checkpoint, merged already
+    _check_scope(student.config)
+    layers = {name: layer for name, layer in lora_layers(student).items() if ADAPTER_NAME in layer.lora_A}
+    for name, layer in layers.items():
+        layer.get_base_layer().weight.data = merged_weight(layer, name)
+        layer.lora_A[ADAPTER_NAME].student_is_merged = True
+        for branch in (layer.lora_A, layer.lora_B):
+            branch[ADAPTER_NAME].requires_grad_(False)
+    student.audio_language_model.lora_is_merged = True
+
+
+def _check_scope(config: AuraConfig) -> None:
+    if config.lora_scope == "audio":
+        raise ValueError(
+            'A student whose LoRA acts on audio positions only (`lora_scope="audio"`) cannot be merged: merged weights '
+            'act on every position. Train with `lora_scope="rows"` or `"always"` for a student to be merged.'
+        )
 
 
 def _plain(config: AuraConfig) -> AuraConfig:

@@ -38,10 +38,10 @@ from .configuration_aura import AuraAudioConfig, AuraConfig
 from .context_length import check_context_length, context_length
 from .ctc_heads import CharacterCTCHead, SubwordCTCHead
 from .dtypes import choose_dtype, narrowed
-from .generation_aura import AudioGenerationMixin
+from .generation_aura import AudioGenerationMixin, holds_audio_positions
 from .loading import compose_student, load_compact_student, load_full_student
 from .long_prompts import parts_of_prompt
-from .merging import merge_student
+from .merging import merge_into_weights, merge_student
 from .transcription_aura import TranscriptionMixin
 
 
@@ -205,6 +205,7 @@ class AuraPreTrainedModel(PreTrainedModel):
         pretrained_model_name_or_path: str | os.PathLike | None,
         config: AuraConfig | None = None,
         base_model_name_or_path: str | os.PathLike | None = None,
+        merge_lora: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Loads a student: the small file of its own repo, and the base LLM from the repo that its config names.
@@ -221,13 +222,17 @@ class AuraPreTrainedModel(PreTrainedModel):
             base_model_name_or_path: where to find the base LLM instead of the place that the config names: a hub id, folder
                 or `.gguf` file (a local copy, say). It must be the same LLM: its weights are compared with the fingerprint
                 that the student carries. Without it, a copy of `make real-models` goes before that place.
+            merge_lora: merge LoRA into the LLM's weights, for inference: batches in which every row has audio cost no more than the bare LLM. It is
+                the same student. Where LoRA does not act (rows of text, the base LLM's part in transcripts) it is taken away again, at the price that
+                it has otherwise, so these are the base LLM but for rounding, not bit for bit. It can be saved as before, and not be trained.
             output_loading_info (`bool`, defaults to `False`): also return what [`PreTrainedModel.from_pretrained`] reports. What a
                 merged checkpoint lacks or has too much is then no error, but in that report.
 
         Raises:
             AdapterMismatchError: a tensor of the adapter is missing, unexpected or of another shape, or the base LLM is
                 not the one that the adapter was trained on.
-            ValueError: without a name, `config` or `state_dict` is missing.
+            ValueError: without a name, `config` or `state_dict` is missing; or `merge_lora` is asked for, but the base is quantised or LoRA acts on
+                audio positions only.
             DamagedFileError: a file cannot be read, is not what was published, or is a pickle.
             FileNotFoundError: the base LLM is not where it should be, or the Hub cannot be reached.
         """
@@ -272,6 +277,8 @@ class AuraPreTrainedModel(PreTrainedModel):
                 cls, pretrained_model_name_or_path, config, base_model_name_or_path, hub_kwargs, kwargs
             )
         student._stored_dtype = stored_dtype
+        if merge_lora:
+            merge_into_weights(student)
         return (student, loading_info) if wants_loading_info else student
 
     @property
@@ -342,6 +349,9 @@ class AuraModel(AuraPreTrainedModel):
     """The headless student: base LLM with LoRA in its first layers, and the audio patch embedding before it."""
 
     _keys_to_ignore_on_load_unexpected = [r"^lm_head\."]
+
+    lora_is_merged = False
+    """Whether the LLM's weights have LoRA merged in, see `merge_lora` of [`from_pretrained`]."""
 
     def __init__(self, config: AuraConfig, *, add_lora: bool = True):
         super().__init__(config)
@@ -518,7 +528,7 @@ class AuraModel(AuraPreTrainedModel):
                 **{CACHE_ARGUMENT: cache},
                 **kwargs,
             )
-        if not (isinstance(gate, str) and gate == "off"):
+        if self.lora_is_merged or not (isinstance(gate, str) and gate == "off"):
             num_layers = min(self.config.lora_num_layers, num_hidden_layers or self.config.lora_num_layers)
             check_lora_acted(lora_pass, num_layers * len(self.config.lora_target_modules))
         return outputs
@@ -574,6 +584,8 @@ class AuraModel(AuraPreTrainedModel):
             audio_rows = is_audio.any(-1)
         if not isinstance(audio_rows, torch.Tensor):
             return "on" if audio_rows else "off"
+        if not torch.compiler.is_compiling() and bool(audio_rows.all()):
+            return "on"
         return audio_rows.view(-1, 1, 1)
 
     def find_audio_positions(
@@ -612,7 +624,7 @@ class AuraModel(AuraPreTrainedModel):
 
     def _check_length(self, inputs: torch.Tensor, attention_mask: Any, cache: Cache | None) -> None:
         """Raise where the sequence is longer than the LLM's context; padding does not count."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or (cache is not None and not isinstance(cache, Cache)):
             return
         limit, length = context_length(self.config.text_config), inputs.shape[1]
         if limit is None:
@@ -630,21 +642,10 @@ class AuraModel(AuraPreTrainedModel):
 
     def _check_no_audio_position(self, input_ids: torch.Tensor, cache: Cache | None) -> None:
         """Raises if `input_ids` come from a processor that made audio features of a recording too, which were not passed."""
-        if torch.compiler.is_compiling():
-            return
-        prefill = cache is None or cache.get_seq_length() == 0
-        if not prefill:
-            return
-        is_audio = input_ids == self.config.audio_token_id
-        positions = int(is_audio.sum())
-        if (
-            positions and self.config.audio_token_is_in_vocabulary
-        ):  # a token of the LLM, but nobody writes it so many times in a row
-            windows = nn.functional.pad(is_audio, (_PLACEHOLDERS_OF_AUDIO - 1, 0)).unfold(
-                -1, _PLACEHOLDERS_OF_AUDIO, 1
-            )
-            positions = positions if bool(windows.all(-1).any()) else 0
-        if positions:
+        if torch.compiler.is_compiling() or (cache is not None and not isinstance(cache, Cache)):
+            return  # continuous batching's cache: `generate_batch` looked at the prompts
+        if (cache is None or cache.get_seq_length() == 0) and holds_audio_positions(input_ids, self.config):
+            positions = int((input_ids == self.config.audio_token_id).sum())
             raise ValueError(
                 f"`input_ids` hold {positions} audio positions, but no `input_features` were passed. Pass "
                 "everything that the processor returned: `model(**processor(text=..., audio=...))`."
@@ -923,9 +924,6 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
 
 _LOSS_ARGUMENTS = ("num_items_in_batch", "shift_labels")
 """Arguments of `forward` that are for the loss alone."""
-
-_PLACEHOLDERS_OF_AUDIO = 4
-"""So many audio tokens in a row come from a processor: a third of a second of audio at the usual 12.5 a second."""
 
 
 def audio_block_ids(audio_token_mask: torch.Tensor, tokens_per_block: int | None) -> torch.Tensor:
