@@ -215,7 +215,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(arguments: argparse.Namespace) -> Result:
     arguments.base_model = arguments.base_model or real_model_folder(BASE_MODEL)
     arguments.teacher = arguments.teacher or real_model_folder(WHISPER)
-    clips = read_recordings(arguments.clips)[: (arguments.steps + 1) * arguments.batch_size]
+    # Batches are made one ahead, so that there is one more than steps.
+    clips = read_recordings(arguments.clips)[: (arguments.steps + 2) * arguments.batch_size]
     if len(clips) < arguments.batch_size:
         raise ValueError(
             f"{arguments.clips} holds {len(clips)} recordings: too few for a batch of {arguments.batch_size}."

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distillation.support import tiny_rows, tiny_trainer
 from transformers_aura.distillation.recipe import DataSource, RecipeError
-from transformers_aura.distillation.recipe_data import HubRows, MixedRows, load_context_texts, load_rows
+from transformers_aura.distillation.recipe_data import HubRows, ManifestRows, MixedRows, load_context_texts, load_rows
 
 
 ROWS = [
@@ -261,3 +262,11 @@ def test_context_texts(tmp_path: Path) -> None:
     assert load_context_texts(None) is None
     with pytest.raises(RecipeError, match="no file"):
         load_context_texts(str(tmp_path / "missing.txt"))
+
+
+def test_an_evaluation_goes_through_rows_by_length_where_that_is_known(tmp_path: Path) -> None:
+    rows = ManifestRows(tiny_rows(4))
+    trainer = tiny_trainer(tmp_path, eval_dataset=rows)
+    assert list(trainer.get_eval_dataloader().dataset.indices) == [0, 1, 2, 3]
+    rows.seconds = [3.0, 1.0, 4.0, 2.0]
+    assert list(trainer.get_eval_dataloader().dataset.indices) == [1, 3, 0, 2]

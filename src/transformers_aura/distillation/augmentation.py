@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from ..processing.audio_loading import load_audio
@@ -106,16 +107,16 @@ class WaveformAugmentation:
 def excerpt(recording: np.ndarray, num_samples: int, generator: np.random.Generator) -> np.ndarray:
     """`num_samples` of a recording from a drawn place on, from its start again where it ends; backwards every other time."""
     start = int(generator.integers(len(recording)))
-    cut = np.resize(np.roll(recording, -start), num_samples)
+    cut = recording.take(np.arange(start, start + num_samples), mode="wrap")
     return cut[::-1] if generator.random() < 0.5 else cut
 
 
 def coloured_noise(num_samples: int, generator: np.random.Generator) -> np.ndarray:
     """Steady noise between white and brown."""
-    frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLING_RATE)
-    spectrum = np.fft.rfft(generator.standard_normal(num_samples))
-    spectrum *= np.maximum(frequencies, 50) ** -generator.uniform(0, 1)
-    return np.fft.irfft(spectrum, num_samples).astype(np.float32)
+    num_fft = _fft_size(num_samples)
+    spectrum = torch.from_numpy(generator.standard_normal((num_fft // 2 + 1, 2), dtype=np.float32))
+    slope = np.maximum(_frequencies(num_fft), 50) ** np.float32(-generator.uniform(0, 1))
+    return torch.fft.irfft(torch.view_as_complex(spectrum) * torch.from_numpy(slope), num_fft)[:num_samples].numpy()
 
 
 def reverberate(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -125,10 +126,8 @@ def reverberate(speech: np.ndarray, generator: np.random.Generator) -> np.ndarra
     tail = generator.standard_normal(len(time)) * 10 ** (-3 * time / decay_seconds)
     tail *= 10 ** (-generator.uniform(3, 16) / 20) / np.linalg.norm(tail)
     tail[0] += 1
-    num_fft = 1 << (len(speech) + len(tail) - 1).bit_length()
-    return np.fft.irfft(np.fft.rfft(speech, num_fft) * np.fft.rfft(tail, num_fft), num_fft)[: len(speech)].astype(
-        np.float32
-    )
+    num_fft = _fft_size(len(speech) + len(tail))
+    return _filter(speech, torch.fft.rfft(torch.from_numpy(tail).float(), num_fft), num_fft)
 
 
 def equalize(speech: np.ndarray, decibels: float, telephone: bool, generator: np.random.Generator) -> np.ndarray:
@@ -136,13 +135,29 @@ def equalize(speech: np.ndarray, decibels: float, telephone: bool, generator: np
     if decibels == 0 and not telephone:
         return speech
     corners = np.array([60, 150, 400, 1000, 2500, 5000, 8000])
-    num_fft = 1 << (len(speech) - 1).bit_length()
-    frequencies = np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE)
+    num_fft = _fft_size(len(speech))
+    frequencies = _frequencies(num_fft)
     response = np.interp(np.log(frequencies + 1), np.log(corners), generator.normal(0, decibels, size=len(corners)))
     if telephone:
         response -= 40 * ((frequencies < 300) | (frequencies > 3400))
-    spectrum = np.fft.rfft(speech, num_fft) * 10 ** (response / 20)
-    return np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
+    return _filter(speech, torch.from_numpy(np.float32(10) ** (response.astype(np.float32) / 20)), num_fft)
+
+
+def _fft_size(num_samples: int) -> int:
+    """The next number of samples at which a Fourier transform is fast: at most a quarter more."""
+    step = 1 << max(1, num_samples.bit_length() - 3)
+    return -(-num_samples // step) * step
+
+
+def _frequencies(num_fft: int) -> np.ndarray:
+    """In hertz, `(num_fft // 2 + 1,)`, float32."""
+    return np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE).astype(np.float32)
+
+
+def _filter(speech: np.ndarray, response: torch.Tensor, num_fft: int) -> np.ndarray:
+    """`speech` (`(samples,)`) with each frequency times `response` (`(num_fft // 2 + 1,)`), float32, as long as it was."""
+    samples = torch.from_numpy(np.ascontiguousarray(speech, dtype=np.float32))
+    return torch.fft.irfft(torch.fft.rfft(samples, num_fft) * response, num_fft)[: len(speech)].numpy()
 
 
 MASKS = 2
@@ -157,16 +172,16 @@ WIDEST_MASK = 0.2
 
 def mask(speech: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Silences two stretches of time and two bands of frequency, drawn anew for each clip (SpecAugment, arXiv 1904.08779, on the waveform)."""
-    num_fft = 1 << (len(speech) - 1).bit_length()
-    frequencies = np.fft.rfftfreq(num_fft, 1 / SAMPLING_RATE)
-    spectrum = np.fft.rfft(speech, num_fft)
+    num_fft = _fft_size(len(speech))
+    frequencies = _frequencies(num_fft)
+    response = torch.ones(len(frequencies))
     top = hertz_to_mel(SAMPLING_RATE / 2, mel_scale="slaney")
     for _ in range(MASKS):
         width = generator.uniform(0, WIDEST_MASK) * top
         low = generator.uniform(0, top - width)
         edges = (mel_to_hertz(low, mel_scale="slaney"), mel_to_hertz(low + width, mel_scale="slaney"))
-        spectrum[(frequencies >= edges[0]) & (frequencies < edges[1])] = 0
-    result = np.fft.irfft(spectrum, num_fft)[: len(speech)].astype(np.float32)
+        response[slice(*np.searchsorted(frequencies, edges))] = 0
+    result = _filter(speech, response, num_fft)
     for _ in range(MASKS):
         length = int(generator.uniform(0, LONGEST_MASK_SECONDS) * SAMPLING_RATE)
         start = int(generator.integers(max(1, len(speech) - length)))

@@ -225,7 +225,7 @@ def load_source(source: DataSource, where: str) -> Any:
 
 def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> ManifestRows:
     rows = ManifestRows()
-    seconds = []
+    seconds: list[Any] = []
     columns = {key: source.columns.get(key, key) for key in wanted}
     try:
         for line, values in read_manifest(manifest):

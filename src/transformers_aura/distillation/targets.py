@@ -71,14 +71,14 @@ class TeacherTargets:
             return self._states(waveforms)[0]
         found = [self.cache.get(waveform) for waveform in waveforms]
         missing = [index for index, states in enumerate(found) if states is None]
-        of_clips = {index: torch.tensor(states) for index, states in enumerate(found) if states is not None}
+        of_clips = {index: states for index, states in enumerate(found) if states is not None}
         if missing:
             states, lengths = self._states([waveforms[index] for index in missing])
             for index, of_clip in zip(missing, states.cpu().split(lengths, dim=1), strict=True):
                 of_clips[index] = of_clip
-                if fits_float16(of_clip.numpy()):
+                if fits_float16(of_clip):
                     of_clips[index] = of_clip.half()
-                    self.cache.put(waveforms[index], of_clips[index].numpy())
+                    self.cache.put(waveforms[index], of_clips[index])
         return torch.cat([of_clips[index].float() for index in range(len(waveforms))], dim=1).to(self.teacher.device)
 
     def _states(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:

@@ -6,23 +6,24 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from transformers.utils import logging
 
 
 logger = logging.get_logger(__name__)
 
-CACHE_VERSION = 2
-_MAGIC = b"aura-teacher-states\n"
+CACHE_VERSION = 3
 
 
 class TeacherStateCache:
-    """Pooled teacher states of single clips as float16, one small file a clip.
+    """Pooled teacher states of single clips as float16, one small safetensors file a clip, mapped into memory when it is read.
 
     An entry is found by a hash of the waveform's bytes and of everything that decides the states (teacher fingerprint,
     layers, token rate, time alignment, version of this format), so that a changed setting can never return old states. It
@@ -54,49 +55,43 @@ class TeacherStateCache:
         digest = hashlib.blake2b(self._identity, digest_size=20)
         digest.update(np.asarray(waveform, dtype=np.float32).tobytes())
         key = digest.hexdigest()
-        return self.folder / key[:2] / f"{key}.states"
+        return self.folder / key[:2] / f"{key}.safetensors"
 
-    def get(self, waveform: np.ndarray) -> np.ndarray | None:
+    def get(self, waveform: np.ndarray) -> torch.Tensor | None:
         """States of shape `(layers, audio_tokens, width)`, float16, or `None` if they are not there (or are damaged)."""
         path = self.path(waveform)
         try:
-            content = path.read_bytes()
+            with safe_open(path, framework="pt") as file:
+                checksum = (file.metadata() or {}).get("checksum")
+                states = file.get_tensor("states")
         except FileNotFoundError:
             return None
         except OSError as error:
             logger.warning(f"The cached teacher states {path} cannot be read ({error}); they are computed again.")
             return None
-        try:
-            magic, header, data = content[: len(_MAGIC)], *content[len(_MAGIC) :].split(b"\n", 1)
-            fields = json.loads(header)
-            if magic != _MAGIC or _checksum(path.stem, fields["shape"], data) != fields["checksum"]:
-                raise ValueError("checksum")
-            states = np.frombuffer(data, dtype=np.float16).reshape(fields["shape"])
-            if not np.isfinite(states).all():
-                raise ValueError("not finite")
+        except SafetensorError:
+            checksum = states = None
+        if states is not None and checksum == _checksum(path.stem, states) and bool(states.isfinite().all()):
             return states
-        except (ValueError, KeyError, TypeError):
-            logger.warning(f"The cached teacher states {path} are damaged; they are computed again.")
-            with suppress(OSError):  # a folder that can only be read
-                path.unlink()
-            return None
+        logger.warning(f"The cached teacher states {path} are damaged; they are computed again.")
+        with suppress(OSError):  # a folder that can only be read
+            path.unlink()
+        return None
 
-    def put(self, waveform: np.ndarray, states: np.ndarray) -> None:
+    def put(self, waveform: np.ndarray, states: torch.Tensor) -> None:
         """Keep the states `(layers, audio_tokens, width)` of a clip, as float16."""
         if not self._writable:
             return
-        states = np.ascontiguousarray(states, dtype=np.float16)
-        data = states.tobytes()
+        states = states.half().contiguous()
         path = self.path(waveform)
-        header = json.dumps({"shape": states.shape, "checksum": _checksum(path.stem, states.shape, data)}).encode()
         temporary: str | None = None
         try:
             path.parent.mkdir(exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(b"".join([_MAGIC, header, b"\n", data]))
+            os.close(descriptor)
+            save_file({"states": states}, temporary, metadata={"checksum": _checksum(path.stem, states)})
             os.replace(temporary, path)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
             self._writable = False
@@ -106,12 +101,12 @@ class TeacherStateCache:
             )
 
 
-def _checksum(key: str, shape: Sequence[int], data: bytes) -> str:
-    digest = hashlib.blake2b(f"{key} {list(shape)}\n".encode(), digest_size=16)
-    digest.update(data)
+def _checksum(key: str, states: torch.Tensor) -> str:
+    digest = hashlib.blake2b(f"{key} {states.dtype} {list(states.shape)}\n".encode(), digest_size=16)
+    digest.update(states.view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def fits_float16(states: Sequence[np.ndarray] | np.ndarray) -> bool:
+def fits_float16(states: torch.Tensor) -> bool:
     """Whether no value would become infinite in float16."""
-    return bool(np.abs(states).max(initial=0.0) <= np.finfo(np.float16).max)
+    return bool(states.abs().amax() <= torch.finfo(torch.float16).max) if states.numel() else True

@@ -369,7 +369,10 @@ class AuraTrainer(CheckpointedTrainer):
             raise TypeError("`eval_dataset` must have a length; an iterable cannot be divided among processes.")
         if self.data_collator.keep_text_only_rows is False:
             dataset = without_text_only_rows(dataset)
-        own = range(self.args.process_index, len(dataset), self.args.world_size)
+        order: Sequence[int] = range(len(dataset))
+        if (seconds := getattr(dataset, "seconds", None)) is not None:
+            order = sorted(order, key=seconds.__getitem__)  # batches of one length: little is padded
+        own = order[self.args.process_index :: self.args.world_size]
         return DataLoader(
             Subset(dataset, own),
             batch_size=self.args.per_device_eval_batch_size,
