@@ -17,7 +17,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,7 @@ from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN
 from transformers_aura.package_data import resolve_student
 
 
-import os
-MUON = bool(int(os.environ.get("MUON", "0")))
-BATCH_SECONDS = float(os.environ.get("BATCH", "48"))
+BATCH_SECONDS = 48.0
 """Audio of a step, padding included."""
 
 POOL_CLIPS = 96
@@ -81,7 +79,7 @@ class Clips:
         seconds = len(samples) / SAMPLING_RATE
         return samples if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS else samples[:0]
 
-    def batches(self, augmentation: WaveformAugmentation, seed: int, seconds: float) -> Iterator[list[np.ndarray]]:
+    def batches(self, augmentation: WaveformAugmentation, seed: int) -> Iterator[list[np.ndarray]]:
         """Batches of clips with what the augmentation does to them, without end."""
         order, generator = random.Random(seed), np.random.default_rng(seed)
         while True:
@@ -91,7 +89,7 @@ class Clips:
                 clips = [augmentation(clip, clips, generator) for clip in clips]
                 clips = [clip * np.float32(10 ** (generator.uniform(-20, 6) / 20)) for clip in clips]
                 clips = [np.clip(clip, -1, 1) for clip in sorted(clips, key=len)]
-                cut = list(_batches_of(clips, seconds))
+                cut = list(_batches_of(clips, BATCH_SECONDS))
                 order.shuffle(cut)
                 yield from cut
 
@@ -217,25 +215,29 @@ def teach(
 ) -> None:
     """Trains for so many minutes; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`."""
     parameters = comparison.trained()
-    optimizers = _optimizers(parameters)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault(KERNEL_RATE if name.endswith("kernel.weight") else 1.0, []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": group, "factor": factor} for factor, group in groups.items()], betas=(0.9, 0.98), weight_decay=0.0
+    )
     kept = _validation_batches(validation, augmentation)
     began = time.monotonic()
     shown = saved = began
     sums: dict[str, float] = {}
     count, audio_seconds = 0, 0.0
-    for step, batch in enumerate(clips.batches(augmentation, seed, BATCH_SECONDS), start=1):
+    for step, batch in enumerate(clips.batches(augmentation, seed), start=1):
         share = (time.monotonic() - began) / (60 * minutes)
         if share >= 1:
             break
         falling = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"] * falling * min(1.0, share / WARMUP_SHARE + 1e-3)
         loss, parts = comparison.loss(batch)
         loss.backward()
         nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
         count += 1
         audio_seconds += sum(map(len, batch)) / SAMPLING_RATE
@@ -257,20 +259,6 @@ def teach(
     )
 
 
-def _optimizers(parameters: Mapping[str, nn.Parameter]) -> list[torch.optim.Optimizer]:
-    """Muon (arXiv 2502.16982) for the weights of linear maps, AdamW for all others."""
-    matrices = [parameter for parameter in parameters.values() if parameter.ndim == 2 and MUON]
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in parameters.items():
-        if parameter.ndim != 2 or not MUON:
-            groups.setdefault(KERNEL_RATE if name.endswith("kernel.weight") else 1.0, []).append(parameter)
-    adam = [{"params": group, "factor": factor} for factor, group in groups.items()]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, betas=(0.9, 0.98), weight_decay=0.0)]
-    if matrices:
-        optimizers.append(torch.optim.Muon([{"params": matrices, "factor": 1.0}], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
-    return optimizers
-
-
 @torch.no_grad()
 def validate(comparison: Comparison, batches: Sequence[list[np.ndarray]]) -> dict[str, float]:
     """Means of the losses over batches that are always the same."""
@@ -279,7 +267,7 @@ def validate(comparison: Comparison, batches: Sequence[list[np.ndarray]]) -> dic
 
 
 def _validation_batches(clips: Clips, augmentation: WaveformAugmentation) -> list[list[np.ndarray]]:
-    batches = clips.batches(augmentation, seed=1, seconds=48.0)
+    batches = clips.batches(augmentation, seed=1)
     return [next(batches) for _ in range(8)]
 
 
