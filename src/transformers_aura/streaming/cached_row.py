@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.modeling_aura import AuraForSpeechQA
+from .growing_cache import growing_cache
 
 
 class AudioToken(NamedTuple):
@@ -109,7 +110,7 @@ class CachedRow:
         self._has_audio = has_audio
 
     def _empty_cache(self) -> DynamicCache:
-        return DynamicCache(config=self._model.config.text_config)
+        return growing_cache(self._model.config.text_config)
 
     def _rows(self, has_audio: bool) -> torch.Tensor:
         return torch.tensor([has_audio], device=self._model.device)
