@@ -200,6 +200,29 @@ def test_an_argument_that_does_not_go_with_a_stream_leaves_the_turn_as_it_is(set
     assert stream.answer(**GENERATION).token_ids == whole_answer(student, processor, build_conversation(recording))
 
 
+@pytest.mark.parametrize("pause_seconds", [None, 0.5])
+def test_the_answer_of_a_pipeline_from_transcripts(pause_seconds, transcriber):
+    student, processor = transcriber
+    answerer = pipeline("audio-question-answering", model=student, processor=processor)
+    system = [{"role": "system", "content": "Be brief."}]
+    stream = student.stream(processor, system, answer_from="transcript", pause_seconds=pause_seconds)
+    history = system
+    for seed in range(2):
+        audio = samples(2.0, seed)
+        asked = {"audio": {"array": audio, "sampling_rate": 16_000}, "question": "What?", "history": history}
+        (expected,) = answerer(asked, answer_from="transcript", **GENERATION)
+        feed(stream, audio)
+        if pause_seconds is not None:
+            feed(stream, silence(0.8))
+        answer = stream.answer("What?", **GENERATION)
+        if pause_seconds is None:  # else some of the silence behind is part of the recording
+            assert {"answer": answer.text, "heard": answer.heard, "transcript": answer.transcript} == expected
+        said = build_conversation(question=f"{answer.transcript}\nWhat?", history=history)
+        assert whole_answer(student, processor, said) == answer.token_ids
+        history = [*said, {"role": "assistant", "content": answer.text}]
+    assert [message["role"] for message in stream.conversation] == ["system", *["user", "assistant"] * 2]
+
+
 def test_captions_grow_into_those_of_the_whole_clip(transcriber):
     student, processor = transcriber
     stream = student.stream(processor)
@@ -366,3 +389,7 @@ def test_errors_name_what_was_given(transcriber, tmp_path):
         other.stream(other_processor, pause_seconds=1.0)
     with pytest.raises(ValueError, match="character CTC head"):
         other.stream(other_processor).captions()
+    with pytest.raises(ValueError, match="subword CTC head"):
+        other.stream(other_processor, answer_from="transcript")
+    with pytest.raises(ValueError, match="answer_from"):
+        student.stream(processor, answer_from="ear")

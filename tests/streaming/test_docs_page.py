@@ -26,6 +26,7 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for language, block in BLOCKS:
         if language == "python":
             exec(compile(block, PAGE.name, "exec"), names)
+            capsys.readouterr()
             continue
         program, *arguments = shlex.split(block)
         assert program == "aura"

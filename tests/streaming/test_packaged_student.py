@@ -18,7 +18,7 @@ pytestmark = [
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
 ROWS = [json.loads(line) for line in (SPEECH / "manifest.jsonl").read_text().splitlines()]
 QUESTION = "What was ordered? Answer in JSON."
-GENERATION = {"max_new_tokens": 40, "do_sample": False}
+GENERATION = {"max_new_tokens": 24, "do_sample": False}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def student():
 def test_orders_are_answered_as_whole_recordings_are(student):
     model, processor = student
     stream = model.stream(processor)
-    recordings = [load_audio(str(SPEECH / row["audio"])) for row in ROWS[:3]]
+    recordings = [load_audio(str(SPEECH / row["audio"])) for row in ROWS[:2]]
     recordings.append(np.concatenate(recordings))
-    for row, recording in zip([*ROWS[:3], None], recordings, strict=True):
+    for row, recording in zip([*ROWS[:2], None], recordings, strict=True):
         for start in range(0, len(recording), 1000):
             stream.feed(recording[start : start + 1000])
         if row is not None:

@@ -35,6 +35,13 @@ def listen(
         str | None, typer.Option(help="Audio file or URL, played at the speed of speech in the place of a microphone.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system message of the chat.")] = None,
+    answer_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="audio: answer what is heard directly. transcript: write it down first, then answer the text. As the student's config says without it.",
+        ),
+    ] = None,
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that end a turn.")] = 0.8,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length limit of an answer, in tokens.")] = None,
     input_device: Annotated[
@@ -65,7 +72,9 @@ def listen(
         model, revision=revision, dtype=dtype.value, device_map=device, base_model_name_or_path=base_model
     )
     before = None if system is None else [{"role": "system", "content": system}]
-    stream = student.stream(processor, before, pause_seconds=pause)
+    stream = student.stream(
+        processor, before, pause_seconds=pause, answer_from=answer_from or student.config.answer_from
+    )
     settings = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     chunks = (
         played(recording, stream.sampling_rate)

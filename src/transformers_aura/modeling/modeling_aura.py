@@ -825,7 +825,8 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
         Args:
             processor ([`AuraProcessor`]): the student's.
             prompt_before (`list[dict]`, *optional*): messages before the first turn, for instance a system message.
-            kwargs: further arguments of [`~transformers_aura.streaming.aura_stream.AuraStream`]: `context`, `pause_seconds`, `chat_template_kwargs`.
+            kwargs: further arguments of [`~transformers_aura.streaming.aura_stream.AuraStream`]: `context`, `pause_seconds`, `answer_from`,
+                `chat_template_kwargs`.
 
         Returns:
             [`~transformers_aura.streaming.aura_stream.AuraStream`].

@@ -6,7 +6,7 @@ import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.context_length import check_context_length, context_length
 from ..modeling.dtypes import without_autocast
 from ..modeling.modeling_aura import AuraForSpeechQA
-from ..processing.arguments import described, real_number
+from ..processing.arguments import described, one_of, real_number
 from ..processing.audio_samples import to_mono_float32
 from ..processing.conversation import AUDIO_PART_TYPES, Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
@@ -53,12 +53,14 @@ class StreamedAnswer:
         token_ids: of the answer; empty where nobody spoke.
         heard: whether anybody speaks in the recording; `None` where that is not known: for a student without a character CTC head, and for a turn
             without a recording.
+        transcript: of the recording, where the answer is from it.
         is_complete: `False` where somebody spoke into it.
     """
 
     text: str
     token_ids: list[int]
     heard: bool | None
+    transcript: str | None = None
     is_complete: bool = True
 
 
@@ -86,6 +88,8 @@ class AuraStream:
         pause_seconds (`float`, *optional*): listen by itself, for a microphone that is always on. A turn begins when somebody speaks, `speech_ended` is
             `True` once nothing was said for so long, and only speech stops an answer. Needs a character CTC head. Without it, everything that is fed is part
             of the recording, the caller says when it ends, and any sound stops an answer.
+        answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): `"transcript"`: as a pipeline does it, the recording is written down when it has
+            ended, its transcript takes its place in the chat, and the base LLM answers; only the audio embeddings are computed meanwhile.
         chat_template_kwargs (`dict`, *optional*): variables for the chat template, such as `enable_thinking`.
 
     Example:
@@ -107,6 +111,7 @@ class AuraStream:
         *,
         context: str | None = None,
         pause_seconds: float | None = None,
+        answer_from: Literal["audio", "transcript"] = "audio",
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(processor, AuraProcessor):
@@ -118,6 +123,10 @@ class AuraStream:
         if pause_seconds is not None:
             pause_seconds = real_number("pause_seconds", pause_seconds, above=0)
             _check_characters(model, "`pause_seconds`")
+        one_of("answer_from", answer_from, ("audio", "transcript"))
+        if answer_from == "transcript" and model.config.subword_ctc_layer is None:
+            raise ValueError('`answer_from="transcript"` needs a subword CTC head, which this student does not have.')
+        self._writes_down = answer_from == "transcript"
         self._model = model
         self.processor = processor
         self._context = context
@@ -254,7 +263,10 @@ class AuraStream:
                 return StreamedAnswer(NOTHING_HEARD, [], heard=False)
             if self._expected is not None and expected is None:
                 self._row.cut(self._expected.row_length)
-            messages, clips, tokens = self._prompt(ended if is_spoken else None, question)
+            transcript = None
+            if is_spoken and self._writes_down:
+                transcript = self._transcript(ended) if expected is None else expected.transcript
+            messages, clips, tokens = self._prompt(ended if is_spoken else None, transcript, question)
             settings = self._generation_settings(tokens, generate_kwargs)
             self._interruption = interruption = _Interruption()
             self._num_tokens_before = len(tokens)
@@ -274,7 +286,8 @@ class AuraStream:
         finally:
             with self._lock:
                 self._interruption = None
-        return StreamedAnswer(text, token_ids, ended.heard if is_spoken else None, not interruption.was_heeded)
+        heard = ended.heard if is_spoken else None
+        return StreamedAnswer(text, token_ids, heard, transcript, not interruption.was_heeded)
 
     def _begin_turn(self) -> None:
         self._num_clips += 1
@@ -302,6 +315,8 @@ class AuraStream:
                 return
             self._row.cut(self._expected.row_length)
             self._expected = None
+        if self._writes_down:
+            return
         # A clip that is one block has none before its end.
         parts = [] if self._model.config.audio_config.tokens_per_block is None else clip.parts
         if self._advanced == (clip.number, len(parts)):
@@ -330,12 +345,29 @@ class AuraStream:
         if not self._clip.heard() or self._clip.seconds_since_speech() < after_seconds:
             return
         ended = self._clip.ended()
-        _, clips, tokens = self._prompt(ended, None)
-        limit = context_length(self._model.config.text_config)
-        if not ended.heard or (limit is not None and len(tokens) >= limit):
+        if not ended.heard:
             return
-        self._expected = _ExpectedEnd(ended, len(self._row), after_seconds)
-        self._row.compute(tokens[:-1], dict(clips))
+        transcript = self._transcript(ended) if self._writes_down else None
+        _, clips, tokens = self._prompt(ended, transcript, None)
+        limit = context_length(self._model.config.text_config)
+        if limit is not None and len(tokens) >= limit:
+            return
+        self._expected = _ExpectedEnd(ended, transcript, len(self._row), after_seconds)
+        self._row.compute(tokens[:-1], dict(clips), has_audio=not self._writes_down)
+
+    def _transcript(self, ended: EndedClip) -> str:
+        """What was said in this turn, with the text before it as its context."""
+        messages = build_conversation("", context=self._history.context, history=self._history.messages)
+        tokens = self._tokens(messages, [(self._clip.number, ended.embeddings)])
+        audio_token_id = self._model.config.audio_token_id
+        ids = [audio_token_id if isinstance(token, AudioToken) else token for token in tokens]
+        (transcript,) = self._model.transcribe(
+            input_ids=torch.tensor([ids], device=self.device),
+            audio_embeds=ended.embeddings[None],
+            tokenizer=self.processor.tokenizer,
+            method="greedy" if self._model.config.character_ctc_alphabet is None else "beam_search",
+        )
+        return transcript.text
 
     def _is_as_expected(self, is_exact: bool = False) -> bool:
         """Whether the end that was expected may be one: nothing was said since."""
@@ -343,13 +375,25 @@ class AuraStream:
         return expected is not None and self._clip.seconds_since_speech(is_exact) >= expected.after_seconds
 
     def _prompt(
-        self, ended: EndedClip | None, question: str | None
+        self, ended: EndedClip | None, transcript: str | None, question: str | None
     ) -> tuple[Conversation, list[tuple[int, torch.Tensor]], list[RowToken]]:
-        """The chat with this turn, number and audio embeddings of its recordings, and its tokens. `None`: a turn in writing."""
+        """The chat with this turn, number and audio embeddings of its recordings, and its tokens.
+
+        Args:
+            ended: the recording of this turn; `None`: it has none.
+            transcript: what takes its place.
+            question: about it.
+        """
         history, clips = self._history, self._history.clips
-        if ended is not None:
-            clips = [*clips, (self._clip.number, ended.embeddings)]
         messages = build_conversation(None if ended is None else "", question, history.context, history.messages)
+        if transcript is not None:
+            parts = [
+                {"type": "text", "text": transcript} if part["type"] == "audio" else part
+                for part in messages[-1]["content"]
+            ]
+            messages[-1] = {**messages[-1], "content": parts}
+        elif ended is not None:
+            clips = [*clips, (self._clip.number, ended.embeddings)]
         return messages, clips, self._tokens(messages, clips)
 
     def _check_room(self, num_samples: int, num_left: int) -> None:
@@ -454,11 +498,13 @@ class _ExpectedEnd:
 
     Attributes:
         clip: the recording if it ended there; the row holds the prompt with it, but for the last token.
+        transcript: what takes its place in the prompt.
         row_length: tokens of the row before.
         after_seconds: the pause had lasted for so long.
     """
 
     clip: EndedClip
+    transcript: str | None
     row_length: int
     after_seconds: float
 

@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.modeling_aura import AuraForSpeechQA
+from .growing_cache import growing_cache
 
 
 class AudioToken(NamedTuple):
@@ -49,21 +50,24 @@ class CachedRow:
         """Drops all but the first so many tokens."""
         self.go_back_to(self._tokens[:length], self._has_audio)
 
-    def compute(self, tokens: Sequence[RowToken], clips: Mapping[int, torch.Tensor]) -> None:
+    def compute(self, tokens: Sequence[RowToken], clips: Mapping[int, torch.Tensor], has_audio: bool = True) -> None:
         """
         Makes this the row of `tokens`: what it has of them stays, what it has besides is dropped, the rest is computed in one pass.
 
         Args:
-            tokens: of a row that has audio, or will have it.
+            tokens: of the row.
             clips: audio embeddings of the clips by number, `(audio tokens, hidden)`; at least as many as the row has tokens of each.
+            has_audio: the row has audio, or will have it; otherwise it is the base LLM's.
         """
-        self.go_back_to(tokens, has_audio=True)
+        self.go_back_to(tokens, has_audio)
         missing = tokens[len(self) :]
         if not missing:
             return
         inputs = self._inputs(missing, clips)
         with torch.no_grad():
-            self._model.model(**inputs, audio_rows=self._rows(True), use_cache=True, **{CACHE_ARGUMENT: self.cache})
+            self._model.model(
+                **inputs, audio_rows=self._rows(has_audio), use_cache=True, **{CACHE_ARGUMENT: self.cache}
+            )
         self._tokens.extend(missing)
 
     def generation_inputs(self, tokens: Sequence[RowToken], clips: Mapping[int, torch.Tensor]) -> dict[str, Any]:
@@ -109,7 +113,7 @@ class CachedRow:
         self._has_audio = has_audio
 
     def _empty_cache(self) -> DynamicCache:
-        return DynamicCache(config=self._model.config.text_config)
+        return growing_cache(self._model.config.text_config)
 
     def _rows(self, has_audio: bool) -> torch.Tensor:
         return torch.tensor([has_audio], device=self._model.device)
