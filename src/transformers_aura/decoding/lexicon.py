@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,16 @@ class LexiconTrie:
         self.words = list(words)
         self.log_probabilities = np.asarray(log_probabilities, dtype=np.float32)
         self.forms: dict[Word, Sequence[str]] = dict(zip(self.words, forms, strict=True))
-        self._num_symbols = 1 + max((max(word) for word in self.words), default=1)
         self._build()
 
     def _build(self) -> None:
-        lengths = np.array([len(word) for word in self.words], dtype=np.int64)
+        lengths = np.fromiter(map(len, self.words), dtype=np.int64, count=len(self.words))
+        of_words = np.fromiter(chain.from_iterable(self.words), dtype=np.int64, count=int(lengths.sum()))
+        self.largest_symbol = int(of_words.max(initial=0))
+        """Of all words; 0 = there are none."""
+        self._num_symbols = 1 + self.largest_symbol
         symbols = np.zeros((len(self.words), int(lengths.max(initial=0))), dtype=np.int64)
-        for row, word in enumerate(self.words):
-            symbols[row, : len(word)] = word
+        symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = of_words
         nodes = np.zeros(len(self.words), dtype=np.int64)
         keys: list[NDArray[np.int64]] = []
         best = [np.array([self.log_probabilities.max(initial=-np.inf)], dtype=np.float32)]

@@ -271,7 +271,7 @@ def _text_statistics(
     if file is None:
         return None
     statistics, alphabet = TextStatistics.load(file, config.text_config.vocab_size), config.character_ctc_alphabet
-    largest = max((max(word) for word in statistics.lexicon.words), default=0)
+    largest = statistics.lexicon.largest_symbol
     if alphabet is not None and largest > len(alphabet):
         raise ValueError(
             f"{file} was counted with another alphabet: it holds the symbol {largest}, the student's `character_ctc_alphabet` has {len(alphabet)}. "
