@@ -79,7 +79,7 @@ class TranscriptionMixin:
         """
         Writes recordings down.
 
-        A recording of any length: a long one is cut at pauses. A chunk costs one pass through the layers below the subword CTC head, a beam search without
+        A recording of any length: a long one is cut at pauses, and where nothing is said for a whole chunk, it costs no more. A chunk costs one pass through the layers below the subword CTC head, a beam search without
         the LLM, and one pass of the base LLM over the best texts (some 100 tokens), which `language_model_weight=0` saves.
 
         Args:
@@ -147,12 +147,7 @@ class TranscriptionMixin:
             draft.heard = draft.recording.characters is None or contains_speech(
                 draft.recording.characters, self.character_frames_per_second
             )
-        waiting = [
-            (draft, first, end)
-            for draft in drafts
-            if draft.heard
-            for first, end in itertools.pairwise(draft.recording.edges)
-        ]
+        waiting = [(draft, first, end) for draft in drafts if draft.heard for first, end in draft.recording.chunks]
         while waiting:
             if deadline is not None and time.monotonic() >= deadline:
                 for draft, _, _ in waiting:
@@ -241,15 +236,22 @@ class TranscriptionMixin:
         longest = round(config.chunk_seconds * self.config.audio_config.tokens_per_second)
         found = []
         for clip, length, context in zip(audio_embeds, lengths, contexts, strict=True):
-            embeddings, characters, cuts = clip[:length], None, []
+            embeddings, characters = clip[:length], None
             if self.model.character_ctc_head is not None:
                 characters = self.model.character_ctc_head.log_probabilities(embeddings).cpu().numpy()
-                cuts = cut_at_pauses(is_pause(characters), longest * STEPS_PER_TOKEN)
+                pause = is_pause(characters)
+                cuts = cut_at_pauses(pause, longest * STEPS_PER_TOKEN)
             else:
+                pause = np.zeros(length * STEPS_PER_TOKEN, dtype=bool)
                 cuts = [longest * STEPS_PER_TOKEN * number for number in range(1, -(-length // longest))]
             edges = sorted({0, *(cut // STEPS_PER_TOKEN for cut in cuts), length})
             self._check_room(len(context), max(end - first for first, end in itertools.pairwise(edges)))
-            found.append(Recording(embeddings, characters, context, edges))
+            chunks = [
+                (first, end)
+                for first, end in itertools.pairwise(edges)
+                if len(edges) == 2 or not pause[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN].all()
+            ]
+            found.append(Recording(embeddings, characters, context, chunks, is_whole=len(edges) == 2))
         return found
 
     def _check_room(self, num_context: int, longest: int) -> None:
@@ -364,7 +366,7 @@ class TranscriptionMixin:
             for index, of_chunk in enumerate(texts)
             if of_chunk[0].token_ids  # else nothing is said there, whatever would read better
             and (chunks[index][0].recording.context or start is not None)
-            and (config.rescore_chunks or len(chunks[index][0].recording.edges) == 2)
+            and (config.rescore_chunks or chunks[index][0].recording.is_whole)
         ]
         if not several:
             return list(texts)
@@ -384,7 +386,7 @@ class TranscriptionMixin:
             order = sorted(range(len(totals)), key=lambda place: -totals[place])
             rescored[index] = [replace(of_chunk[place], score=totals[place]) for place in order]
             recording = chunks[index][0].recording
-            if recording.context and len(recording.edges) == 2:
+            if recording.context and recording.is_whole:
                 rescored[index][0] = replace(rescored[index][0], text_cache=scores.text_cache(order[0]))
         return rescored
 

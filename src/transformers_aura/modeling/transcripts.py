@@ -67,13 +67,15 @@ class Recording:
         embeddings: audio patch embeddings, `(audio tokens, hidden)`.
         characters: emissions of the character CTC head, `(frames, 1 + characters)`; `None` without one.
         context: token ids of the text before the clip.
-        edges: audio tokens at which its chunks begin, and its end.
+        chunks: first audio token of each chunk in which anything is said, and the one behind its last.
+        is_whole: it was not cut.
     """
 
     embeddings: torch.Tensor
     characters: Emissions | None
     context: list[int]
-    edges: list[int]
+    chunks: list[tuple[int, int]]
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Draft:
         self._max_new_tokens = max_new_tokens
         self._stop = stop
         self._chunks: list[list[ChunkText]] = []
-        self._left = len(recording.edges) - 1
+        self._left = len(recording.chunks)
 
     def add(self, texts: list[ChunkText], tokenizer: PreTrainedTokenizerBase) -> None:
         """Adds the texts of the next chunk."""
