@@ -22,7 +22,7 @@ from benchmarks.results import draw, read_results
 
 RESULTS = Path(__file__).with_name("results")
 MEASURED = Path("outputs") / "benchmarks"
-BENCHMARKS = ("operations", "first_token", "transcript_time", "features", "training_step")
+BENCHMARKS = ("operations", "first_token", "transcript_time", "features", "training_step", "memory", "long_audio")
 QUICK = ("operations", "features", "first_token --lengths 3 10 --seconds 10")
 ALL = (
     "operations",

@@ -68,7 +68,7 @@ def speech(seconds: float, recordings: Sequence[Recording] | None = None) -> np.
     parts: list[np.ndarray] = []
     missing = round(seconds * SAMPLING_RATE)
     for recording in itertools.cycle(questions_and_orders() if recordings is None else recordings):
-        for part in (recording.waveform, _pause(0.6, seed=len(parts))):
+        for part in (recording.waveform, pause(0.6, seed=len(parts))):
             parts.append(part[:missing])
             missing -= len(parts[-1])
         if missing == 0:
@@ -90,7 +90,7 @@ def long_recording(recordings: Sequence[Recording], seconds: float, pause_second
             raise ValueError(f"What is said in {recording.name} is not known.")
         if abs(length + recording.seconds + pause_seconds - seconds) > abs(length - seconds):
             break
-        parts += [recording.waveform, _pause(pause_seconds, seed=len(parts))]
+        parts += [recording.waveform, pause(pause_seconds, seed=len(parts))]
         texts.append(recording.text)
         length += recording.seconds + pause_seconds
     else:
@@ -99,7 +99,7 @@ def long_recording(recordings: Sequence[Recording], seconds: float, pause_second
     return Recording(f"{len(texts)} recordings", np.concatenate(parts), " ".join(texts))
 
 
-def _pause(seconds: float, seed: int) -> np.ndarray:
+def pause(seconds: float, seed: int) -> np.ndarray:
     """Noise at -75 dB, since digital silence is in no real recording."""
     noise = np.random.default_rng(seed).standard_normal(round(seconds * SAMPLING_RATE))
     return (10 ** (-75 / 20) * noise).astype(np.float32)

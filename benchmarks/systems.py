@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, WhisperForConditio
 from benchmarks.without_speech import SAMPLING_RATE
 from tools.real_models import real_model_folder
 from transformers_aura import AuraForSpeechQA, AuraProcessor, build_conversation
-from transformers_aura.modeling.transcription_aura import Transcript
+from transformers_aura.modeling.transcripts import Transcript
 from transformers_aura.package_data import resolve_student
 from transformers_aura.pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
 

@@ -19,7 +19,7 @@ from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.cli.main import main
 from transformers_aura.cli.transcribe import Format, caption_words, render, timestamp
 from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
-from transformers_aura.modeling.transcription_aura import TimedWord, Transcript
+from transformers_aura.modeling.transcripts import TimedWord, Transcript
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::transformers_aura.processing.audio_loading.SilentAudioWarning")

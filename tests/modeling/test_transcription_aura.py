@@ -331,6 +331,25 @@ def test_a_quiet_chunk_stays_empty_however_well_another_text_reads(student, proc
     assert found.words[-1].end_seconds < 2.5
 
 
+def test_chunks_of_silence_go_through_no_layer(student, processor, monkeypatch):
+    """What is said before and behind a long pause is found where it is, and the pause costs nothing."""
+    student.config.decoding_config = {"chunk_seconds": 2.0, "beam_size": 6, "chunks_at_once": 1}
+    parts = [babble(1.5, 2), quiet(8.0), babble(1.5, 3)]
+    sound = {"array": np.concatenate([part["array"] for part in parts]), "sampling_rate": 16_000}
+    seen = []
+    whole_pass = student._subword_emissions
+    monkeypatch.setattr(
+        student,
+        "_subword_emissions",
+        lambda embeddings, *rest: seen.extend(embeddings) or whole_pass(embeddings, *rest),
+    )
+    (found,) = student.transcribe(**inputs(processor, sound), tokenizer=processor.tokenizer, **SEARCH_ALONE)
+    assert sum(map(len, seen)) < 0.7 * 11 * 12.5
+    assert found.is_complete
+    assert found.words[0].end_seconds < 2
+    assert found.words[-1].start_seconds > 9
+
+
 # --------------------------------------------------------------------------------------------------------- errors
 
 

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, pipeline, set_s
 
 from tests.support.tiny_models import babble, quiet, tiny_student, tiny_transcriber
 from transformers_aura import AuraForSpeechQA, AuraProcessor, build_conversation
-from transformers_aura.modeling.transcription_aura import Transcript
+from transformers_aura.modeling.transcripts import Transcript
 from transformers_aura.pipelines import audio_question_answering
 from transformers_aura.pipelines.audio_question_answering import NOTHING_HEARD
 from transformers_aura.pipelines.cascade import cached_prefix, with_transcripts

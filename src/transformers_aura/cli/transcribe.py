@@ -15,7 +15,7 @@ from .console import print_result, quiet_libraries, to_json
 
 
 if TYPE_CHECKING:
-    from ..modeling.transcription_aura import TimedWord, Transcript
+    from ..modeling.transcripts import TimedWord, Transcript
 
 
 LONGEST_NAME = 200

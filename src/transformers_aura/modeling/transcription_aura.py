@@ -2,26 +2,25 @@
 
 audio patch embeddings -> character emissions -> chunks, cut at pauses
 chunks -> one pass of the first layers -> subword emissions -> beam search (decoding/) -> the best texts
-the best texts -> one pass of the base LLM over them as a prefix tree -> the transcript
+the best texts -> one pass of the base LLM over them as a prefix tree -> the transcript (`transcripts`)
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import logging
 
-from ..decoding.alphabet import GAP, CharacterAlphabet
-from ..decoding.beam_search import BeamSearch, Hypothesis, WordForms
+from ..decoding.alphabet import CharacterAlphabet
+from ..decoding.beam_search import BeamSearch, WordForms
 from ..decoding.config import DecodingConfig
-from ..decoding.ctc import Emissions, align, greedy_labelling
+from ..decoding.ctc import Emissions
 from ..decoding.lexicon import LexiconTrie
 from ..decoding.scorers import NGramScorer, SubwordCTCScorer, TokenScorer
 from ..decoding.segmentation import cut_at_pauses, is_pause
@@ -32,76 +31,14 @@ from ..processing.audio_tokens import clips_of_rows
 from .context_length import context_length
 from .ctc_heads import STEPS_PER_TOKEN
 from .dtypes import without_autocast
-from .rescoring import Candidates, TextCache, can_score_texts, score_texts
+from .rescoring import Candidates, can_score_texts, score_texts
+from .transcripts import ChunkText, Draft, Recording, Transcript, chunk_texts, greedy_text, timed_words
 
-
-logger = logging.get_logger(__name__)
 
 CLOSING_TOKENS = 4
 """Punctuation tokens that may end a text: those that the subword head finds likeliest, at most so many."""
 
 Method = Literal["beam_search", "greedy"]
-
-
-@dataclass(frozen=True)
-class TimedWord:
-    """
-    A word of a transcript.
-
-    Attributes:
-        text: as it is written, without punctuation.
-        start_seconds, end_seconds: where it lies in the recording, by the character emissions.
-    """
-
-    text: str
-    start_seconds: float
-    end_seconds: float
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """
-    What was said in a recording.
-
-    Attributes:
-        text: the transcript; empty where nothing was heard.
-        token_ids: of the text, by the LLM's tokenizer.
-        log_probability: natural log of the probability of its characters, by the emissions alone.
-        score: all that speaks for it, weighed.
-        words: with their times; empty for the method `"greedy"`.
-        heard: whether anybody speaks in the recording.
-        is_complete: `False` where a limit of the call ended it early.
-        alternatives: further texts, the better first, as many as the call asked for; of a recording that was cut into chunks there are none.
-        text_cache: keys and values of the text before the clip and the transcript behind it, where the base LLM has computed them.
-    """
-
-    text: str
-    token_ids: list[int]
-    log_probability: float
-    score: float
-    words: list[TimedWord] = field(default_factory=list)
-    heard: bool = True
-    is_complete: bool = True
-    alternatives: list[Transcript] = field(default_factory=list)
-    text_cache: TextCache | None = None
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """
-    A clip of the call.
-
-    Attributes:
-        embeddings: audio patch embeddings, `(audio tokens, hidden)`.
-        characters: emissions of the character CTC head, `(frames, 1 + characters)`; `None` without one.
-        context: token ids of the text before the clip.
-        edges: audio tokens at which its chunks begin, and its end.
-    """
-
-    embeddings: torch.Tensor
-    characters: Emissions | None
-    context: list[int]
-    edges: list[int]
 
 
 class TranscriptionMixin:
@@ -142,7 +79,7 @@ class TranscriptionMixin:
         """
         Writes recordings down.
 
-        A recording of any length: a long one is cut at pauses. A chunk costs one pass through the layers below the subword CTC head, a beam search without
+        A recording of any length: a long one is cut at pauses, and where nothing is said for a whole chunk, it costs no more. A chunk costs one pass through the layers below the subword CTC head, a beam search without
         the LLM, and one pass of the base LLM over the best texts (some 100 tokens), which `language_model_weight=0` saves.
 
         Args:
@@ -205,17 +142,12 @@ class TranscriptionMixin:
             attention_mask,
             config,
         )
-        drafts = [_Draft(recording, max_new_tokens, stop) for recording in recordings]
+        drafts = [Draft(recording, max_new_tokens, stop) for recording in recordings]
         for draft in drafts:
             draft.heard = draft.recording.characters is None or contains_speech(
                 draft.recording.characters, self.character_frames_per_second
             )
-        waiting = [
-            (draft, first, end)
-            for draft in drafts
-            if draft.heard
-            for first, end in itertools.pairwise(draft.recording.edges)
-        ]
+        waiting = [(draft, first, end) for draft in drafts if draft.heard for first, end in draft.recording.chunks]
         while waiting:
             if deadline is not None and time.monotonic() >= deadline:
                 for draft, _, _ in waiting:
@@ -298,21 +230,28 @@ class TranscriptionMixin:
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
         config: DecodingConfig,
-    ) -> list[_Recording]:
+    ) -> list[Recording]:
         audio_embeds, lengths = features.last_hidden_state, features.audio_token_mask.sum(-1).tolist()
         contexts = self._contexts(lengths, input_ids, attention_mask)
         longest = round(config.chunk_seconds * self.config.audio_config.tokens_per_second)
         found = []
         for clip, length, context in zip(audio_embeds, lengths, contexts, strict=True):
-            embeddings, characters, cuts = clip[:length], None, []
+            embeddings, characters = clip[:length], None
             if self.model.character_ctc_head is not None:
                 characters = self.model.character_ctc_head.log_probabilities(embeddings).cpu().numpy()
-                cuts = cut_at_pauses(is_pause(characters), longest * STEPS_PER_TOKEN)
+                pause = is_pause(characters)
+                cuts = cut_at_pauses(pause, longest * STEPS_PER_TOKEN)
             else:
+                pause = np.zeros(length * STEPS_PER_TOKEN, dtype=bool)
                 cuts = [longest * STEPS_PER_TOKEN * number for number in range(1, -(-length // longest))]
             edges = sorted({0, *(cut // STEPS_PER_TOKEN for cut in cuts), length})
             self._check_room(len(context), max(end - first for first, end in itertools.pairwise(edges)))
-            found.append(_Recording(embeddings, characters, context, edges))
+            chunks = [
+                (first, end)
+                for first, end in itertools.pairwise(edges)
+                if len(edges) == 2 or not pause[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN].all()
+            ]
+            found.append(Recording(embeddings, characters, context, chunks, is_whole=len(edges) == 2))
         return found
 
     def _check_room(self, num_context: int, longest: int) -> None:
@@ -339,19 +278,19 @@ class TranscriptionMixin:
 
     def _transcribe_chunks(
         self,
-        chunks: Sequence[tuple[_Draft, int, int]],
+        chunks: Sequence[tuple[Draft, int, int]],
         tokenizer: PreTrainedTokenizerBase,
         method: Method,
         config: DecodingConfig,
         num_hypotheses: int,
-    ) -> list[list[_ChunkText]]:
+    ) -> list[list[ChunkText]]:
         """The best texts of each chunk, at least one, the best first."""
         subwords = self._subword_emissions(
             [draft.recording.embeddings[first:end] for draft, first, end in chunks],
             [draft.recording.context for draft, _, _ in chunks],
         )
         if method == "greedy":
-            return [[_greedy_text(emissions, tokenizer)] for emissions in subwords]
+            return [[greedy_text(emissions, tokenizer)] for emissions in subwords]
         forms = self._forms(tokenizer)
         found = []
         for (draft, first, end), emissions in zip(chunks, subwords, strict=True):
@@ -365,7 +304,7 @@ class TranscriptionMixin:
                 )
             search = BeamSearch(forms, scorers, _closing_tokens(emissions, self._punctuation(tokenizer)), config)
             hypotheses = search.search(characters)[: max(config.num_rescored, num_hypotheses)]
-            found.append(_chunk_texts(hypotheses, tokenizer))
+            found.append(chunk_texts(hypotheses, tokenizer))
         if config.language_model_weight and can_score_texts(self.model.language_model):
             found = self._rescore(chunks, found, config)
         return [
@@ -373,13 +312,13 @@ class TranscriptionMixin:
             for (draft, first, end), texts in zip(chunks, found, strict=True)
         ]
 
-    def _with_words(self, text: _ChunkText, recording: _Recording, first: int, end: int) -> _ChunkText:
+    def _with_words(self, text: ChunkText, recording: Recording, first: int, end: int) -> ChunkText:
         """A text of the chunk between two audio tokens, with the times of its words."""
         assert text.hypothesis is not None
         assert recording.characters is not None
         characters = recording.characters[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
         offset = first / self.config.audio_config.tokens_per_second
-        return replace(text, words=_timed_words(text.hypothesis, characters, offset, self.character_frames_per_second))
+        return replace(text, words=timed_words(text.hypothesis, characters, offset, self.character_frames_per_second))
 
     def _subword_emissions(self, embeddings: Sequence[torch.Tensor], contexts: Sequence[list[int]]) -> list[Emissions]:
         """Emissions of the subword CTC head for each chunk, all in one pass."""
@@ -413,10 +352,10 @@ class TranscriptionMixin:
 
     def _rescore(
         self,
-        chunks: Sequence[tuple[_Draft, int, int]],
-        texts: Sequence[list[_ChunkText]],
+        chunks: Sequence[tuple[Draft, int, int]],
+        texts: Sequence[list[ChunkText]],
         config: DecodingConfig,
-    ) -> list[list[_ChunkText]]:
+    ) -> list[list[ChunkText]]:
         """Adds the base LLM's opinion of the best texts of each chunk, all in one pass."""
         ends = self.generation_config.eos_token_id
         ends = ends[0] if isinstance(ends, list) else ends
@@ -427,7 +366,7 @@ class TranscriptionMixin:
             for index, of_chunk in enumerate(texts)
             if of_chunk[0].token_ids  # else nothing is said there, whatever would read better
             and (chunks[index][0].recording.context or start is not None)
-            and (config.rescore_chunks or len(chunks[index][0].recording.edges) == 2)
+            and (config.rescore_chunks or chunks[index][0].recording.is_whole)
         ]
         if not several:
             return list(texts)
@@ -447,7 +386,7 @@ class TranscriptionMixin:
             order = sorted(range(len(totals)), key=lambda place: -totals[place])
             rescored[index] = [replace(of_chunk[place], score=totals[place]) for place in order]
             recording = chunks[index][0].recording
-            if recording.context and len(recording.edges) == 2:
+            if recording.context and recording.is_whole:
                 rescored[index][0] = replace(rescored[index][0], text_cache=scores.text_cache(order[0]))
         return rescored
 
@@ -489,143 +428,6 @@ class TranscriptionMixin:
         return self._punctuation_of[1]
 
 
-@dataclass(frozen=True)
-class _ChunkText:
-    """A text of one chunk; fields as in [`Transcript`], and the hypothesis that it comes from."""
-
-    text: str
-    token_ids: list[int]
-    log_probability: float
-    score: float
-    words: list[TimedWord] = field(default_factory=list)
-    text_cache: TextCache | None = None
-    hypothesis: Hypothesis | None = None
-
-
-class _Draft:
-    """The transcript of one recording, as its chunks come."""
-
-    def __init__(self, recording: _Recording, max_new_tokens: int | None, stop: Callable[[str], bool] | None) -> None:
-        self.recording = recording
-        self.heard = True
-        self.is_complete = True
-        self.is_over = False
-        self._max_new_tokens = max_new_tokens
-        self._stop = stop
-        self._chunks: list[list[_ChunkText]] = []
-        self._left = len(recording.edges) - 1
-
-    def add(self, texts: list[_ChunkText], tokenizer: PreTrainedTokenizerBase) -> None:
-        """Adds the texts of the next chunk."""
-        if self.is_over:
-            return
-        self._chunks.append(texts)
-        self._left -= 1
-        enough = self._max_new_tokens is not None and len(self._token_ids(tokenizer)) >= self._max_new_tokens
-        if enough or (self._stop is not None and self._stop(self._text())):
-            self.is_over = True
-            self.is_complete = self.is_complete and not self._left
-
-    def transcript(self, tokenizer: PreTrainedTokenizerBase, num_hypotheses: int) -> Transcript:
-        """All of it, with further texts where there is one chunk."""
-        if len(self._chunks) == 1 and self._left == 0:
-            first, *others = [
-                self._limited(self._of_chunk(text), tokenizer) for text in self._chunks[0][:num_hypotheses]
-            ]
-            return replace(first, alternatives=others)
-        chunks = [texts[0] for texts in self._chunks]
-        whole = Transcript(
-            text=self._text(),
-            token_ids=self._token_ids(tokenizer),
-            log_probability=sum(chunk.log_probability for chunk in chunks),
-            score=sum(chunk.score for chunk in chunks),
-            words=[word for chunk in chunks for word in chunk.words],
-            heard=self.heard,
-            is_complete=self.is_complete,
-        )
-        return self._limited(whole, tokenizer)
-
-    def _of_chunk(self, chunk: _ChunkText) -> Transcript:
-        return Transcript(
-            chunk.text,
-            chunk.token_ids,
-            chunk.log_probability,
-            chunk.score,
-            chunk.words,
-            heard=self.heard,
-            is_complete=self.is_complete,
-            text_cache=chunk.text_cache,
-        )
-
-    def _text(self) -> str:
-        return " ".join(filter(None, (texts[0].text for texts in self._chunks)))
-
-    def _token_ids(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-        if len(self._chunks) == 1:
-            return self._chunks[0][0].token_ids
-        return tokenizer(self._text(), add_special_tokens=False).input_ids if self._chunks else []
-
-    def _limited(self, transcript: Transcript, tokenizer: PreTrainedTokenizerBase) -> Transcript:
-        """At most as many tokens as the call allows."""
-        most = self._max_new_tokens
-        if most is None or len(transcript.token_ids) <= most:
-            return transcript
-        token_ids = transcript.token_ids[:most]
-        text = tokenizer.decode(token_ids).strip()
-        words, place = [], 0
-        for word in transcript.words:
-            place = text.find(word.text, place)
-            if place < 0:
-                break
-            words.append(word)
-            place += len(word.text)
-        return replace(transcript, text=text, token_ids=token_ids, words=words, is_complete=False, text_cache=None)
-
-
-def _chunk_texts(hypotheses: Sequence[Hypothesis], tokenizer: PreTrainedTokenizerBase) -> list[_ChunkText]:
-    """Hypotheses as texts, in their canonical tokens."""
-    texts = [tokenizer.decode(list(hypothesis.tokens)).strip() for hypothesis in hypotheses]
-    token_ids = tokenizer(texts, add_special_tokens=False).input_ids
-    return [
-        _ChunkText(text, of_text, hypothesis.ctc_log_probability, hypothesis.score, hypothesis=hypothesis)
-        for text, of_text, hypothesis in zip(texts, token_ids, hypotheses, strict=True)
-    ]
-
-
-def _timed_words(
-    hypothesis: Hypothesis, characters: Emissions, offset_seconds: float, frames_per_second: float
-) -> list[TimedWord]:
-    """The words of a hypothesis, with their times by the character emissions of its chunk."""
-    words, first = [], 0
-    spans = align(characters, hypothesis.labelling)
-    for form, symbols in zip(hypothesis.words, _words_of(hypothesis.labelling), strict=True):
-        last = first + len(symbols) - 1
-        start, end = spans[first][0], spans[last][1]
-        words.append(
-            TimedWord(
-                form,
-                round(offset_seconds + start / frames_per_second, 3),
-                round(offset_seconds + end / frames_per_second, 3),
-            )
-        )
-        first = last + 2  # behind the gap
-    return words
-
-
-def _words_of(labelling: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    for is_gap, symbols in itertools.groupby(labelling, key=lambda symbol: symbol == GAP):
-        if not is_gap:
-            yield tuple(symbols)
-
-
-def _greedy_text(emissions: Emissions, tokenizer: PreTrainedTokenizerBase) -> _ChunkText:
-    """The likeliest tokens as they are."""
-    tokens = [symbol - 1 for symbol in greedy_labelling(emissions)]
-    log_probability = float(emissions.max(axis=1).sum())
-    text = tokenizer.decode(tokens).strip()
-    return _ChunkText(text, tokens, log_probability, log_probability)
-
-
 def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:
     """The punctuation tokens that the subword head finds likeliest at some frame."""
     if not len(punctuation):
@@ -650,4 +452,4 @@ def _texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
     return [text(token) for token in tokens]
 
 
-__all__ = ["Method", "TimedWord", "Transcript", "TranscriptionMixin"]
+__all__ = ["Method", "TranscriptionMixin"]

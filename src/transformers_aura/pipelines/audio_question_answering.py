@@ -21,7 +21,7 @@ from ..decoding.speech_detection import NOTHING_HEARD
 from ..modeling.context_length import check_context_length, context_length
 from ..modeling.dtypes import without_autocast
 from ..modeling.modeling_aura import AuraForSpeechQA
-from ..modeling.transcription_aura import Transcript
+from ..modeling.transcripts import Transcript
 from ..processing import arguments
 from ..processing.audio_tokens import clips_of_rows
 from ..processing.conversation import Conversation
