@@ -22,15 +22,43 @@ from benchmarks.results import draw, read_results
 
 RESULTS = Path(__file__).with_name("results")
 MEASURED = Path("outputs") / "benchmarks"
-BENCHMARKS = ("operations", "first_token", "transcript_time", "features", "training_step", "memory", "long_audio")
-QUICK = ("operations", "features", "first_token --lengths 3 10 --seconds 10")
+BENCHMARKS = (
+    "operations",
+    "graph_breaks",
+    "first_token",
+    "streaming",
+    "generation",
+    "transcript_time",
+    "features",
+    "loading",
+    "training_step",
+    "memory",
+    "long_audio",
+    "large",
+)
+QUICK = (
+    "operations",
+    "graph_breaks",
+    "features",
+    "first_token --lengths 3 10 --seconds 10",
+    "streaming --lengths 3 10 --seconds 10",
+)
 ALL = (
     "operations",
-    *(f"{name} --threads {threads}" for threads in (1, 2) for name in ("first_token", "features", "transcript_time")),
-    "first_token --threads 1 --dtype bfloat16 --lengths 3 10 30",
-    "first_token --threads 1 --dtype int8 --lengths 3 10 30",
+    "graph_breaks",
+    *(f"{name} --threads {threads}" for threads in (1, 2) for name in ("first_token", "streaming", "features")),
+    *(f"generation --threads {threads}" for threads in (1, 2)),
+    "transcript_time",
+    "loading",
+    "first_token --dtype bfloat16 --lengths 3 10 30",
+    "first_token --dtype int8 --lengths 3 10 30",
+    "generation --dtype int8",
+    "training_step",
+    "memory",
+    "long_audio",
 )
-SETS = {"quick": QUICK, "all": ALL}
+GPU = ("operations", "large --device cuda --dtype bfloat16")
+SETS = {"quick": QUICK, "all": ALL, "gpu": GPU}
 
 
 def main() -> None:
@@ -103,7 +131,8 @@ def run(name: str, arguments: list[str]) -> None:
     MEASURED.mkdir(parents=True, exist_ok=True)
     (MEASURED / f"{file.stem}.md").write_text(markdown, encoding="utf-8")
     for number, table in enumerate(result.tables):
-        draw(table, MEASURED / f"{file.stem}-{number}.png")
+        if table.reference:
+            draw(table, MEASURED / f"{file.stem}-{number}.png")
     print(f"\n{markdown}\n{file}", flush=True)
 
 

@@ -5,7 +5,6 @@ faster-whisper's. Encoders with a projector stand before the same LLM (`benchmar
 """
 
 import argparse
-import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,8 +46,8 @@ def measure(arguments: argparse.Namespace) -> Result:
             "int8: the linear layers of the LLM by torch's dynamic quantisation, in all systems alike; embedding, output layer, encoders, patch embedding and "
             "transformers' Whisper are float32. LoRA beside quantised weights is not measured: merge, then quantise."
         )
-    if importlib.util.find_spec("faster_whisper") is None:
-        notes.append("faster-whisper is not installed: `pip install faster-whisper`.")
+    if not systems.has_faster_whisper:
+        notes.append("faster-whisper is not installed here: `pip install faster-whisper`.")
     return Result("first_token", tables=[table], notes=notes)
 
 
@@ -69,7 +68,7 @@ def runs_of(
     for encoder in encoders:
         runs[encoder.layout.name] = lambda encoder=encoder: encoder.first_token(waveform, text_tokens)
     runs[CASCADE] = lambda: systems.first_token_of_cascade(waveform)
-    if systems.device == "cpu" and importlib.util.find_spec("faster_whisper") is not None:
+    if systems.has_faster_whisper:
         runs[FASTER_FLOAT32] = lambda: systems.first_token_of_faster_whisper(waveform, "float32")
         runs[FASTER_INT8] = lambda: systems.first_token_of_faster_whisper(waveform, "int8")
     return runs

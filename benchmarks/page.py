@@ -45,7 +45,7 @@ def _section(benchmark: str, results: Mapping[str, Result], plots: Path) -> str:
             parts.append(f"**{threads}, {settings['dtype']}, {settings['device']}**")
         parts.append(result.to_markdown())
         for index, table in enumerate(result.tables if number == 0 else []):
-            if len(table.case_names) > 1:
+            if table.reference and len(table.case_names) > 1:
                 file = plots / f"{stem}-{index}.png"
                 draw(table, file)
                 parts.append(f"![{table.title}, ratios to: {table.reference}]({plots.name}/{file.name})")

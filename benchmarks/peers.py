@@ -1,6 +1,6 @@
-"""Encoders with a projector on the student's own LLM, as other speech LLMs are laid out.
+"""Other speech LLMs' layouts in the size of the student: encoders with a projector on its own LLM, and Voxtral Realtime's for speech that arrives in chunks.
 
-The encoder is Whisper's, with its real weights; projectors have random ones, which makes them no slower.
+The encoders before the student's LLM are Whisper's, with its real weights; projectors, and all of the realtime layout, have random ones, which makes them no slower.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
+from transformers import VoxtralRealtimeConfig, VoxtralRealtimeForConditionalGeneration
 
 from benchmarks.systems import WINDOW_SECONDS, Systems
 from benchmarks.without_speech import SAMPLING_RATE
+from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class EncoderSystem:
         return int(self.systems.answers_of_embeddings(torch.cat([text, audio], dim=1))[0, -1])
 
     def _window(self, waveform: np.ndarray) -> torch.Tensor:
-        features = self.systems.speech_features(waveform, padded=self.layout.is_padded)
+        features = self.systems.speech_features([waveform], padded=self.layout.is_padded)
         if self.layout.is_padded:
             states = self.encoder(features).last_hidden_state
         else:
@@ -114,3 +116,73 @@ class EncoderSystem:
             states = layer(states, None)
             states = states[0] if isinstance(states, tuple) else states
         return encoder.layer_norm(states)
+
+
+class RealtimeSystem:
+    """Voxtral Realtime's layout: a causal encoder as large as Whisper's and an LLM as large as the student's, which takes one step for every 80 ms.
+
+    It writes down what is said, some steps late. After the end of speech it has to take as many steps more; then the student's LLM answers what was said.
+    """
+
+    frames_per_step = 8
+    delay_steps = 6
+    """As its config has it: 480 ms."""
+    _steps_before = 32
+    """Steps of silence before the audio, as its processor has them, beside those of the delay."""
+
+    def __init__(self, systems: Systems):
+        self.systems = systems
+        encoder, text = systems.speech_recognizer.config, systems.language_model.config
+        same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+        sizes = {name: getattr(text, name) for name in (*same, "num_key_value_heads", "tie_word_embeddings")}
+        config = VoxtralRealtimeConfig(
+            text_config={
+                "model_type": "voxtral_realtime_text",
+                "head_dim": getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
+                **sizes,
+            },
+            audio_config={
+                "model_type": "voxtral_realtime_encoder",
+                "hidden_size": encoder.d_model,
+                "intermediate_size": encoder.encoder_ffn_dim,
+                "num_hidden_layers": encoder.encoder_layers,
+                "num_attention_heads": encoder.encoder_attention_heads,
+                "head_dim": encoder.d_model // encoder.encoder_attention_heads,
+                "num_mel_bins": encoder.num_mel_bins,
+            },
+            tie_word_embeddings=text.tie_word_embeddings,
+        )
+        model = VoxtralRealtimeForConditionalGeneration(config).eval()
+        self.model = model.to(systems.device, getattr(torch, systems.float_dtype))
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Before the first sound: the prompt, and silence."""
+        self._state: dict[str, object] = {}
+        self._token = torch.zeros(1, self._steps_before + self.delay_steps, dtype=torch.long, device=self.model.device)
+        self._step(self._token.shape[1])
+
+    @torch.no_grad()
+    def listen(self, seconds: float) -> None:
+        """Takes one step after the other for so much audio; what is said in it does not change how long that takes."""
+        for _ in range(round(100 * seconds / self.frames_per_step)):
+            self._step(1)
+
+    def finish(self) -> None:
+        """The steps after the end of speech, until its last word is written down."""
+        self.listen((self.delay_steps + 1) * self.frames_per_step / 100)
+
+    def _step(self, steps: int) -> None:
+        mels = self.model.config.audio_config.num_mel_bins
+        features = torch.zeros(1, mels, steps * self.frames_per_step, device=self.model.device, dtype=self.model.dtype)
+        output = self.model(
+            input_ids=self._token,
+            input_features=features,
+            use_cache=True,
+            num_delay_tokens=self.delay_steps,
+            logits_to_keep=1,
+            **self._state,
+        )
+        self._state = {name: output[name] for name in (CACHE_ARGUMENT, "encoder_cache", "padding_cache")}
+        self._token = output.logits[:, -1:].argmax(-1)

@@ -30,7 +30,7 @@ class Table:
         title: what was measured.
         unit: `s`, `bytes`, `operations`, ...
         cases: what the cases are: `seconds of audio`, `batch size`, ...
-        reference: the system that all others are compared with.
+        reference: the system that all others are compared with; empty for numbers that are compared with nothing.
         values: for each system and case one number a round; the rounds of a case are the same for all systems.
     """
 
@@ -158,7 +158,7 @@ class Result:
     def to_markdown(self) -> str:
         """Tables, notes, and where they come from."""
         parts = [
-            f"{table.title} ({table.cases}; {'ratios to' if len(table.values) > 1 else ''} {table.reference}):\n\n{table.to_markdown()}"
+            f"{table.title} ({table.cases}{f'; ratios to {table.reference}' if table.reference else ''}):\n\n{table.to_markdown()}"
             for table in self.tables
         ]
         return "\n\n".join([*parts, *(f"- {note}" for note in self.notes), self.provenance()])

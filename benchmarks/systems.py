@@ -1,5 +1,6 @@
 """What is timed: a student through its pipeline, and what it is compared with: its LLM alone, and Whisper with the same LLM."""
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Systems:
     def model(self) -> AuraForSpeechQA:
         """The student, its LoRA beside the weights."""
         model = AuraForSpeechQA.from_pretrained(
-            self._student_folder, base_model_name_or_path=self._base_model, dtype=self.float_dtype
+            self.student_folder, base_model_name_or_path=self.base_model_folder, dtype=self.float_dtype
         )
         return model.to(self.device).eval()
 
@@ -67,7 +68,7 @@ class Systems:
     @cached_property
     def processor(self) -> AuraProcessor:
         """The student's."""
-        return AuraProcessor.from_pretrained(self._student_folder)
+        return AuraProcessor.from_pretrained(self.student_folder)
 
     @cached_property
     def pipeline(self) -> AudioQuestionAnsweringPipeline:
@@ -82,24 +83,26 @@ class Systems:
     @cached_property
     def language_model(self) -> Any:
         """The LLM by itself."""
-        model = AutoModelForCausalLM.from_pretrained(self._base_model, dtype=self.float_dtype).to(self.device).eval()
+        model = (
+            AutoModelForCausalLM.from_pretrained(self.base_model_folder, dtype=self.float_dtype).to(self.device).eval()
+        )
         return self.quantised(model, model.model)
 
     @cached_property
     def tokenizer(self) -> Any:
         """The LLM's, with the chat template of the student."""
-        return AutoTokenizer.from_pretrained(self._base_model, chat_template=self.processor.chat_template)
+        return AutoTokenizer.from_pretrained(self.base_model_folder, chat_template=self.processor.chat_template)
 
     @cached_property
     def speech_recognizer(self) -> Any:
         """Whisper."""
-        model = WhisperForConditionalGeneration.from_pretrained(self._whisper, dtype=self.float_dtype)
+        model = WhisperForConditionalGeneration.from_pretrained(self.whisper_folder, dtype=self.float_dtype)
         return model.to(self.device).eval()
 
     @cached_property
     def speech_processor(self) -> Any:
         """Whisper's."""
-        return WhisperProcessor.from_pretrained(self._whisper)
+        return WhisperProcessor.from_pretrained(self.whisper_folder)
 
     @property
     def float_dtype(self) -> str:
@@ -115,15 +118,15 @@ class Systems:
         return model
 
     @property
-    def _student_folder(self) -> str | Path:
+    def student_folder(self) -> str | Path:
         return resolve_student(self.student)
 
     @property
-    def _base_model(self) -> str | Path:
+    def base_model_folder(self) -> str | Path:
         return real_model_folder(BASE_MODEL) if self.base_model is None else self.base_model
 
     @property
-    def _whisper(self) -> str | Path:
+    def whisper_folder(self) -> str | Path:
         return real_model_folder(WHISPER) if self.whisper is None else self.whisper
 
     @property
@@ -193,7 +196,7 @@ class Systems:
             return_tensors="pt",
             add_generation_prompt=True,
             padding=True,
-        ).to(self.device, dtype=self.model.dtype)
+        ).to(self.device, dtype=getattr(torch, self.float_dtype))
 
     def prompt_length(self, waveform: np.ndarray) -> int:
         """Tokens that the student reads before it answers directly, audio included."""
@@ -201,13 +204,13 @@ class Systems:
 
     def num_audio_tokens(self, waveform: np.ndarray) -> int:
         """Those of them that are audio."""
-        return int((self.inputs([waveform])["input_ids"] == self.model.config.audio_token_id).sum())
+        return int((self.inputs([waveform])["input_ids"] == self.processor.audio_token_id).sum())
 
-    def speech_features(self, waveform: np.ndarray, padded: bool = True) -> torch.Tensor:
-        """Whisper's features, `(1, mel bins, frames)`: of a whole window of 30 s, or as long as the clip."""
+    def speech_features(self, waveforms: Sequence[np.ndarray], padded: bool = True) -> torch.Tensor:
+        """Whisper's features, `(clips, mel bins, frames)`: of a whole window of 30 s, or as long as the longest clip."""
         extractor = self.speech_processor.feature_extractor
         features = extractor(
-            waveform,
+            list(waveforms),
             sampling_rate=SAMPLING_RATE,
             return_tensors="pt",
             padding="max_length" if padded else "longest",
@@ -215,17 +218,26 @@ class Systems:
         ).input_features
         return features.to(self.device, self.speech_recognizer.dtype)
 
+    def transcripts_of_whisper(self, waveforms: Sequence[np.ndarray]) -> list[str]:
+        """Whisper's transcripts of clips of at most 30 s, greedy, in one batch."""
+        tokens = self.speech_recognizer.generate(self.speech_features(waveforms), do_sample=False)
+        return [text.strip() for text in self.speech_processor.batch_decode(tokens, skip_special_tokens=True)]
+
     def transcript_of_whisper(self, waveform: np.ndarray) -> str:
         """Whisper's transcript, greedy: of a clip of at most 30 s in one window, of a longer one by timestamps, as its authors do it."""
         if len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE:
-            tokens = self.speech_recognizer.generate(self.speech_features(waveform), do_sample=False)
-        else:
-            features = self.speech_features(waveform, padded=False)
-            mask = torch.ones(features.shape[0], features.shape[2], dtype=torch.long, device=self.device)
-            tokens = self.speech_recognizer.generate(
-                features, attention_mask=mask, return_timestamps=True, do_sample=False
-            )
+            return self.transcripts_of_whisper([waveform])[0]
+        features = self.speech_features([waveform], padded=False)
+        mask = torch.ones(features.shape[0], features.shape[2], dtype=torch.long, device=self.device)
+        tokens = self.speech_recognizer.generate(
+            features, attention_mask=mask, return_timestamps=True, do_sample=False
+        )
         return self.speech_processor.decode(tokens[0], skip_special_tokens=True).strip()
+
+    @property
+    def has_faster_whisper(self) -> bool:
+        """Whether faster-whisper is installed, and runs where the others do."""
+        return self.device == "cpu" and importlib.util.find_spec("faster_whisper") is not None
 
     def faster_whisper(self, compute_type: str) -> Any:
         """Whisper in CTranslate2, by faster-whisper, on as many threads as torch; `compute_type` is `float32` or `int8`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks import features, first_token, operations, training_step
+from benchmarks import features, first_token, graph_breaks, operations, streaming, training_step
 from benchmarks.results import Ratio, Result, markdown_table
 
 
@@ -106,6 +106,23 @@ TARGETS = (
         _by_case("10", 0.03),
     ),
     Target(
+        "streamed: first token after the end of speech, 60 s / 3 s of audio",
+        "streaming",
+        streaming.after(60),
+        streaming.after(3),
+        _by_case("first_token", 1.3),
+        _by_case("first_token", 1.0),
+    ),
+    Target(
+        "streamed: first token after the end of speech, Whisper + LLM / us",
+        "streaming",
+        first_token.CASCADE,
+        streaming.STREAMED,
+        _by_case("10", 6.0),
+        _by_case("10", 10.0),
+        at_least=True,
+    ),
+    Target(
         "features, WhisperFeatureExtractor padded / ours",
         "features",
         features.WHISPER_PADDED,
@@ -130,6 +147,14 @@ TARGETS = (
         training_step.PEFT,
         _by_case("8", 1.25),
         _by_case("8", 1.10),
+    ),
+    Target(
+        "graph breaks, student, prefill and decoding",
+        "graph_breaks",
+        graph_breaks.UNMERGED,
+        None,
+        _by_case("prefill decoding", 0),
+        {},
     ),
 )
 

@@ -6,7 +6,6 @@ without them Whisper ends such a window after a sentence or two, and two thirds 
 """
 
 import argparse
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +42,7 @@ def measure(arguments: argparse.Namespace) -> Result:
         NO_LANGUAGE_MODEL: lambda: systems.transcript(waveform, language_model_weight=0).text,
         GREEDY: lambda: systems.transcript(waveform, method="greedy").text,
     }
-    if importlib.util.find_spec("faster_whisper") is not None:
+    if systems.has_faster_whisper:
         for compute_type in ("float32", "int8"):
             transcribe[f"faster-whisper {compute_type}"] = lambda compute_type=compute_type: (
                 systems.transcript_of_faster_whisper(waveform, compute_type)

@@ -15,6 +15,8 @@ def tiny_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch, **own: object)
     tiny_transcriber(folder, decoding_config={"beam_size": 4, "num_rescored": 2})
     whisper = save_tiny_whisper(folder / "whisper")
     monkeypatch.setattr(systems, "real_model_folder", lambda name: whisper)
+    # Its models are no Hugging Face folders, so there is no tiny one.
+    monkeypatch.setattr(systems.Systems, "has_faster_whisper", False)
     settings = {
         "student": str(folder / "student"),
         "base_model": str(folder / "base"),

@@ -10,12 +10,6 @@ from tests.benchmarks.support import tiny_arguments
 from tests.support.tiny import tone
 
 
-@pytest.fixture(autouse=True)
-def no_faster_whisper(monkeypatch):
-    """Its models are no Hugging Face folders, so there is no tiny one."""
-    monkeypatch.setattr(first_token.importlib.util, "find_spec", lambda name: None)
-
-
 def test_every_system_is_measured(tmp_path, monkeypatch):
     arguments = tiny_arguments(tmp_path, monkeypatch, lengths=[1])
     (table,) = first_token.measure(arguments).tables
@@ -53,6 +47,6 @@ def test_layouts_give_as_many_tokens_as_the_originals(layout, tmp_path, monkeypa
 def test_unpadded_audio_of_a_whole_window_is_encoded_as_by_transformers(tmp_path, monkeypatch):
     arguments = tiny_arguments(tmp_path, monkeypatch)
     system = EncoderSystem(Systems(arguments.student, arguments.base_model), LAYOUTS[-1])
-    features = system.systems.speech_features(tone(1.0, 400))
+    features = system.systems.speech_features([tone(1.0, 400)])
     with torch.no_grad():
         torch.testing.assert_close(system._unpadded(features), system.encoder(features).last_hidden_state)
