@@ -7,6 +7,7 @@ end of the one before to its own end, so making its batch is in it.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -215,12 +216,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(arguments: argparse.Namespace) -> Result:
     arguments.base_model = arguments.base_model or real_model_folder(BASE_MODEL)
     arguments.teacher = arguments.teacher or real_model_folder(WHISPER)
-    # Batches are made one ahead, so that there is one more than steps.
-    clips = read_recordings(arguments.clips)[: (arguments.steps + 2) * arguments.batch_size]
-    if len(clips) < arguments.batch_size:
-        raise ValueError(
-            f"{arguments.clips} holds {len(clips)} recordings: too few for a batch of {arguments.batch_size}."
-        )
+    # Batches are made one ahead, so that there is one more than steps; from the first again when all clips are used up.
+    num_clips = (arguments.steps + 2) * arguments.batch_size
+    clips = list(itertools.islice(itertools.cycle(read_recordings(arguments.clips)), num_clips))
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             {
