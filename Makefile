@@ -37,7 +37,7 @@ bench: bench-models  ## times beside Whisper, faster-whisper and encoders with t
 
 bench-all: bench-models  ## every measurement, results into benchmarks/results, and docs/performance.md of them (25 minutes on 2 quiet cores)
 	$(BIN)/python -m benchmarks all --results benchmarks/results
-	$(BIN)/python -m benchmarks page
+	$(BIN)/python -m benchmarks page benchmarks/results
 
 bench-gpu: $(STAMP)  ## on a GPU: random weights of Qwen2.5-7B's shapes beside Whisper-large-v3's
 	$(BIN)/python -m benchmarks gpu --results benchmarks/results

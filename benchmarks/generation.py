@@ -17,9 +17,9 @@ from benchmarks.timing import time_in_turns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16, 32])
-    parser.add_argument("--length", type=float, default=5.0, help="seconds of each question")
-    parser.add_argument("--tokens", type=int, default=33, help="of each answer")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--length", type=float, default=3.0, help="seconds of each question")
+    parser.add_argument("--tokens", type=int, default=17, help="of each answer")
 
 
 def measure(arguments: argparse.Namespace) -> Result:

@@ -19,6 +19,7 @@ from transformers_aura import AuraForSpeechQA
 
 LANGUAGE_MODEL = "base LLM"
 STUDENT = "student"
+MERGED = "student, merged on loading"
 CASCADE = "Whisper, and base LLM"
 TRANSFORMERS = "transformers' AutoModelForCausalLM"
 PACKAGE = "transformers_aura's AuraForSpeechQA"
@@ -48,14 +49,21 @@ def loads_of(systems: Systems) -> dict[str, Callable[[], Any]]:
     def language_model() -> Any:
         return AutoModelForCausalLM.from_pretrained(systems.base_model_folder, dtype=dtype)
 
-    def student() -> Any:
+    def student(merge_lora: bool = False) -> Any:
         folder, base = systems.student_folder, systems.base_model_folder
-        return AuraForSpeechQA.from_pretrained(folder, base_model_name_or_path=base, dtype=dtype)
+        return AuraForSpeechQA.from_pretrained(
+            folder, base_model_name_or_path=base, dtype=dtype, merge_lora=merge_lora
+        )
 
     def cascade() -> Any:
         return WhisperForConditionalGeneration.from_pretrained(systems.whisper_folder, dtype=dtype), language_model()
 
-    return {LANGUAGE_MODEL: language_model, STUDENT: student, CASCADE: cascade}
+    return {
+        LANGUAGE_MODEL: language_model,
+        STUDENT: student,
+        MERGED: lambda: student(merge_lora=True),
+        CASCADE: cascade,
+    }
 
 
 def imports_of() -> dict[str, Callable[[], Any]]:

@@ -61,9 +61,17 @@ class Systems:
 
     @cached_property
     def merged_model(self) -> AuraForSpeechQA:
-        """The student, its LoRA merged into the weights."""
-        merged = self.model.merge()
-        return self.quantised(merged, merged.model.language_model)
+        """The student, its LoRA merged into the weights: on loading, or, to be quantised, as a checkpoint of its own."""
+        if self.dtype == INT8:
+            merged = self.model.merge()
+            return self.quantised(merged, merged.model.language_model)
+        model = AuraForSpeechQA.from_pretrained(
+            self.student_folder,
+            base_model_name_or_path=self.base_model_folder,
+            dtype=self.float_dtype,
+            merge_lora=True,
+        )
+        return model.to(self.device).eval()
 
     @cached_property
     def processor(self) -> AuraProcessor:

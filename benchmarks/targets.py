@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks import features, first_token, graph_breaks, operations, streaming, training_step
+from benchmarks import features, first_token, graph_breaks, memory, operations, streaming, training_step
 from benchmarks.results import Ratio, Result, markdown_table
 
 
@@ -147,6 +147,14 @@ TARGETS = (
         training_step.PEFT,
         _by_case("8", 1.25),
         _by_case("8", 1.10),
+    ),
+    Target(
+        "peak memory of the process, direct / LLM alone",
+        "memory",
+        memory.DIRECTLY,
+        memory.LIMIT,
+        _by_case("300", 1.10),
+        _by_case("300", 1.03),
     ),
     Target(
         "graph breaks, student, prefill and decoding",

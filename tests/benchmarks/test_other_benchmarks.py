@@ -24,7 +24,7 @@ def test_loading_and_importing_are_timed(tmp_path, monkeypatch):
     arguments = tiny_arguments(tmp_path, monkeypatch)
     monkeypatch.setattr(loading, "imports_of", lambda: {loading.TRANSFORMERS: lambda: None})
     load, imports = loading.measure(arguments).tables
-    assert set(load.values) == {loading.LANGUAGE_MODEL, loading.STUDENT, loading.CASCADE}
+    assert set(load.values) == {loading.LANGUAGE_MODEL, loading.STUDENT, loading.MERGED, loading.CASCADE}
     assert imports.case_names == ["import"]
 
 

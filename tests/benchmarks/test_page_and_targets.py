@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +72,25 @@ def test_the_runner_writes_json_markdown_and_plots(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["benchmarks", "nothing"])
     with pytest.raises(SystemExit, match="first_token"):
         runner.main()
+
+
+def test_a_set_goes_on_behind_a_failed_benchmark_and_names_it(tmp_path, monkeypatch, capsys):
+    commands = []
+
+    def ended(line, env, check):
+        commands.append((line[3:], env["OMP_NUM_THREADS"]))
+        return SimpleNamespace(returncode=int("b" in line))
+
+    monkeypatch.setattr(runner.subprocess, "run", ended)
+    with pytest.raises(SystemExit, match="Failed: b --threads 2 --trainings"):
+        runner.run_set(("a", "b --threads 2 --trainings 'of two words'", "c"), ["--results", str(tmp_path)])
+    results = ["--results", str(tmp_path)]
+    assert commands == [
+        (["a", *results], "1"),
+        (["b", "--threads", "2", "--trainings", "of two words", *results], "2"),
+        (["c", *results], "1"),
+    ]
+    assert "not measured" in capsys.readouterr().out
 
 
 def test_every_command_of_a_set_is_a_benchmark():
