@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.results import draw, read_results
+from benchmarks.results import STUDENT, draw, read_results
 
 
 RESULTS = Path(__file__).with_name("results")
@@ -102,7 +102,7 @@ def run(name: str, arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common = parser.add_argument_group("all benchmarks")
-    common.add_argument("--student", default="aura-smollm2-135m", help="packaged student, folder or Hub id")
+    common.add_argument("--student", default=STUDENT, help="packaged student, folder or Hub id")
     common.add_argument("--base-model", help="of the student; default: the copy of `make real-models`")
     common.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16", "int8"])
     common.add_argument("--threads", type=int, default=1)

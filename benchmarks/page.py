@@ -42,7 +42,9 @@ def _section(benchmark: str, results: Mapping[str, Result], plots: Path) -> str:
         if len(results) > 1:
             settings = result.settings
             threads = f"{settings['threads']} thread{'s' * (settings['threads'] != 1)}"
-            parts.append(f"**{threads}, {settings['dtype']}, {settings['device']}**")
+            parts.append(
+                f"**`{Path(settings['student']).name}`, {threads}, {settings['dtype']}, {settings['device']}**"
+            )
         parts.append(result.to_markdown())
         for index, table in enumerate(result.tables if number == 0 else []):
             if table.reference and len(table.case_names) > 1:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 
+STUDENT = "aura-smollm2-135m"
+"""The packaged student that is measured where none is named."""
+
+
 @dataclass(frozen=True)
 class Ratio:
     """One system's number divided by another's, round by round: the median, and the quartiles."""
@@ -119,12 +123,14 @@ class Result:
 
     @property
     def file_stem(self) -> str:
-        """Name of its file: of the benchmark, and of the settings that its numbers depend on."""
-        if self.is_counted:
-            return self.benchmark
-        settings = self.settings
-        parts = [self.benchmark, f"{settings['threads']}t", settings["dtype"]]
-        return "-".join(parts if settings["device"] == "cpu" else [*parts, settings["device"].partition(":")[0]])
+        """Name of its file: of the benchmark, and of the settings that its numbers depend on, as far as they are not the usual ones."""
+        settings, parts = self.settings, [self.benchmark]
+        if not self.is_counted:
+            parts += [f"{settings['threads']}t", settings["dtype"]]
+            if settings["device"] != "cpu":
+                parts.append(settings["device"].partition(":")[0])
+        student = Path(settings.get("student", STUDENT)).name
+        return "-".join(parts if student == STUDENT else [*parts, f"of-{student}"])
 
     def write(self, folder: Path) -> Path:
         """As JSON."""

@@ -14,6 +14,7 @@ import transformers
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, WhisperForConditionalGeneration, WhisperProcessor
 
+from benchmarks.results import STUDENT
 from benchmarks.without_speech import SAMPLING_RATE
 from tools.real_models import real_model_folder
 from transformers_aura import AuraForSpeechQA, AuraProcessor, build_conversation
@@ -22,7 +23,6 @@ from transformers_aura.package_data import resolve_student
 from transformers_aura.pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
 
 
-STUDENT = "aura-smollm2-135m"
 BASE_MODEL = "smollm2-135m-instruct"
 WHISPER = "whisper-tiny.en"
 FASTER_WHISPER = "faster-whisper-tiny.en"

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import features, first_token, graph_breaks, memory, operations, streaming, training_step
-from benchmarks.results import Ratio, Result, markdown_table
+from benchmarks.results import STUDENT, Ratio, Result, markdown_table
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,17 @@ TARGETS = (
 
 
 def to_markdown(results: Mapping[str, Result]) -> str:
-    """A table: each figure and case, on one thread and on two, what it must be, and whether it is; measured ones in float32."""
+    """A table for each student: each figure and case, on one thread and on two, what it must be, and whether it is; measured ones in float32."""
+    measured = (Path(result.settings.get("student", STUDENT)).name for result in results.values())
+    students = dict.fromkeys(measured) or [STUDENT]
+    return "\n\n".join(f"`{student}`:\n\n{_table_of(student, results)}" for student in students)
+
+
+def _table_of(student: str, results: Mapping[str, Result]) -> str:
     rows = [["figure", "case", "1 thread", "2 threads", "must", "goal", "met"]]
     for target in TARGETS:
         for case in target.must:
-            values = values_of(target, case, results)
+            values = values_of(target, case, results, student)
             sign = ">=" if target.at_least else "<="
             met = [target.is_met(value, case) for value in values if value is not None]
             rows.append(
@@ -188,10 +195,11 @@ def to_markdown(results: Mapping[str, Result]) -> str:
     return markdown_table(rows)
 
 
-def values_of(target: Target, case: str, results: Mapping[str, Result]) -> list[Ratio | None]:
+def values_of(target: Target, case: str, results: Mapping[str, Result], student: str = STUDENT) -> list[Ratio | None]:
     """On one thread and on two; what was counted stands in both."""
+    of_student = "" if student == STUDENT else f"-of-{student}"
+    counted = target.benchmark + of_student
     stems = [
-        target.benchmark if target.benchmark in results else f"{target.benchmark}-{threads}t-float32"
-        for threads in (1, 2)
+        counted if counted in results else f"{target.benchmark}-{threads}t-float32{of_student}" for threads in (1, 2)
     ]
     return [target.value(results[stem], case) if stem in results else None for stem in stems]

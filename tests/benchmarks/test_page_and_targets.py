@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,10 +50,10 @@ def test_the_page_keeps_what_is_written_by_hand(tmp_path):
         page.write([tmp_path / "results"], written)
     new = written.read_text(encoding="utf-8")
     assert new.startswith(text.partition("<!-- targets: begin -->")[0])
-    assert new.index("**1 thread, float32, cpu**") < new.index("**2 threads, float32, cpu**")
+    assert new.index("**`s`, 1 thread, float32, cpu**") < new.index("**`s`, 2 threads, float32, cpu**")
     assert new.count("Measured by `python -m benchmarks first_token`") == 2
-    assert "(performance/first_token-1t-float32-0.png)" in new
-    assert [file.name for file in (tmp_path / "performance").iterdir()] == ["first_token-1t-float32-0.png"]
+    assert "(performance/first_token-1t-float32-of-s-0.png)" in new
+    assert [file.name for file in (tmp_path / "performance").iterdir()] == ["first_token-1t-float32-of-s-0.png"]
     written.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="targets: begin"):
         page.write([tmp_path / "results"], written)
@@ -64,7 +65,7 @@ def test_the_runner_writes_json_markdown_and_plots(tmp_path, monkeypatch, capsys
     given = ["--student", own.student, "--rounds", "2", "--lengths", "1", "2", "--results", str(tmp_path / "kept")]
     monkeypatch.setattr(sys, "argv", ["benchmarks", "features", *given])
     runner.main()
-    written = json.loads((tmp_path / "kept" / "features-1t-float32.json").read_text())
+    written = json.loads((tmp_path / "kept" / f"features-1t-float32-of-{Path(own.student).name}.json").read_text())
     assert written["command"].endswith("--rounds 2 --lengths 1 2")
     assert written["settings"]["threads"] == 1
     assert {file.suffix for file in (tmp_path / "outputs").iterdir()} == {".md", ".png"}

@@ -59,7 +59,7 @@ def test_a_result_is_read_as_it_was_written_and_says_where_it_comes_from(tmp_pat
         notes=["A note."],
     )
     file = result.write(tmp_path / "new")
-    assert file.name == "first_token-2t-int8-cuda.json"
+    assert file.name == "first_token-2t-int8-cuda-of-s.json"
     assert read_results(tmp_path / "absent", tmp_path / "new") == {file.stem: result}
     text = result.to_markdown()
     for part in (
