@@ -117,7 +117,7 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
             branch[ADAPTER_NAME].to(language_model.dtype)
         layer.lora_A[ADAPTER_NAME].student_scaling = scaling
         layer.lora_A[ADAPTER_NAME].student_is_merged = False
-        layer.register_forward_hook(_add_lora_of_student)
+        layer.forward = partial(_forward, layer)
         layer.set_adapter = partial(_set_others, layer)
         layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
         layer.set_adapter([])
@@ -140,22 +140,26 @@ def lora_layers(module: nn.Module) -> dict[str, Any]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
 
 
-def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
-    """Adds the low-rank branch to what PEFT makes of the other adapters, as PEFT would, but by the gate."""
+def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What PEFT makes of a layer and its other adapters, and the student's own low-rank branch added to it, as PEFT would, but by the gate."""
+    if not kwargs and len(layer.lora_A) == 1 and ADAPTER_NAME in layer.lora_A:
+        output = layer.base_layer(x, *args)  # which is what PEFT comes to where it has no adapter to add
+    else:
+        output = type(layer).forward(layer, x, *args, **kwargs)
     lora_pass = _thread.lora_pass
     gate = "off" if lora_pass is None else lora_pass.gate
     lora_a: Any = getattr(layer.lora_A, ADAPTER_NAME, None)
     scaling = getattr(lora_a, "student_scaling", None)  # another adapter under this name has none
     if scaling is None or ADAPTER_NAME in layer.merged_adapters:
-        return None
+        return output
     if lora_pass is not None:
         lora_pass.num_layers += 1
     if lora_a.student_is_merged:  # taken away where it does not act
         gate, scaling = _opposite(gate), -scaling
     if isinstance(gate, str) and gate == "off":
-        return None
+        return output
     lora_b = layer.lora_B[ADAPTER_NAME]
-    branch = lora_a(layer.lora_dropout[ADAPTER_NAME](args[0].to(lora_a.weight.dtype)))
+    branch = lora_a(layer.lora_dropout[ADAPTER_NAME](x.to(lora_a.weight.dtype)))
     if not isinstance(gate, str):
         branch = branch * gate.to(branch.dtype)
     is_of_one_dtype = output.dtype == branch.dtype == lora_b.weight.dtype
