@@ -208,22 +208,28 @@ def other_adapters(module: nn.Module) -> list[str]:
     return sorted(names - {ADAPTER_NAME})
 
 
-def adapter_state(module: nn.Module) -> tuple[Any, ...]:
-    """Which adapters of PEFT act in a module's layers, and how; equal as long as nobody adds, removes, switches, merges or rescales one."""
+def weights_and_adapters_state(module: nn.Module) -> list[Any]:
+    """Versions of a module's weights, and which adapters of PEFT act in its layers and how: equal as long as nobody writes, moves or replaces a weight,
+    or adds, removes, switches, merges or rescales an adapter. (Writing through `tensor.data` is not seen.)
+    """
     from peft.tuners.lora import LoraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return tuple(
-        (
-            id(layer),
-            tuple(layer.active_adapters),
-            layer.disable_adapters,
-            tuple(layer.merged_adapters),
-            tuple(layer.scaling.items()) if isinstance(layer, LoraLayer) else (),
-        )
-        for layer in module.modules()
-        if isinstance(layer, BaseTunerLayer)
-    )
+    state: list[Any] = []
+    modules = [module]
+    while (
+        modules
+    ):  # by hand: `parameters()` and `modules()` take several times as long, which counts beside a first token
+        part = modules.pop()
+        modules.extend(child for child in part._modules.values() if child is not None)
+        for weight in part._parameters.values():
+            if weight is not None:
+                version = 0 if weight.is_inference() else weight._version
+                state.append((id(weight), version, weight.dtype, weight.device))
+        if isinstance(part, BaseTunerLayer):
+            scaling = tuple(part.scaling.items()) if isinstance(part, LoraLayer) else ()
+            state.append((tuple(part.active_adapters), part.disable_adapters, tuple(part.merged_adapters), scaling))
+    return state
 
 
 def without_lora_name(name: str) -> str:
