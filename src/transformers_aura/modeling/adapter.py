@@ -117,7 +117,7 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
             branch[ADAPTER_NAME].to(language_model.dtype)
         layer.lora_A[ADAPTER_NAME].student_scaling = scaling
         layer.lora_A[ADAPTER_NAME].student_is_merged = False
-        layer.register_forward_hook(_add_lora_of_student)
+        layer.forward = partial(_forward, layer)
         layer.set_adapter = partial(_set_others, layer)
         layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
         layer.set_adapter([])
@@ -140,22 +140,26 @@ def lora_layers(module: nn.Module) -> dict[str, Any]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
 
 
-def _add_lora_of_student(layer: Any, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
-    """Adds the low-rank branch to what PEFT makes of the other adapters, as PEFT would, but by the gate."""
+def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What PEFT makes of a layer and its other adapters, and the student's own low-rank branch added to it, as PEFT would, but by the gate."""
+    if not kwargs and len(layer.lora_A) == 1 and ADAPTER_NAME in layer.lora_A:
+        output = layer.base_layer(x, *args)  # which is what PEFT comes to where it has no adapter to add
+    else:
+        output = type(layer).forward(layer, x, *args, **kwargs)
     lora_pass = _thread.lora_pass
     gate = "off" if lora_pass is None else lora_pass.gate
     lora_a: Any = getattr(layer.lora_A, ADAPTER_NAME, None)
     scaling = getattr(lora_a, "student_scaling", None)  # another adapter under this name has none
     if scaling is None or ADAPTER_NAME in layer.merged_adapters:
-        return None
+        return output
     if lora_pass is not None:
         lora_pass.num_layers += 1
     if lora_a.student_is_merged:  # taken away where it does not act
         gate, scaling = _opposite(gate), -scaling
     if isinstance(gate, str) and gate == "off":
-        return None
+        return output
     lora_b = layer.lora_B[ADAPTER_NAME]
-    branch = lora_a(layer.lora_dropout[ADAPTER_NAME](args[0].to(lora_a.weight.dtype)))
+    branch = lora_a(layer.lora_dropout[ADAPTER_NAME](x.to(lora_a.weight.dtype)))
     if not isinstance(gate, str):
         branch = branch * gate.to(branch.dtype)
     is_of_one_dtype = output.dtype == branch.dtype == lora_b.weight.dtype
@@ -204,22 +208,28 @@ def other_adapters(module: nn.Module) -> list[str]:
     return sorted(names - {ADAPTER_NAME})
 
 
-def adapter_state(module: nn.Module) -> tuple[Any, ...]:
-    """Which adapters of PEFT act in a module's layers, and how; equal as long as nobody adds, removes, switches, merges or rescales one."""
+def weights_and_adapters_state(module: nn.Module) -> list[Any]:
+    """Versions of a module's weights, and which adapters of PEFT act in its layers and how: equal as long as nobody writes, moves or replaces a weight,
+    or adds, removes, switches, merges or rescales an adapter. (Writing through `tensor.data` is not seen.)
+    """
     from peft.tuners.lora import LoraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return tuple(
-        (
-            id(layer),
-            tuple(layer.active_adapters),
-            layer.disable_adapters,
-            tuple(layer.merged_adapters),
-            tuple(layer.scaling.items()) if isinstance(layer, LoraLayer) else (),
-        )
-        for layer in module.modules()
-        if isinstance(layer, BaseTunerLayer)
-    )
+    state: list[Any] = []
+    modules = [module]
+    while (
+        modules
+    ):  # by hand: `parameters()` and `modules()` take several times as long, which counts beside a first token
+        part = modules.pop()
+        modules.extend(child for child in part._modules.values() if child is not None)
+        for weight in part._parameters.values():
+            if weight is not None:
+                version = 0 if weight.is_inference() else weight._version
+                state.append((id(weight), version, weight.dtype, weight.device))
+        if isinstance(part, BaseTunerLayer):
+            scaling = tuple(part.scaling.items()) if isinstance(part, LoraLayer) else ()
+            state.append((tuple(part.active_adapters), part.disable_adapters, tuple(part.merged_adapters), scaling))
+    return state
 
 
 def without_lora_name(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from .adapter import adapter_state
+from .adapter import weights_and_adapters_state
 from .cache_argument import CACHE_ARGUMENT
 
 
@@ -128,18 +128,9 @@ class PromptCache:
 
     def _current_state(self) -> Any:
         """Changes with the weights and adapters of the LLM, and with what LoRA does in it."""
-        language_model, config = self.model.model.language_model, self.model.config
-        weights = tuple(
-            (id(weight), 0 if weight.is_inference() else weight._version, weight.dtype, weight.device)
-            for weight in language_model.parameters()
-        )
-        return (
-            weights,
-            adapter_state(language_model),
-            config.lora_rank,
-            config.lora_scope,
-            self.model.model.lora_is_merged,
-        )
+        model, config = self.model.model, self.model.config
+        state = weights_and_adapters_state(model.language_model)
+        return state, config.lora_rank, config.lora_scope, model.lora_is_merged
 
 
 __all__ = ["STARTS_EMPTY", "PromptCache"]
