@@ -69,9 +69,9 @@ class AuraStream:
     A conversation by voice in which the recording of a turn comes in chunks; made by `model.stream(processor)`.
 
     Audio embeddings and the LLM's keys and values are computed block by block while the speaker speaks (`tokens_per_block` audio tokens). What is left to
-    do at the end is the last, partial block, and the text behind the audio: the first token of an answer comes as fast behind a minute as behind three
-    seconds. An answer is, token for token, the one to the whole recordings in the same chat. A student whose clip is one block
-    (`tokens_per_block=None`) can only begin when the clip has ended; it works, without being any faster.
+    do at the end is the last, partial block, and the text behind the audio, however long the recording is; only the attention to what is cached grows. An
+    answer is, token for token, the one to the whole recordings in the same chat. A student whose clip is one block (`tokens_per_block=None`) can only begin
+    when the clip has ended; it works, without being any faster.
 
     Two exceptions keep memory bounded, both for students with a character CTC head: of a silence of more than 30 s (nobody speaks, by that head) the first
     30 s and the block before speech returns are kept, what lies between is left out; with `pause_seconds`, so is any silence before the speaker begins,
