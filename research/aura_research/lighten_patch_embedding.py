@@ -32,6 +32,7 @@ from aura_research.acted_speech import LONGEST_SECONDS, SHORTEST_SECONDS, acted_
 from aura_research.recordings import SAMPLING_RATE, read_speech
 from transformers_aura import AuraAudioConfig, AuraForSpeechQA, AuraProcessor, build_conversation
 from transformers_aura.distillation.augmentation import WaveformAugmentation
+from transformers_aura.hub import TrainingSummary
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, kernel_over_means, mean_of_strides
 from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN
 from transformers_aura.package_data import resolve_student
@@ -212,8 +213,12 @@ def teach(
     rate: float,
     seed: int,
     progress: Path,
-) -> None:
-    """Trains for so many minutes; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`."""
+) -> dict[str, float]:
+    """Trains for so many minutes; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`.
+
+    Returns:
+        the losses on validation clips at the end.
+    """
     parameters = comparison.trained()
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
@@ -253,10 +258,9 @@ def teach(
             save_file({name: tensor.detach().contiguous() for name, tensor in parameters.items()}, str(progress))
             print(f"validation: {validate(comparison, kept)}", flush=True)
             saved = time.monotonic()
-    print(
-        f"validation, {step - 1} steps, {audio_seconds / 3600:.2f} h of speech: {validate(comparison, kept)}",
-        flush=True,
-    )
+    last = validate(comparison, kept)
+    print(f"validation, {step - 1} steps, {audio_seconds / 3600:.2f} h of speech: {last}", flush=True)
+    return last
 
 
 @torch.no_grad()
@@ -320,11 +324,19 @@ def main(argv: list[str] | None = None) -> None:
         ),
         flush=True,
     )
-    teach(
+    last = teach(
         comparison, train, validation, augmentation, minutes=arguments.minutes, rate=arguments.learning_rate, seed=arguments.seed, progress=progress
     )  # fmt: skip
     student.to(torch.bfloat16).save_pretrained(arguments.out)
     processor.save_pretrained(arguments.out)
+    TrainingSummary(
+        teacher=f"{Path(arguments.student).name}, the same student with its own patch embedding",
+        data=(
+            "speech without its transcripts: that of the teacher's corpus, and actors in three games; half of it in noise",
+        ),
+        losses=last,
+        duration_seconds=60 * arguments.minutes,
+    ).save(arguments.out)
     progress.unlink(missing_ok=True)
 
 

@@ -403,11 +403,11 @@ class AuraModel(AuraPreTrainedModel):
         self,
         input_features: torch.Tensor,
         input_features_mask: torch.Tensor | None,
-        hidden_states: list[torch.Tensor] | None = None,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if input_features_mask is None:
             input_features_mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
-        return self.embed_audio(input_features, input_features_mask.bool(), hidden_states)
+        return self.embed_audio(input_features, input_features_mask.bool(), **kwargs)
 
     @can_return_tuple
     def forward(
