@@ -28,6 +28,8 @@ WHISPER = "whisper-tiny.en"
 FASTER_WHISPER = "faster-whisper-tiny.en"
 WINDOW_SECONDS = 30
 """What Whisper hears at once."""
+SECONDS_WITHOUT_TIMESTAMPS = 12
+"""Longer recordings are written down with timestamps: without them Whisper ends 30 s of several utterances after the first (10 of 72 words)."""
 INT8 = "int8"
 """A `dtype`: the linear layers of the LLM quantised dynamically, all else float32."""
 
@@ -232,9 +234,14 @@ class Systems:
         return [text.strip() for text in self.speech_processor.batch_decode(tokens, skip_special_tokens=True)]
 
     def transcript_of_whisper(self, waveform: np.ndarray) -> str:
-        """Whisper's transcript, greedy: of a clip of at most 30 s in one window, of a longer one by timestamps, as its authors do it."""
-        if len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE:
+        """Whisper's transcript, greedy; of a clip longer than 12 s by timestamps, see [`SECONDS_WITHOUT_TIMESTAMPS`]."""
+        if len(waveform) <= SECONDS_WITHOUT_TIMESTAMPS * SAMPLING_RATE:
             return self.transcripts_of_whisper([waveform])[0]
+        if len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE:
+            tokens = self.speech_recognizer.generate(
+                self.speech_features([waveform]), return_timestamps=True, do_sample=False
+            )
+            return self.speech_processor.decode(tokens[0], skip_special_tokens=True).strip()
         features = self.speech_features([waveform], padded=False)
         mask = torch.ones(features.shape[0], features.shape[2], dtype=torch.long, device=self.device)
         tokens = self.speech_recognizer.generate(
@@ -271,7 +278,7 @@ class Systems:
             language="en",
             beam_size=1,
             temperature=0,
-            without_timestamps=len(waveform) <= WINDOW_SECONDS * SAMPLING_RATE,
+            without_timestamps=len(waveform) <= SECONDS_WITHOUT_TIMESTAMPS * SAMPLING_RATE,
             condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
