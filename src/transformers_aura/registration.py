@@ -17,7 +17,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .hub.base_copy import copy_of_base_model
 from .hub.push import publish_missing_model_card
 from .modeling.configuration_aura import AuraAudioConfig, AuraConfig
-from .modeling.modeling_aura import AuraForSpeechQA, AuraModel, AuraPreTrainedModel
+from .modeling.modeling_aura import AuraForSpeechQA, AuraModel
+from .modeling.pretrained_aura import AuraPreTrainedModel
 from .package_data import resolve_student
 from .pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
 from .processing.feature_extraction_aura import AuraFeatureExtractor
