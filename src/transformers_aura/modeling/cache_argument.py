@@ -15,6 +15,9 @@ CACHE_ARGUMENT = (
 )
 """The keyword of every `forward`, of `generate`, and the field of every output."""
 
+STARTS_EMPTY = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
+"""Settings with which `generate` makes an empty cache of its own, and does not go on from keys and values that are there."""
+
 
 def one_cache(cache: Cache | None, past_key_values: Cache | None) -> Cache | None:
     """The cache that the caller passed, under either name; the older one warns where the installed release does.

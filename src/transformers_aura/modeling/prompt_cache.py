@@ -12,11 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from .adapter import weights_and_adapters_state
-from .cache_argument import CACHE_ARGUMENT
-
-
-STARTS_EMPTY = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
-"""Settings with which `generate` starts with an empty cache of its own."""
+from .cache_argument import CACHE_ARGUMENT, STARTS_EMPTY
 
 
 class PromptCache:
@@ -133,4 +129,4 @@ class PromptCache:
         return state, config.lora_rank, config.lora_scope, model.lora_is_merged
 
 
-__all__ = ["STARTS_EMPTY", "PromptCache"]
+__all__ = ["PromptCache"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..modeling.cache_argument import CACHE_ARGUMENT
+from ..modeling.cache_argument import CACHE_ARGUMENT, STARTS_EMPTY
 from ..modeling.rescoring import TextCache
 from ..processing.conversation import AUDIO_PART_TYPES, Conversation
 
@@ -34,10 +34,6 @@ def with_transcripts(conversation: Conversation, transcripts: Sequence[str]) -> 
     return written
 
 
-BRINGS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
-"""Settings with which `generate` starts with an empty cache of its own."""
-
-
 def cached_prefix(
     input_ids: torch.Tensor, text_cache: TextCache | None, generation: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def cached_prefix(
     Returns:
         nothing where there is nothing to go on from, or where the settings do not allow it.
     """
-    needs_its_own = any(generation.get(name) is not None for name in BRINGS_ITS_OWN_CACHE)
+    needs_its_own = any(generation.get(name) is not None for name in STARTS_EMPTY)
     if text_cache is None or needs_its_own or generation.get("use_cache") is False:
         return {}
     cached = torch.tensor(text_cache.input_ids[: input_ids.shape[1] - 1], device=input_ids.device)

@@ -13,7 +13,7 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from ..decoding.speech_detection import NOTHING_HEARD
-from ..modeling.cache_argument import CACHE_ARGUMENT
+from ..modeling.cache_argument import CACHE_ARGUMENT, STARTS_EMPTY
 from ..modeling.context_length import check_context_length, context_length
 from ..modeling.dtypes import without_autocast
 from ..modeling.modeling_aura import AuraForSpeechQA
@@ -34,9 +34,6 @@ _ROOM_FOR_ANSWERS = 256
 
 _EXPECT_END_AFTER_SECONDS = 0.3
 """So long into a pause a stream that listens by itself gets ready to answer; what comes later in the pause is no part of the recording."""
-
-_HAS_ITS_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
-"""Settings with which `generate` does not go on from keys and values that are there."""
 
 
 class ConversationFullError(ValueError):
@@ -421,7 +418,7 @@ class AuraStream:
 
     def _check_generation(self, generate_kwargs: Mapping[str, Any]) -> None:
         given = self._given(generate_kwargs)
-        for name in _HAS_ITS_OWN_CACHE:
+        for name in STARTS_EMPTY:
             if given.get(name) is not None:
                 raise ValueError(
                     f"`{name}` does not go with a stream, whose keys and values are there already: leave it out."
