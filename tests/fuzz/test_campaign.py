@@ -33,7 +33,8 @@ def area(how: str) -> Area:
 
 @pytest.mark.parametrize("how", ["answered", "refused", "silent", "unclear", "slow", "hungry"])
 def test_each_outcome_is_told_apart(how, monkeypatch):
-    monkeypatch.setattr(campaign, "CPU_SECONDS", 0.1)
+    if how == "slow":  # else a busy machine could be slow at anything
+        monkeypatch.setattr(campaign, "CPU_SECONDS", 0.1)
     monkeypatch.setattr(campaign, "MEGABYTES", 32.0)
     assert judge(area(how), how)[0] == how
 
