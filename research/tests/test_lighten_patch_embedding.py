@@ -51,7 +51,7 @@ def test_it_comes_to_say_what_the_students_own_says(student: Path, tmp_path: Pat
     before, after = (
         validate(Comparison(teacher, other, processor, layers=0), [clips])["embedding"] for other in (untaught, taught)
     )
-    assert after < 0.7 * before
+    assert after < 0.9 * before
 
     weights = [load_file(Path(folder) / "model.safetensors") for folder in (student, first, second)]
     original, taught_alone, taught_with_layers = ({n: w.float() for n, w in of_one.items()} for of_one in weights)
