@@ -6,7 +6,7 @@
 The lighter one has longer steps (`frames_per_step`) and some of the convolution blocks, and starts from the student's own weights. It hears each clip as the student does
 (noise, rooms and microphones of `WaveformAugmentation` included) and learns to say to the LLM what the student's own says: squared error of the embeddings relative to their
 energy, and the KL divergence of the character CTC head. With `--layers`, LoRA of the LLM's first layers learns too: both students read the clip in a chat, and the states behind
-every second of these layers are compared. CORPUS is what `python -m aura_research.corpus` makes, and clips of `acted_speech` where they are.
+every second of these layers are compared; where these are all that the subword CTC head needs, so is what it tells. On a processor that multiplies bfloat16, training does. CORPUS is what `python -m aura_research.corpus` makes, and clips of `acted_speech` where they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ from transformers_aura import AuraAudioConfig, AuraForSpeechQA, AuraProcessor, b
 from transformers_aura.distillation.augmentation import WaveformAugmentation
 from transformers_aura.hub import TrainingSummary
 from transformers_aura.modeling.audio_embedding import AuraAudioEmbedding, kernel_over_means, mean_of_strides
-from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN
+from transformers_aura.modeling.ctc_heads import STEPS_PER_TOKEN, audio_states
+from transformers_aura.modeling.dtypes import cpu_multiplies
 from transformers_aura.package_data import resolve_student
 
 
@@ -48,6 +51,10 @@ REPEATS = {"real_orders": 2}
 """Parts of the corpus that are heard more often than once a pass."""
 
 CHARACTER_WEIGHT = 0.5
+SUBWORD_WEIGHT = 0.25
+SUBWORDS_A_POSITION, OTHER_SUBWORDS = 8, 1024
+"""Tokens that the subword CTC head's distributions are compared on: the likeliest of each position, and others at random."""
+
 WARMUP_SHARE, LAST_RATE = 0.03, 0.02
 KERNEL_RATE = 2.0
 """Learning rate of the convolution blocks' kernels, as a multiple of the others'."""
@@ -156,12 +163,12 @@ class Comparison:
         if head is not None:
             losses["characters"] = _divergence(head(found), head(wanted), mask.repeat_interleave(STEPS_PER_TOKEN, 1))
         if self.layers:
-            losses["states"] = self._loss_of_states(inputs, wanted, found, mask)
+            losses |= self._losses_of_layers(inputs, wanted, found, mask)
         return losses
 
-    def _loss_of_states(
+    def _losses_of_layers(
         self, inputs: Any, wanted: torch.Tensor, found: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> dict[str, torch.Tensor]:
         real = inputs["attention_mask"].bool()
         read = {name: inputs[name] for name in ("input_ids", "attention_mask")} | {"audio_embeds_mask": mask}
         settings = {"num_hidden_layers": self.layers, "output_hidden_states": True, "use_cache": False}
@@ -170,12 +177,31 @@ class Comparison:
         ours = self.student.model(**read, audio_embeds=found, **settings).hidden_states
         compared = range(self.layers, 0, -2)
         errors = [_relative_error(ours[layer][real], theirs[layer][real], by_position=True) for layer in compared]
-        return torch.stack(errors).mean()
+        losses = {"states": torch.stack(errors).mean()}
+        layer = self.teacher.config.subword_ctc_layer
+        if layer is not None and layer <= self.layers:
+            is_audio = inputs["input_ids"] == self.teacher.config.audio_token_id
+            of_audio = [audio_states(states[layer], is_audio)[mask] for states in (ours, theirs)]
+            losses["subwords"] = self._divergence_of_subwords(*of_audio)
+        return losses
+
+    def _divergence_of_subwords(self, ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        """Mean KL divergence of what the subword CTC heads tell of states, `(audio tokens, width)` each: blank, likely tokens, and others at random."""
+        embeddings = self.teacher.get_input_embeddings().weight
+        with torch.no_grad():
+            wanted = _subword_logits(self.teacher, theirs, embeddings)
+            likely = wanted[:, 1:].topk(SUBWORDS_A_POSITION).indices.flatten()
+            others = torch.randint(len(embeddings), (OTHER_SUBWORDS,))
+            chosen = torch.cat([likely, others]).unique()
+            wanted = torch.cat([wanted[:, :1], wanted[:, 1:][:, chosen]], 1)
+        found = _subword_logits(self.student, ours, embeddings[chosen])
+        everywhere = torch.ones(len(found), dtype=torch.bool)
+        return _divergence(found, wanted, everywhere)
 
     def loss(self, clips: Sequence[np.ndarray]) -> tuple[torch.Tensor, dict[str, float]]:
         """The weighted sum, and its parts."""
         losses = self.losses(clips)
-        weights = {"characters": CHARACTER_WEIGHT}
+        weights = {"characters": CHARACTER_WEIGHT, "subwords": SUBWORD_WEIGHT}
         total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.item() for name, loss in losses.items()}
 
@@ -190,16 +216,33 @@ class Comparison:
                 chosen[name] = parameter.requires_grad_(True)
         return chosen
 
+    def to_bfloat16(self) -> None:
+        """What does not learn, in bfloat16; what learns is multiplied in it, under autocast, and stays in float32."""
+        self.teacher.to(torch.bfloat16)
+        for parameter in self.student.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def _subword_logits(student: AuraForSpeechQA, states: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    """`(audio tokens, 1 + tokens)`, blank first, of states `(audio tokens, width)`."""
+    head = student.model.subword_ctc_head
+    assert head is not None
+    states = head.norm(states.to(head.norm.weight.dtype))
+    of_tokens = head.projection(states) @ embeddings.to(states.dtype).T
+    return torch.cat([head.blank(states).to(of_tokens.dtype), of_tokens], dim=-1)
+
 
 def _relative_error(found: torch.Tensor, wanted: torch.Tensor, by_position: bool = False) -> torch.Tensor:
     """Squared error to the wanted vectors' energy, `(positions, width)` each; by position it is a mean of ratios, so that a few large states do not count for all."""
-    error, energy = (found - wanted).square().sum(-1), wanted.square().sum(-1)
+    wanted = wanted.float()
+    error, energy = (found.float() - wanted).square().sum(-1), wanted.square().sum(-1)
     return (error / energy.clamp_min(1e-6)).mean() if by_position else error.sum() / energy.sum()
 
 
 def _divergence(found: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean KL divergence of distributions over the last axis, in nats, `(batch, steps, symbols)`."""
-    own, theirs = found[mask].log_softmax(-1), wanted[mask].log_softmax(-1)
+    own, theirs = found[mask].float().log_softmax(-1), wanted[mask].float().log_softmax(-1)
     return nn.functional.kl_div(own, theirs, reduction="batchmean", log_target=True)
 
 
@@ -220,6 +263,10 @@ def teach(
         the losses on validation clips at the end.
     """
     parameters = comparison.trained()
+    in_bfloat16 = cpu_multiplies(torch.bfloat16)
+    if in_bfloat16:
+        comparison.to_bfloat16()
+    precision = partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=in_bfloat16)
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         groups.setdefault(KERNEL_RATE if name.endswith("kernel.weight") else 1.0, []).append(parameter)
@@ -238,7 +285,8 @@ def teach(
         falling = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"] * falling * min(1.0, share / WARMUP_SHARE + 1e-3)
-        loss, parts = comparison.loss(batch)
+        with precision():
+            loss, parts = comparison.loss(batch)
         loss.backward()
         nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
         optimizer.step()
@@ -256,17 +304,20 @@ def teach(
             sums, count, shown = {}, 0, now
         if now - saved > 300:
             save_file({name: tensor.detach().contiguous() for name, tensor in parameters.items()}, str(progress))
-            print(f"validation: {validate(comparison, kept)}", flush=True)
+            print(f"validation: {validate(comparison, kept, precision)}", flush=True)
             saved = time.monotonic()
-    last = validate(comparison, kept)
+    last = validate(comparison, kept, precision)
     print(f"validation, {step - 1} steps, {audio_seconds / 3600:.2f} h of speech: {last}", flush=True)
     return last
 
 
 @torch.no_grad()
-def validate(comparison: Comparison, batches: Sequence[list[np.ndarray]]) -> dict[str, float]:
+def validate(
+    comparison: Comparison, batches: Sequence[list[np.ndarray]], precision: Callable[[], AbstractContextManager[Any]]
+) -> dict[str, float]:
     """Means of the losses over batches that are always the same."""
-    parts = [comparison.loss(batch)[1] for batch in batches]
+    with precision():
+        parts = [comparison.loss(batch)[1] for batch in batches]
     return {name: round(sum(part[name] for part in parts) / len(parts), 4) for name in parts[0]}
 
 

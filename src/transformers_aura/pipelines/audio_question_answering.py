@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import copy
 import difflib
 import os
 import time
@@ -18,9 +17,11 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import logging
 
 from ..decoding.speech_detection import NOTHING_HEARD
-from ..modeling.context_length import check_context_length, context_length
+from ..modeling.context_length import check_context_length
 from ..modeling.dtypes import without_autocast
+from ..modeling.generation_defaults import given_settings, with_generation_defaults
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..modeling.prompt_cache import PromptCache
 from ..modeling.transcripts import Transcript
 from ..processing import arguments
 from ..processing.audio_tokens import clips_of_rows
@@ -32,8 +33,6 @@ from .requests import Request, RequestDataset, conversation_of, input_error, is_
 
 
 logger = logging.get_logger(__name__)
-
-DEFAULT_MAX_NEW_TOKENS = 256
 
 _PREPROCESS_KEYWORDS = (
     "question",
@@ -76,6 +75,13 @@ class AudioQuestionAnsweringPipeline(Pipeline):
 
     Several inputs are a list (the result is a list), or a generator, an iterator or a dataset (the result is an iterator
     that works as it is read). `batch_size=` answers as many at a time.
+
+    Args:
+        model ([`AuraForSpeechQA`]): a student. `model_kwargs={"merge_lora": True}` loads it as it is fastest where most requests have audio.
+        processor ([`AuraProcessor`]): of that student.
+        reuse_prompts (`bool`, defaults to `False`): keep what direct requests begin with (a system message) from one to the next, see [`PromptCache`]: the
+            first token of the answer comes sooner. In 16-bit formats a request can then be rounded otherwise than the first time.
+        kwargs: as of every pipeline, and what its calls take, as defaults.
     """
 
     _load_processor = True
@@ -84,7 +90,14 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def __init__(self, model: AuraForSpeechQA, processor: AuraProcessor | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: AuraForSpeechQA,
+        processor: AuraProcessor | None = None,
+        *,
+        reuse_prompts: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(model, AuraForSpeechQA):
             raise TypeError(
                 f"The audio-question-answering pipeline runs an AuraForSpeechQA, got a {type(model).__name__}: "
@@ -97,6 +110,8 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             )
         processor.check_belongs_to(model.config.audio_config.to_dict(), model.config.audio_token_id)
         _check_batching(kwargs)
+        arguments.switch("reuse_prompts", reuse_prompts)
+        self._prompt_cache = PromptCache(model) if reuse_prompts else None
         self._generate_keywords = generate_keywords(model)
         super().__init__(model=model, processor=processor, **kwargs)
 
@@ -323,7 +338,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         self, inputs: dict[str, torch.Tensor], chats: list[Chat], generate_kwargs: dict[str, Any], started: float
     ) -> tuple[torch.Tensor, list[str | None]]:
         """Answers of the base LLM to chats in which transcripts stand in the place of the audio, and these."""
-        max_time = self._given(generate_kwargs).get("max_time")
+        max_time = given_settings(self.model, generate_kwargs).get("max_time")
         transcripts = self.model.transcribe(
             **inputs,
             tokenizer=self.processor.tokenizer,
@@ -350,7 +365,9 @@ class AudioQuestionAnsweringPipeline(Pipeline):
                 "`model.transcribe` writes down recordings of any length."
             ) from None
         if len(transcripts) == 1 and len(written) == 1:
-            batch |= cached_prefix(batch["input_ids"], transcripts[0].text_cache, self._given(generate_kwargs))
+            batch |= cached_prefix(
+                batch["input_ids"], transcripts[0].text_cache, given_settings(self.model, generate_kwargs)
+            )
         if max_time is not None:
             generate_kwargs = {**generate_kwargs, "max_time": max(max_time - (time.monotonic() - started), 1e-3)}
         texts = ["\n".join(transcript.text for transcript in of_row) if of_row else None for of_row in of_rows]
@@ -362,9 +379,15 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         num_audio = (
             int((input_ids == self.model.config.audio_token_id).sum(-1).max()) if "audio_embeds" in inputs else 0
         )
-        settings = self._with_defaults(generate_kwargs, num_audio, input_ids.shape[1])
+        settings = with_generation_defaults(
+            self.model, self.processor.tokenizer, generate_kwargs, num_audio=num_audio, num_tokens=input_ids.shape[1]
+        )
         try:
-            generated = self.model.generate(**inputs, **settings)
+            if self._prompt_cache is None:
+                generated = self.model.generate(**inputs, **settings)
+            else:
+                with self._prompt_cache.reused(inputs, **settings) as reused:
+                    generated = self.model.generate(**reused, **settings)
         except (
             AttributeError,
             LookupError,
@@ -437,47 +460,6 @@ class AudioQuestionAnsweringPipeline(Pipeline):
             batch["input_features"] = _pad_rows([item["input_features"] for item in with_audio], silence)
             batch["input_features_mask"] = _pad_rows([item["input_features_mask"] for item in with_audio], False)
         return BatchFeature(batch)
-
-    def _given(self, generate_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What holds for a call of `generate`: its arguments, before its generation config, before the model's."""
-        given = dict(self.model.generation_config.to_diff_dict())
-        generation_config = generate_kwargs.get("generation_config")
-        if generation_config is not None:
-            given.update(generation_config.to_diff_dict())
-        return {**given, **generate_kwargs}
-
-    def _default_length(self, num_audio: int, num_tokens: int) -> int:
-        """Most tokens of an answer where nobody says."""
-        wanted, limit = max(DEFAULT_MAX_NEW_TOKENS, num_audio), context_length(self.model.config.text_config)
-        if limit is None or num_tokens + wanted <= limit:
-            return wanted
-        room = max(limit - num_tokens, 1)
-        logger.warning(
-            f"The answer has at most {room} tokens, not {wanted}: the request takes {num_tokens} of the {limit} tokens that the LLM takes."
-        )
-        return room
-
-    def _with_defaults(self, generate_kwargs: dict[str, Any], num_audio: int, num_tokens: int) -> dict[str, Any]:
-        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings.
-
-        Args:
-            num_audio: most audio tokens of an input.
-            num_tokens: tokens of the longest input.
-        """
-        generation_config = generate_kwargs.get("generation_config")
-        given = self._given(generate_kwargs)
-        added: dict[str, Any] = {}
-        if given.get("max_new_tokens") is None and given.get("max_length") is None:
-            added["max_new_tokens"] = self._default_length(num_audio, num_tokens)
-        if given.get("pad_token_id") is None:
-            added["pad_token_id"] = self.processor.tokenizer.pad_token_id
-        if generation_config is not None and added:
-            generation_config = copy.deepcopy(generation_config)
-            generation_config.update(**added)
-            added = {"generation_config": generation_config}
-        if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
-            added["tokenizer"] = self.processor.tokenizer
-        return {**generate_kwargs, **added}
 
 
 @dataclass(frozen=True)

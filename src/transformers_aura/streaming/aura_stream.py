@@ -16,6 +16,7 @@ from ..decoding.speech_detection import NOTHING_HEARD
 from ..modeling.cache_argument import CACHE_ARGUMENT, STARTS_EMPTY
 from ..modeling.context_length import check_context_length, context_length
 from ..modeling.dtypes import without_autocast
+from ..modeling.generation_defaults import given_settings, with_generation_defaults
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.arguments import described, one_of, real_number
 from ..processing.audio_samples import to_mono_float32
@@ -25,9 +26,6 @@ from .cached_row import AudioToken, CachedRow, RowToken
 from .chat_tokens import chat_tokens
 from .incoming_clip import EndedClip, IncomingClip
 
-
-DEFAULT_MAX_NEW_TOKENS = 256
-"""As in a pipeline."""
 
 _ROOM_FOR_ANSWERS = 256
 """Tokens of the LLM's context that audio leaves free for a question and an answer; of a short context a quarter."""
@@ -410,14 +408,8 @@ class AuraStream:
             "taken. `answer()` answers what was said so far; `reset()` begins a new conversation."
         )
 
-    def _given(self, generate_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """What holds for a call of `generate`: its arguments, before its generation config, before the model's."""
-        config = generate_kwargs.get("generation_config")
-        of_call = {} if config is None else config.to_diff_dict()
-        return {**self._model.generation_config.to_diff_dict(), **of_call, **generate_kwargs}
-
     def _check_generation(self, generate_kwargs: Mapping[str, Any]) -> None:
-        given = self._given(generate_kwargs)
+        given = given_settings(self._model, generate_kwargs)
         for name in STARTS_EMPTY:
             if given.get(name) is not None:
                 raise ValueError(
@@ -429,25 +421,17 @@ class AuraStream:
             raise ValueError("A turn of a conversation has one answer: leave out `num_return_sequences`.")
 
     def _generation_settings(self, tokens: Sequence[RowToken], generate_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `generate` with what is missing: a limit of tokens, a padding token, a tokenizer for stop strings."""
-        given, config = self._given(generate_kwargs), generate_kwargs.get("generation_config")
+        """Arguments of `generate` with what is missing.
+
+        Raises:
+            ValueError: the turn and the answer asked for are longer than the LLM's context.
+        """
         num_audio = sum(isinstance(token, AudioToken) for token in tokens)
         asked = generate_kwargs.get("max_new_tokens") or 1
         check_context_length(self._model.config, len(tokens) - num_audio, num_audio, asked)
-        added: dict[str, Any] = {}
-        if given.get("max_new_tokens") is None and given.get("max_length") is None:
-            limit = context_length(self._model.config.text_config)
-            wanted = max(DEFAULT_MAX_NEW_TOKENS, num_audio)
-            added["max_new_tokens"] = wanted if limit is None else min(wanted, max(limit - len(tokens), 1))
-        if given.get("pad_token_id") is None:
-            added["pad_token_id"] = self.processor.tokenizer.pad_token_id
-        if config is not None and added:
-            config = copy.deepcopy(config)
-            config.update(**added)
-            added = {"generation_config": config}
-        if given.get("stop_strings") is not None and "tokenizer" not in generate_kwargs:
-            added["tokenizer"] = self.processor.tokenizer
-        return {**generate_kwargs, **added}
+        return with_generation_defaults(
+            self._model, self.processor.tokenizer, generate_kwargs, num_audio=num_audio, num_tokens=len(tokens)
+        )
 
     def _generate(
         self,
@@ -459,7 +443,7 @@ class AuraStream:
     ) -> list[int]:
         """Token ids of the answer to a prompt."""
         inputs = self._row.generation_inputs(tokens, clips)
-        num_beams = self._given(settings).get("num_beams") or 1
+        num_beams = given_settings(self._model, settings).get("num_beams") or 1
         if num_beams > 1:  # which leave nothing that could be gone on from
             inputs[CACHE_ARGUMENT] = copy.deepcopy(inputs[CACHE_ARGUMENT])
             inputs[CACHE_ARGUMENT].batch_repeat_interleave(num_beams)
