@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.results import STUDENT, draw, read_results
+from transformers_aura.cli.compute import GROUPED_ATTENTION
 
 
 RESULTS = Path(__file__).with_name("results")
@@ -120,6 +121,8 @@ def run(name: str, arguments: list[str]) -> None:
 
     from benchmarks.timing import machine
 
+    if settings.device == "cpu":
+        os.environ.setdefault(GROUPED_ATTENTION, "1")  # as `aura ask` does; for every system alike
     torch.set_num_threads(settings.threads)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

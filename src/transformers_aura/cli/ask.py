@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .compute import DeviceOption, Dtype, DtypeOption, check_device
+from .compute import DeviceOption, Dtype, DtypeOption, prepare_device
 from .console import print_result, quiet_libraries, to_json
 
 
@@ -51,7 +51,7 @@ def ask(
         raise typer.BadParameter("there is no standard input to read from.", param_hint="AUDIO")
     recording: str | bytes = sys.stdin.buffer.read() if audio == "-" else audio
 
-    check_device(device)
+    prepare_device(device)
 
     import transformers
 

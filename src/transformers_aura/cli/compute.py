@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import Annotated
 
@@ -21,13 +22,20 @@ DtypeOption = Annotated[Dtype, typer.Option(help="auto: as stored, or float32 wh
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")]
 
 
-def check_device(device: str | None) -> None:
+GROUPED_ATTENTION = "TRANSFORMERS_SDPA_FORCE_GQA"
+"""Environment variable of transformers: attention with a mask reads the keys and values of a group of heads once, in place of copies of them for every
+head. Faster on a CPU, and slower on a GPU, whose kernels for it take no mask."""
+
+
+def prepare_device(device: str | None) -> None:
     """
-    That there is such a device, before anything is loaded.
+    Checks that there is such a device, before anything is loaded; on a CPU, attention with a mask takes the faster way from here on in this process.
 
     Raises:
         typer.BadParameter: there is none on this machine, or none that this build of torch knows.
     """
+    if (best_device() if device is None else device) == "cpu":
+        os.environ.setdefault(GROUPED_ATTENTION, "1")
     if device is None:
         return
     import torch

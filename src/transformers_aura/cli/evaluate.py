@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .compute import DeviceOption, Dtype, DtypeOption, best_device, check_device
+from .compute import DeviceOption, Dtype, DtypeOption, best_device, prepare_device
 from .console import print_result, print_status, quiet_libraries
 
 
@@ -97,7 +97,7 @@ def evaluate(
         raise typer.BadParameter("name at least one benchmark: --benchmark sd-qa, or a folder of your own.")
     if not students and not system:
         raise typer.BadParameter("name a student, or a --system.")
-    check_device(device)
+    prepare_device(device)
     settings = {"dtype": dtype.value, "device": device or best_device()}
 
     from ..registration import register

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..extras import MissingExtraError, import_extra
-from .compute import DeviceOption, Dtype, DtypeOption, check_device
+from .compute import DeviceOption, Dtype, DtypeOption, prepare_device
 from .console import print_status, quiet_libraries
 
 
@@ -56,7 +56,7 @@ def listen(
 ) -> None:
     """Talk to a student: captions while you speak, an answer when you pause, and silence when you speak into it. Ctrl-C ends."""
     sounddevice = None if file is not None else _sounddevice()
-    check_device(device)
+    prepare_device(device)
 
     from ..modeling.modeling_aura import AuraForSpeechQA
     from ..package_data import resolve_student

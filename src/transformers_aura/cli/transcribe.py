@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..whole_files import write_whole
-from .compute import DeviceOption, Dtype, DtypeOption, check_device
+from .compute import DeviceOption, Dtype, DtypeOption, prepare_device
 from .console import print_result, quiet_libraries, to_json
 
 
@@ -72,7 +72,7 @@ def transcribe(
     ]
     if out is not None and len({Path(name).stem for name in names}) < len(names):
         raise typer.BadParameter("Two recordings have the same name, so their files in --out would be one.")
-    check_device(device)
+    prepare_device(device)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
 
