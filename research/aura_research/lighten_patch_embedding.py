@@ -18,7 +18,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -313,7 +313,9 @@ def teach(
 
 @torch.no_grad()
 def validate(
-    comparison: Comparison, batches: Sequence[list[np.ndarray]], precision: Callable[[], AbstractContextManager[Any]]
+    comparison: Comparison,
+    batches: Sequence[list[np.ndarray]],
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, float]:
     """Means of the losses over batches that are always the same."""
     with precision():

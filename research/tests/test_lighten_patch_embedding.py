@@ -3,57 +3,41 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-import soundfile
 import torch
 from safetensors.torch import load_file
 
 from aura_research import lighten_patch_embedding
 from aura_research.lighten_patch_embedding import Clips, Comparison, lighter, main, validate
-from tests.support.fake_hub import FakeHub
-from tests.support.published import publish_base, save_student
-from tests.support.training import write_corpus
 from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.distillation.augmentation import WaveformAugmentation
 
 
-@pytest.fixture
-def student(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(lighten_patch_embedding, "acted_folder", lambda: tmp_path / "absent")
-    publish_base(fake_hub, tmp_path / "base")
-    save_student(
-        tmp_path / "student",
-        conv_blocks=2,
-        conv_block_type="kernel",
-        character_ctc_alphabet=" abc",
-    )
-    write_corpus(tmp_path / "corpus", num_train=12, shortest_seconds=1.0)
-    (tmp_path / "corpus" / "noise").mkdir()
-    noise = np.random.default_rng(0).standard_normal(16000) * 0.1
-    soundfile.write(tmp_path / "corpus" / "noise" / "kitchen.flac", noise, 16000)
-    return tmp_path / "student"
-
-
-def test_it_comes_to_say_what_the_students_own_says(student: Path, tmp_path: Path) -> None:
+def test_it_comes_to_say_what_the_students_own_says(student_to_lighten: Path, tmp_path: Path) -> None:
     corpus, first, second = (str(tmp_path / name) for name in ("corpus", "first", "second"))
     settings = ["--frames-per-step", "4", "--blocks", "1", "--learning-rate", "3e-3"]
-    main([str(student), first, corpus, *settings, "--minutes", "0.1"])
-    main([str(student), second, corpus, "--start", first, "--layers", "1", "--minutes", "0.02"])
+    main([str(student_to_lighten), first, corpus, *settings, "--minutes", "0.1"])
+    main([str(student_to_lighten), second, corpus, "--start", first, "--layers", "1", "--minutes", "0.02"])
 
-    teacher = AuraForSpeechQA.from_pretrained(student, dtype="float32")
+    teacher = AuraForSpeechQA.from_pretrained(student_to_lighten, dtype="float32")
     taught = AuraForSpeechQA.from_pretrained(first, dtype="float32")
     assert taught.config.audio_config.frames_per_step == 4
     assert len(taught.model.embed_audio.blocks) == 1
-    untaught = AuraForSpeechQA.from_pretrained(student, dtype="float32")
+    untaught = AuraForSpeechQA.from_pretrained(student_to_lighten, dtype="float32")
     untaught.model.embed_audio, _ = lighter(teacher.model.embed_audio, teacher.config.audio_config, 4, [1])
-    processor = AuraProcessor.from_pretrained(student)
+    processor = AuraProcessor.from_pretrained(student_to_lighten)
     clips = next(Clips(tmp_path / "corpus", "train").batches(WaveformAugmentation(), seed=0))
     before, after = (
         validate(Comparison(teacher, other, processor, layers=0), [clips])["embedding"] for other in (untaught, taught)
     )
     assert after < 0.9 * before
 
-    weights = [load_file(Path(folder) / "model.safetensors") for folder in (student, first, second)]
+    with_layers = AuraForSpeechQA.from_pretrained(second, dtype="float32")
+    losses = validate(Comparison(teacher, with_layers, processor, layers=1), [clips])
+    assert losses.keys() == {"embedding", "characters", "states", "subwords"}
+    assert min(losses.values()) > 0
+    assert validate(Comparison(teacher, teacher, processor, layers=1), [clips]) == dict.fromkeys(losses, 0.0)
+
+    weights = [load_file(Path(folder) / "model.safetensors") for folder in (student_to_lighten, first, second)]
     original, taught_alone, taught_with_layers = ({n: w.float() for n, w in of_one.items()} for of_one in weights)
     others = [name for name in original if "embed_audio." not in name]
     assert all(torch.equal(original[name].bfloat16().float(), taught_alone[name]) for name in others)
@@ -63,7 +47,7 @@ def test_it_comes_to_say_what_the_students_own_says(student: Path, tmp_path: Pat
 
 
 def test_clips_that_are_too_short_are_left_out_and_batches_are_no_longer_than_they_may_be(
-    student: Path, tmp_path: Path
+    student_to_lighten: Path, tmp_path: Path
 ) -> None:
     clips = Clips(tmp_path / "corpus", "train")
     assert len(clips.sources) == 12
