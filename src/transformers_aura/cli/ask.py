@@ -165,7 +165,7 @@ def ask(
     if out is None:
         output = nullcontext(PrintedRows(render))
     else:
-        settings = {
+        settings: dict[str, Any] = {
             "command": "ask",
             "model": model_settings(model, revision),
             "question": question,

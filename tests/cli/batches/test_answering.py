@@ -11,8 +11,9 @@ import typer
 from tests.support.tiny import tone
 from transformers_aura.cli.batches import answering
 from transformers_aura.cli.batches.answering import Request, answer_inputs, batches_of, run_batch
-from transformers_aura.cli.batches.inputs import BatchInput, Inputs, find_inputs
+from transformers_aura.cli.batches.inputs import Inputs, find_inputs
 from transformers_aura.cli.batches.outputs import JsonLines, Row
+from transformers_aura.cli.batches.sources import BatchInput
 
 
 class Kept:

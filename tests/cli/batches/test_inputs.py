@@ -10,7 +10,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from transformers_aura.cli.batches.inputs import BatchInput, InputError, find_inputs
+from transformers_aura.cli.batches.inputs import find_inputs
+from transformers_aura.cli.batches.sources import BatchInput, InputError
 from transformers_aura.extras import MissingExtraError
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ...processing.audio_loading import load_audio
 from ...processing.mixing import SAMPLING_RATE
 from ..console import print_error, print_status, progress_bar
-from .inputs import BatchInput, Inputs
+from .inputs import Inputs
 from .outputs import Output, PrintedRows
+from .sources import BatchInput
 
 
 BATCHES_IN_WINDOW = 8

@@ -12,7 +12,7 @@ from ...extras import import_extra
 from ...folder_lock import lock_folder
 from ...whole_files import disk_errors_named, files_together, write_whole
 from ..console import print_result
-from .inputs import PARQUET_SUFFIX
+from .sources import PARQUET_SUFFIX
 
 
 Row = dict[str, Any]
