@@ -3,12 +3,13 @@
     pip install transformers-aura 'ray[data]'
     python docs/examples/ray_batches.py STUDENT recordings answers --question "What was ordered?"
 
-Where vLLM is installed, it runs the student, which must be merged then (`aura merge`) and answers directly; else transformers does.
+Where vLLM is installed, it runs the student, which answers directly then; else transformers does, and it answers as its config says.
 """
 
 import argparse
 import base64
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ def transformers_answers(model: str, question: str | None) -> Answer:
 
 def vllm_answers(model: str, question: str | None) -> Answer:
     """The same by vLLM."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     from vllm import LLM, SamplingParams
 
     llm = LLM(model=model, limit_mm_per_prompt={"audio": 1})
@@ -89,6 +91,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=float, default=0, help="of each worker")
     parser.add_argument("--batch-size", type=int, default=16)
     arguments = parser.parse_args()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     recordings = ray.data.read_binary_files(arguments.recordings, include_paths=True, file_extensions=SUFFIXES)
     answers = recordings.map_batches(
         Student,

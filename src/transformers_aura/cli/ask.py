@@ -83,7 +83,7 @@ def ask(
     batch_size: BatchSizeOption = DEFAULT_BATCH_SIZE,
     shard: ShardOption = None,
     engine: Annotated[
-        Engine, typer.Option(help="vllm: for a merged student, where vLLM is installed.")
+        Engine, typer.Option(help="vllm: where that is installed; it answers directly (--from audio).")
     ] = Engine.transformers,
 ) -> None:
     """Ask a student by voice, or ask it about a recording, or about many."""

@@ -218,7 +218,7 @@ def test_transcripts_as_parquet(
         (("ask", "x.wav", "--batch-size", "0"), 2, "batch-size"),
         (("ask", "x.wav", "--shard", "3/2"), 1, "--shard is the number of this part"),
         (("ask", "*.nothing"), 1, "No file matches '*.nothing'"),
-        (("ask", "x.wav", "--engine", "vllm", "--from", "transcript"), 1, "vLLM runs merged students"),
+        (("ask", "x.wav", "--engine", "vllm", "--from", "transcript"), 1, "vLLM answers recordings directly"),
     ],
 )
 def test_errors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,20 +33,19 @@ def vllm_answers(
     vLLM as an engine of [`answer_inputs`].
 
     Args:
-        model: Hub id or folder of a merged student.
+        model: Hub id or folder of a student.
         config: its config.
         question, context: of requests that have none of their own.
         answer_from, max_new_tokens, temperature: as of `aura ask`.
         settings: of `vllm.LLM`.
 
     Raises:
-        ValueError: the student is not merged, or is to answer from a transcript.
+        ValueError: the student is to answer from a transcript.
         MissingExtraError: vLLM is not installed.
     """
-    if config.is_compact:
-        raise ValueError(f"vLLM runs merged students, and {model} is a compact one: aura merge {model} --out FOLDER")
     if (answer_from or config.answer_from) == "transcript":
         raise ValueError("vLLM answers recordings directly: ask with --from audio.")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing is sent to anybody
     vllm = import_extra("vllm", "vllm", "--engine vllm")
     language_model = vllm.LLM(model=model, limit_mm_per_prompt={"audio": 1}, **settings)
 
