@@ -19,7 +19,7 @@ from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.cli.main import main
 from transformers_aura.cli.transcribe import Format, caption_words, render, timestamp
 from transformers_aura.decoding.text_statistics import TEXT_STATISTICS_FILE_NAME
-from transformers_aura.modeling.transcripts import TimedWord, Transcript
+from transformers_aura.modeling.transcripts import Transcript
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::transformers_aura.processing.audio_loading.SilentAudioWarning")
@@ -227,28 +227,28 @@ class TestTranscribe:
 
 class TestCaptions:
     WORDS = [
-        *(TimedWord(f"w{number}", number * 0.5, number * 0.5 + 0.3) for number in range(12)),
-        TimedWord("late", 3661.5, 3662.25),
+        *({"text": f"w{number}", "start": number * 0.5, "end": number * 0.5 + 0.3} for number in range(12)),
+        {"text": "late", "start": 3661.5, "end": 3662.25},
     ]
 
     def test_ten_words_or_a_pause(self) -> None:
-        captions = [[word.text for word in words] for words in caption_words(self.WORDS)]
+        captions = [[word["text"] for word in words] for words in caption_words(self.WORDS)]
         assert captions == [[f"w{number}" for number in range(10)], ["w10", "w11"], ["late"]]
         assert list(caption_words([])) == []
 
     def test_srt_and_vtt(self) -> None:
-        transcript = Transcript("", [], 0.0, 0.0, self.WORDS)
-        assert render("a.wav", transcript, Format.srt) == (
+        row = {"words": self.WORDS}
+        assert render("a.wav", row, Format.srt) == (
             "1\n00:00:00,000 --> 00:00:04,800\nw0 w1 w2 w3 w4 w5 w6 w7 w8 w9\n\n"
             "2\n00:00:05,000 --> 00:00:05,800\nw10 w11\n\n"
             "3\n01:01:01,500 --> 01:01:02,250\nlate"
         )
-        assert render("a.wav", transcript, Format.vtt) == (
+        assert render("a.wav", row, Format.vtt) == (
             "WEBVTT\n\n00:00:00.000 --> 00:00:04.800\nw0 w1 w2 w3 w4 w5 w6 w7 w8 w9\n\n"
             "00:00:05.000 --> 00:00:05.800\nw10 w11\n\n"
             "01:01:01.500 --> 01:01:02.250\nlate"
         )
-        assert render("a.wav", Transcript("", [], 0.0, 0.0), Format.vtt) == "WEBVTT"
+        assert render("a.wav", {"words": []}, Format.vtt) == "WEBVTT"
         assert timestamp(59.9996, ".") == "00:01:00.000"
 
 

@@ -7,6 +7,8 @@ import io
 import json
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -48,6 +50,24 @@ def print_error(message: str) -> None:
 def print_status(message: str) -> None:
     """What the command is doing, on standard error."""
     typer.echo(message, err=True)
+
+
+@contextmanager
+def progress_bar(total: int, is_shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """
+    A bar on standard error, where that is a terminal.
+
+    Yields:
+        `Callable[[str], None]`: says that one more is done, and what it was.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_shown = is_shown and sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not is_shown) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda what: progress.update(task, advance=1, description=what)
 
 
 def quiet_libraries() -> None:

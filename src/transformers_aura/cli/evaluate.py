@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .compute import DeviceOption, Dtype, DtypeOption, best_device, prepare_device
-from .console import print_result, print_status, quiet_libraries
+from .console import print_result, print_status, progress_bar, quiet_libraries
 
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def evaluate(
         asked, benchmarks, conditions, out, scorers, batch_size, seed, facts={"limit": limit or "all rows"}
     )
     text_ability = _text_ability(of_students, reader)
-    results = _run(evaluation, text_ability)
+    with progress_bar(evaluation.num_requests()) as on_request:
+        results = evaluation.run(on_request, text_ability)
     if card and of_students:
         _write_card(results, of_students[0], out)
     _print_report(out)
@@ -199,18 +200,6 @@ def _text_ability(of_students: list[AuraSystem], reader: TextLanguageModel | Non
 
     compact = [system for system in of_students if system.student.config.is_compact]
     return {} if reader is None else {system.name: compare_text_logits(system, reader) for system in compact}
-
-
-def _run(evaluation: Any, text_ability: dict[str, dict[str, Any]]) -> Results:
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=evaluation.num_requests())
-        return evaluation.run(lambda what: progress.update(task, advance=1, description=what), text_ability)
 
 
 def _write_card(results: Results, student: AuraSystem, out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers.utils import logging
@@ -56,6 +56,20 @@ def with_generation_defaults(
     return {**generate_kwargs, **added}
 
 
+def limits_alone(model: Any, generate_kwargs: Mapping[str, Any], num_audio: Sequence[int]) -> list[int] | None:
+    """Most tokens of the answer to each request of a batch where nobody says: as many as if it were asked alone. `None` where somebody does.
+
+    Args:
+        model: the student.
+        generate_kwargs: of the caller.
+        num_audio: audio tokens of each request.
+    """
+    given = given_settings(model, generate_kwargs)
+    if given.get("max_new_tokens") is not None or given.get("max_length") is not None:
+        return None
+    return [max(DEFAULT_MAX_NEW_TOKENS, num_tokens) for num_tokens in num_audio]
+
+
 def _default_length(model: Any, num_audio: int, num_tokens: int) -> int:
     """Most tokens of an answer where nobody says."""
     wanted, limit = max(DEFAULT_MAX_NEW_TOKENS, num_audio), context_length(model.config.text_config)
@@ -68,4 +82,4 @@ def _default_length(model: Any, num_audio: int, num_tokens: int) -> int:
     return room
 
 
-__all__ = ["DEFAULT_MAX_NEW_TOKENS", "given_settings", "with_generation_defaults"]
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "given_settings", "limits_alone", "with_generation_defaults"]

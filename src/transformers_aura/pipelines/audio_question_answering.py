@@ -19,7 +19,7 @@ from transformers.utils import logging
 from ..decoding.speech_detection import NOTHING_HEARD
 from ..modeling.context_length import check_context_length
 from ..modeling.dtypes import without_autocast
-from ..modeling.generation_defaults import given_settings, with_generation_defaults
+from ..modeling.generation_defaults import given_settings, limits_alone, with_generation_defaults
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..modeling.prompt_cache import PromptCache
 from ..modeling.transcripts import Transcript
@@ -376,11 +376,13 @@ class AudioQuestionAnsweringPipeline(Pipeline):
     def _generate(self, inputs: dict[str, Any], generate_kwargs: dict[str, Any]) -> torch.Tensor:
         """Token ids of the answers, `(batch, num_return_sequences, tokens)`."""
         input_ids = inputs["input_ids"]
-        num_audio = (
-            int((input_ids == self.model.config.audio_token_id).sum(-1).max()) if "audio_embeds" in inputs else 0
-        )
+        num_audio = (input_ids == self.model.config.audio_token_id).sum(-1) * ("audio_embeds" in inputs)
         settings = with_generation_defaults(
-            self.model, self.processor.tokenizer, generate_kwargs, num_audio=num_audio, num_tokens=input_ids.shape[1]
+            self.model,
+            self.processor.tokenizer,
+            generate_kwargs,
+            num_audio=int(num_audio.max()),
+            num_tokens=input_ids.shape[1],
         )
         try:
             if self._prompt_cache is None:
@@ -400,7 +402,12 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         sequences = generated if isinstance(generated, torch.Tensor) else generated.sequences
         answers = sequences[:, input_ids.shape[1] :]
         answers_per_input = len(answers) // len(input_ids)
-        return answers.reshape(len(input_ids), answers_per_input, answers.shape[-1])
+        answers = answers.reshape(len(input_ids), answers_per_input, answers.shape[-1])
+        limits = limits_alone(self.model, generate_kwargs, num_audio.tolist())
+        if limits is not None:  # that of the batch is of its longest recording
+            is_beyond = torch.arange(answers.shape[-1]) >= torch.tensor(limits)[:, None, None]
+            answers = answers.masked_fill(is_beyond.to(answers.device), self.processor.tokenizer.pad_token_id)
+        return answers
 
     def postprocess(self, model_outputs: Mapping[str, Any], skip_special_tokens: bool = True) -> list[dict[str, Any]]:
         """`[{"answer": ...}, ...]` of one request."""
