@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-processors test-quantization test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-processors test-quantization test-serving test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ test-peer: $(STAMP)  ## transformers' own common tests, of the installed release
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/modeling/test_quantization.py
+
+test-serving: $(STAMP)  ## servers of tiny students, asked by OpenAI's client and by those that send what they should not (two minutes)
+	$(BIN)/python -m pip install --quiet --editable '.[serving]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/serving
 
 test-processors: $(STAMP)  ## the tests that compare numbers, as other processors would compute them (a few minutes)
 	set -e; for processor in \

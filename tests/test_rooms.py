@@ -16,26 +16,37 @@ from transformers_aura import AuraProcessor
 PACKAGE = "transformers_aura"
 SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 
-BESIDE = {"extras", "folder_lock", "hub_access", "package_data", "repo_files", "whole_files"}
+BESIDE = {"auto_map", "extras", "folder_lock", "hub_access", "package_data", "repo_files", "whole_files"}
 """The modules beside the rooms, which know nobody."""
 
 # What each room may import, besides itself. The modules beside the rooms are rooms of one module here.
 MAY_KNOW = {
-    "processing": {"hub_access", "repo_files"},
+    "processing": {"auto_map", "hub_access", "repo_files"},
     "decoding": set(),
+    "auto_map": set(),
     "package_data": set(),
     "folder_lock": set(),
     "whole_files": set(),
     "hub_access": set(),
     "repo_files": set(),
     "extras": set(),
-    "modeling": {"processing", "decoding", "hub_access", "repo_files"},
+    "modeling": {"processing", "decoding", "auto_map", "hub_access", "repo_files"},
     "distillation": {"processing", "decoding", "modeling"} | BESIDE,
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
-    "hub": {"processing", "decoding", "modeling", "hub_access", "package_data", "whole_files"},
+    "hub": {"processing", "decoding", "modeling", "auto_map", "hub_access", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub"},
-    "serving": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"},
+    "serving": {
+        "processing",
+        "decoding",
+        "modeling",
+        "package_data",
+        "pipelines",
+        "streaming",
+        "hub",
+        "registration",
+        "extras",
+    },
     "evaluation": {"processing", "decoding", "modeling", "pipelines", "hub"} | BESIDE,
     "cli": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub", "registration"}
     | {

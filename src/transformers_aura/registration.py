@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForMultimodalLM,
     AutoProcessor,
 )
+from transformers import pipelines as stock_pipelines
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -21,6 +22,7 @@ from .modeling.modeling_aura import AuraForSpeechQA, AuraModel
 from .modeling.pretrained_aura import AuraPreTrainedModel
 from .package_data import resolve_student
 from .pipelines.audio_question_answering import AudioQuestionAnsweringPipeline
+from .pipelines.task_of_folder import TASK, knowing_students
 from .processing.feature_extraction_aura import AuraFeatureExtractor
 from .processing.processing_aura import AuraProcessor
 from .streaming.aura_stream import AuraStream
@@ -38,11 +40,12 @@ def register() -> None:
     # `transformers serve` looks the class up by name in this table
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[AuraConfig.model_type] = AuraForSpeechQA.__name__
     PIPELINE_REGISTRY.register_pipeline(
-        "audio-question-answering",
+        TASK,
         pipeline_class=AudioQuestionAnsweringPipeline,
         pt_model=AutoModelForMultimodalLM,
         type="multimodal",
     )
+    stock_pipelines.get_task = knowing_students(stock_pipelines.get_task)
     AuraProcessor.locate_student = staticmethod(resolve_student)
     AuraPreTrainedModel.locate_student = staticmethod(resolve_student)
     AuraPreTrainedModel.locate_base_model = staticmethod(copy_of_base_model)

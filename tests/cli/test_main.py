@@ -35,12 +35,23 @@ def test_help_lists_every_command_without_loading_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("ask", "listen", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"):
+    for command in (
+        "ask",
+        "listen",
+        "transcribe",
+        "count-text",
+        "distill",
+        "evaluate",
+        "merge",
+        "push",
+        "serve",
+        "demo",
+    ):
         assert f"│ {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["ask", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "demo"]
+    "command", ["ask", "transcribe", "count-text", "distill", "evaluate", "merge", "push", "serve", "demo"]
 )
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")

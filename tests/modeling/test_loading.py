@@ -25,6 +25,7 @@ from tests.support.tiny_models import (
 )
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AdapterMismatchError, AuraConfig, AuraForSpeechQA, AuraModel, AuraProcessor
+from transformers_aura.auto_map import STUB_FILE_NAME
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
 from transformers_aura.decoding.text_statistics import TextStatistics
 from transformers_aura.repo_files import DamagedFileError
@@ -252,6 +253,8 @@ def test_a_damaged_file_of_a_student_is_named(transcriber, damage):
 
     load()
     for file in sorted(transcriber.iterdir()):
+        if file.name == STUB_FILE_NAME:  # read where this package is not imported
+            continue
         whole = file.read_bytes()
         file.write_bytes(DAMAGES[damage](whole))
         if file.suffix == ".jinja" and damage == "cut off":  # may be a template still

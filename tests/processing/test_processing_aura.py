@@ -14,6 +14,7 @@ from transformers.utils.chat_template_utils import Chat
 
 from tests.support.tiny import STRING_CHAT_TEMPLATE, tiny_processor, tiny_tokenizer, tone
 from transformers_aura import AudioLoadingError, AuraFeatureExtractor, AuraProcessor
+from transformers_aura.auto_map import STUB_FILE_NAME
 from transformers_aura.processing import feature_extraction_aura
 from transformers_aura.processing.audio_tokens import AUDIO_TOKEN, add_audio_token, num_audio_tokens
 from transformers_aura.processing.conversation import PLAIN_CHAT_TEMPLATE, build_conversation, reads_parts
@@ -619,6 +620,7 @@ def test_saving_and_loading(tmp_path):
     processor.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "chat_template.jinja",
+        STUB_FILE_NAME,
         "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub.repocard import metadata_load
 
 from tests.support.published import BASE_ID
+from transformers_aura.auto_map import STUB, STUB_FILE_NAME
 from transformers_aura.hub.repo_folder import RepoFolder, is_hub_id
 from transformers_aura.modeling.adapter import is_adapter_key
 
@@ -26,10 +27,20 @@ def problems_of(folder: Path) -> list[str]:
     if repo.config.base_model is None or not is_hub_id(repo.config.base_model):
         problems.append(f"its base is no hub id: {repo.config.base_model}")
     files = {path.name for path in folder.rglob("*")}
-    if missing := {"config.json", "model.safetensors", "README.md", "processor_config.json", "tokenizer.json"} - files:
+    needed = {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+        "processor_config.json",
+        "tokenizer.json",
+        STUB_FILE_NAME,
+    }
+    if missing := needed - files:
         problems.append(f"it lacks {sorted(missing)}")
+    if STUB_FILE_NAME in files and (folder / STUB_FILE_NAME).read_text("utf-8") != STUB:
+        problems.append(f"its {STUB_FILE_NAME} is not the one that students are saved with")
     allowed = {".json", ".safetensors", ".md", ".jinja", ".png", ".model", ".txt"}
-    if others := sorted(name for name in files if Path(name).suffix not in allowed):
+    if others := sorted(name for name in files - {STUB_FILE_NAME} if Path(name).suffix not in allowed):
         problems.append(f"it holds what is no part of a student: {others}")
     for name in sorted(files - {"tokenizer.json", "vocab.json", "merges.txt"}):
         if Path(name).suffix in (".json", ".md") and (path := local_path_in((folder / name).read_text("utf-8"))):

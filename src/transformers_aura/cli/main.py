@@ -23,12 +23,13 @@ from .evaluate import evaluate
 from .listen import listen
 from .merge import merge
 from .push import push
+from .serve import serve
 from .transcribe import transcribe
 
 
 app = typer.Typer(
     name="aura",
-    help="Language models that understand speech: distil, ask, transcribe, evaluate, merge and share AuRA students.",
+    help="Language models that understand speech: distil, ask, transcribe, evaluate, merge, share and serve AuRA students.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,6 +43,7 @@ app.command()(evaluate)
 app.command()(merge)
 app.command()(count_text)
 app.command()(push)
+app.command()(serve)
 # What comes after `aura demo` goes to the demo's own script.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
 

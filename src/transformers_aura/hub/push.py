@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, Revi
 from huggingface_hub.repocard import metadata_load, metadata_save
 from transformers import PreTrainedModel
 
+from ..auto_map import STUB_FILE_NAME, let_load_by_itself
 from ..hub_access import explain
 from ..modeling.adapter import is_adapter_key
 from .errors import HubError
@@ -38,6 +39,7 @@ PUSHED_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    STUB_FILE_NAME,
     "*.png",
 )
 
@@ -108,6 +110,7 @@ def push_to_hub(
     with tempfile.TemporaryDirectory(prefix="aura-push-") as temporary:
         staged = Path(temporary)
         left_out = _stage(repo.path, staged)
+        let_load_by_itself(staged)
         if base_model is not None and base_model != repo.config.base_model:
             _name_base_model(staged, str(repo.config.base_model), base_model)
         if not (staged / "README.md").exists():
@@ -203,7 +206,7 @@ def _stage(folder: Path, staged: Path) -> tuple[str, ...]:
         if path.suffix == ".safetensors":
             (staged / path.name).symlink_to(path.resolve())
         elif path.is_file() and any(path.match(pattern) for pattern in PUSHED_FILES):
-            shutil.copy2(path, staged / path.name)
+            shutil.copyfile(path, staged / path.name)
         else:
             left_out.append(path.name + ("/" if path.is_dir() else ""))
     return tuple(left_out)

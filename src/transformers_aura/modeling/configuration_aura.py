@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import CONFIG_NAME
 
+from ..auto_map import LoadsByItself, auto_map
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
@@ -118,7 +119,7 @@ class AuraAudioConfig(PreTrainedConfig):
 
 
 @strict
-class AuraConfig(PreTrainedConfig):
+class AuraConfig(LoadsByItself, PreTrainedConfig):
     r"""
     Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
 
@@ -199,6 +200,7 @@ class AuraConfig(PreTrainedConfig):
         self._resolve_lora_settings()
         self._check_decoding()
         super().__post_init__(**kwargs)
+        self.auto_map = auto_map()  # whatever the file said: the one that is saved with it
 
     def _resolve_lora_settings(self) -> None:
         num_layers = self.text_config.num_hidden_layers
@@ -248,7 +250,8 @@ class AuraConfig(PreTrainedConfig):
             ValueError: what is there is no student, or its config.json is damaged.
         """
         name = pretrained_model_name_or_path
-        with explained(name, kwargs), naming_damaged_files(name, (CONFIG_NAME,), **kwargs):
+        place = {key: kwargs[key] for key in ("cache_dir", "revision", "subfolder") if key in kwargs}
+        with explained(name, kwargs), naming_damaged_files(name, (CONFIG_NAME,), **place):
             found, unused = super().get_config_dict(name, **kwargs)
             kind = found.get("model_type")
         if kind != cls.model_type:

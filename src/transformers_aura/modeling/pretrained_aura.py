@@ -287,6 +287,10 @@ class AuraPreTrainedModel(PreTrainedModel):
             for section, dtype in zip(sections, dtypes, strict=True):
                 section.dtype = dtype
 
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = None) -> None:
+        """Does nothing: see [`~auto_map.LoadsByItself.register_for_auto_class`]."""
+
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the
         model card that fills itself. `aura push` also brings the processor, and checks that others can load the result.

@@ -12,6 +12,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 from transformers.utils import logging
 
+from ..auto_map import LoadsByItself, auto_map
 from .arguments import one_of, real_number, whole_number
 from .audio_errors import AudioLoadingError
 from .audio_limits import SAMPLING_RATE_LIMITS_HZ, check_sampling_rate
@@ -32,7 +33,7 @@ _FRAMES_PER_PASS = 512  # bounds the memory of one pass (1.6 MB of windows, whic
 _MEL_BINS_PER_BAND = 16  # a band of neighbouring mel bins sees few frequencies: its product leaves the others out
 
 
-class AuraFeatureExtractor(SequenceFeatureExtractor):
+class AuraFeatureExtractor(LoadsByItself, SequenceFeatureExtractor):
     r"""
     Log-mel features that are causal and normalised per frame, so that a stream gives what the whole clip gives.
 
@@ -89,6 +90,7 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         self.max_gain_db = max_gain_db
         kwargs.pop("padding_value", None)  # a saved configuration holds it, but it follows from the floor
         kwargs.pop("padding_side", None)
+        kwargs.pop("auto_map", None)
         super().__init__(
             feature_size=feature_size,
             sampling_rate=sampling_rate,
@@ -118,10 +120,10 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         self._mel_bands = _mel_bands(self.mel_filters)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings; what follows from them is left out."""
+        """The settings, and the `auto_map` by which they load by themselves; what follows from them is left out."""
         settings = super().to_dict()
         del settings["_mel_bands"]
-        return settings
+        return {**settings, "auto_map": auto_map("AutoFeatureExtractor")}
 
     @property
     def frames_per_second(self) -> float:

@@ -19,6 +19,7 @@ from transformers import (
 from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
+from ..auto_map import LoadsByItself, auto_map
 from ..hub_access import explained
 from ..repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_small_files, naming_damaged_files
 from . import arguments
@@ -50,7 +51,7 @@ _OLDER_STUDENTS = {"n_fft": 400}
 _HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
-class AuraProcessor(ProcessorMixin):
+class AuraProcessor(LoadsByItself, ProcessorMixin):
     r"""
     Turns text, chats and audio of any kind into the inputs of [`AuraForSpeechQA`].
 
@@ -206,6 +207,10 @@ class AuraProcessor(ProcessorMixin):
             audio_token=audio_token,
             frames_per_token=frames_per_token,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in [`ProcessorMixin`], with the `auto_map` by which a saved processor loads by itself."""
+        return {**super().to_dict(), "auto_map": auto_map("AutoProcessor")}
 
     @property
     def model_input_names(self) -> list[str]:
