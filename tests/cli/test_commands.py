@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 import torch
+from huggingface_hub import constants
 from huggingface_hub.repocard import metadata_load
 from transformers import AutoModel, AutoProcessor
 from transformers.trainer_jit_checkpoint import CheckpointManager
@@ -252,14 +253,100 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         assert code == 2
         assert instead in err
 
-    def test_dry_run_loads_no_weights(
-        self, recipe: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    def test_dry_run_shows_rows_and_loads_no_weights_also_offline(
+        self,
+        recipe: Path,
+        fake_hub: FakeHub,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         code, out, err = run(capsys, "distill", "--config", str(recipe), "--dry-run")
         assert code == 0, err
         assert "memory to train" in out
+        assert "6 training rows an epoch, 6 to evaluate on\n4 steps\n" in out
+        assert "row 0: " in out
+        assert "row 5: " in out
+        shown = out.partition("row 5: ")[2]
+        assert "<audio: 13 tokens, 1.00 s>" in shown
+        assert "learns 'yes" in shown
+        assert "warning" not in out
         assert not fake_hub.requested("GET", r"\.safetensors")
         assert not (tmp_path / "out").exists()
+        asked = len(fake_hub.requests)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        offline = run(capsys, "distill", "--config", str(recipe), "--dry-run")
+        assert offline == (0, out, err), "nothing more is needed than what was downloaded"
+        assert len(fake_hub.requests) == asked
+
+    def test_dry_run_names_a_row_that_cannot_be_read(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "5.flac").write_bytes(b"no audio")
+        code, out, err = run(capsys, "distill", "--config", str(recipe), "--dry-run")
+        assert code == 2
+        assert "memory to train" in out
+        assert "5.flac" in err
+
+    def test_a_training_that_ends_before_answers_are_learnt_is_warned_of(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings = ["--set", "losses.distillation_warmup_steps=3", "--set", "training.max_steps=-1"]
+        settings += ["--set", "training.num_train_epochs=1"]
+        said = "warning: All 3 steps of this training lie within the 3 distillation-only ones"
+        code, out, _ = run(capsys, "distill", "--config", str(recipe), *settings, "--dry-run")
+        assert code == 0
+        assert said in out
+        code, _, err = run(capsys, "distill", "--config", str(recipe), *settings)
+        assert code == 0
+        assert said in err
+
+    def test_answers_are_scored_while_the_student_learns_and_end_the_training(
+        self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        settings = [
+            "evaluation.metrics=[wer, exact_match]",
+            "evaluation.early_stopping_patience=1",
+            "losses.lm_weight=0",
+        ]
+        settings += [f"training.{each}" for each in ("eval_strategy=steps", "eval_steps=1", "save_steps=1")]
+        settings += [
+            "training.learning_rate=1e-30",
+            "training.generation_max_new_tokens=2",
+            "data.evaluation.0.use=[audio, transcript]",
+        ]
+        settings += ["training.metric_for_best_model=eval_wer", "training.load_best_model_at_end=true"]
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        code, out, err = run(capsys, "distill", "--config", str(recipe), *arguments)
+        assert code == 0, err
+        assert "Ended after step 2 of 4: eval_wer got no better than 1." in " ".join(err.split())
+        assert "(right: 'hear')" in out
+        logs = [json.loads(line) for line in (tmp_path / "out" / "training_history.jsonl").read_text().splitlines()]
+        assert [log["eval_wer"] for log in logs if "eval_wer" in log] == [1.0, 1.0]
+        assert (tmp_path / "out" / "_sample_answers.jsonl").exists()
+        assert (tmp_path / "out" / "README.md").exists(), "the run is finished"
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            (["evaluation.metrics=[wert]"], "'evaluation.metrics': There is no scorer 'wert'. Did you mean 'wer'?"),
+            (["data.evaluation=[]"], "'data.evaluation' names no source"),
+            (["training.eval_strategy=no"], "set 'training.eval_strategy' to steps"),
+            (["evaluation.early_stopping_patience=1"], "set 'training.metric_for_best_model'"),
+            (
+                ["training.metric_for_best_model=eval_cer"],
+                "'training.metric_for_best_model' is eval_cer, which no evaluation",
+            ),
+        ],
+    )
+    def test_an_evaluation_that_cannot_be_had_is_refused_before_the_training(
+        self, recipe: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        settings = ["evaluation.metrics=[wer]", "training.eval_strategy=steps", "training.eval_steps=1", *settings]
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        code, _, err = run(capsys, "distill", "--config", str(recipe), *arguments)
+        assert code == 2
+        assert said.replace(" ", "") in err.replace("│", "").replace("\n", "").replace(" ", "")
 
     def test_a_wrong_recipe_is_a_usage_error(self, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, _, err = run(capsys, "distill", "--config", str(recipe), "--set", "model.lora_rnak=1")

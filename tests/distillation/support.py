@@ -80,6 +80,7 @@ def tiny_trainer(
             "callbacks",
             "context_texts",
             "objectives",
+            "compute_metrics",
         )
         if name in settings
     }

@@ -28,9 +28,11 @@ from tests.distillation.support import (
     trained_weights,
 )
 from transformers_aura.distillation.checkpoint_files import last_complete_checkpoint
+from transformers_aura.distillation.sample_answers import SAMPLES_FILE_NAME
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
 from transformers_aura.distillation.unsupported_arguments import UNSUPPORTED_ARGUMENTS
+from transformers_aura.modeling.modeling_aura import AuraForSpeechQA
 
 
 REFUSED: dict[str, Any] = {
@@ -298,12 +300,13 @@ def logs(run):
 @works(
     "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "per_device_eval_batch_size", "prediction_loss_only"
 )
-def evaluations(run):
+def evaluations(run, tmp_path):
     when = {"eval_strategy": "steps", "eval_steps": 1, "eval_delay": 2, "max_steps": 3}
     trainer = run(eval_dataset=tiny_rows(3), per_device_eval_batch_size=2, prediction_loss_only=True, **when)
     assert [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry] == [2, 3]
     assert [len(batch["input_ids"]) for batch in trainer.get_eval_dataloader()] == [2, 1]
     assert trainer.predict(tiny_rows(2)).predictions is None
+    assert len(tiny_trainer(tmp_path, "texts", generation_max_new_tokens=1).predict(tiny_rows(2)).predictions) == 2
     first = run("first", eval_dataset=tiny_rows(2), eval_on_start=True, max_steps=1)
     assert [entry["step"] for entry in first.state.log_history if "eval_loss" in entry] == [0]
 
@@ -362,15 +365,21 @@ def resuming(run):
 
 @works("push_to_hub", "hub_strategy")
 def upload_when_saved(run, fake_hub, may_write):
-    trainer = run(push_to_hub=True, hub_model_id="org/tiny", save_strategy="steps", save_steps=1, max_steps=1)
+    when = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "max_steps": 1}
+    answers = {"eval_dataset": tiny_rows(2), "compute_metrics": lambda prediction: {}, "generation_max_new_tokens": 1}
+    trainer = run(push_to_hub=True, hub_model_id="org/tiny", **when, **answers)
+    assert (Path(trainer.args.output_dir) / SAMPLES_FILE_NAME).exists()
     trainer.save_model()
     files = set(HfApi().list_repo_files("org/tiny"))
     assert {"model.safetensors", "config.json", "README.md"} <= files
     assert not {
         name
         for name in files
-        if name.endswith((".bin", ".pt", ".pth")) or name.startswith(("checkpoint", "distillation"))
+        if name.endswith((".bin", ".pt", ".pth")) or name.startswith(("checkpoint", "distillation", "_"))
     }
+    student = AuraForSpeechQA.from_pretrained("org/tiny")
+    prompt = {"input_ids": torch.tensor([[1, 2, 3]]), "audio_rows": torch.tensor([True])}
+    assert torch.equal(student.model(**prompt)[0], trainer.model.eval().model(**prompt)[0])
 
 
 # ---- data ----

@@ -3,7 +3,7 @@ import json
 import pytest
 from transformers import TrainerCallback
 
-from tests.distillation.support import tiny_trainer
+from tests.distillation.support import tiny_rows, tiny_trainer
 from transformers_aura.distillation.logs import HISTORY_FILE_NAME
 
 
@@ -21,3 +21,21 @@ def test_a_history_that_cannot_be_written_is_made_up_for_later(tmp_path, caplog)
     trainer.train()
     assert [entry["step"] for entry in map(json.loads, path.read_text().splitlines())] == [1, 2, 3, 3]
     assert caplog.text.count("cannot be written ([Errno 28] No space left on device). The training goes on") == 2
+
+
+def test_tensorboard_gets_each_loss_and_the_cosine_of_each_layer_pair(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    when = {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 2}
+    scores = {"eval_dataset": tiny_rows(2), "compute_metrics": lambda prediction: {"wer": 0.25}}
+    trainer = tiny_trainer(tmp_path, report_to="tensorboard", generation_max_new_tokens=1, **when, **scores)
+    trainer.train()
+    (file,) = (tmp_path / "run").rglob("events.out.tfevents.*")
+    logged = events.EventAccumulator(str(file.parent)).Reload()
+    curves = ("loss", "lm_loss", "cosine_loss", "mse_loss", "cosine", "cosine/student_0_teacher_0")
+    for name in (*curves, "cosine/student_1_teacher_2"):
+        entries = [entry for entry in trainer.state.log_history if name in entry and "loss" in entry]
+        assert [point.value for point in logged.Scalars(f"train/{name}")] == pytest.approx(
+            [entry[name] for entry in entries]
+        )
+        assert len(logged.Scalars(f"eval/{name}")) == 1
+    assert [point.value for point in logged.Scalars("eval/wer")] == [0.25]

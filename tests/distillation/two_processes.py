@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers import EvalPrediction
 
 from tests.distillation.support import HEAD_WEIGHTS, HEADS, tiny_rows, tiny_trainer
 from transformers_aura.distillation.divergence import TrainingDivergedError
@@ -29,6 +30,8 @@ def main() -> None:
         distillation_warmup_steps=1,
         character_ctc_weight=HEAD_WEIGHTS["character_ctc_weight"],
         layer_mapping=[[0, 2]],
+        generation_max_new_tokens=4,
+        compute_metrics=figures_of,
     )
     assert trainer.args.world_size == processes
     trainer.train()
@@ -47,6 +50,13 @@ def main() -> None:
         (folder / f"{name}.json").write_text(json.dumps(result))
     (folder / f"{name}-diverged-{trainer.args.process_index}.txt").write_text(diverge(folder, name, rows))
     trainer.accelerator.end_training()
+
+
+def figures_of(prediction: EvalPrediction) -> dict[str, float]:
+    """Figures that tell which answers there are, and in which order."""
+    assert [asked["row"] for asked in prediction.inputs] == list(range(5))
+    assert prediction.label_ids[1] == "I am."
+    return {f"answer_{row}": sum(map(ord, text)) for row, text in enumerate(prediction.predictions)}
 
 
 def diverge(folder: Path, name: str, rows: list) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..distillation.recipe import Recipe
     from ..distillation.trainer import AuraTrainer
     from ..distillation.training_args import AuraTrainingArguments
+    from ..evaluation.training_metrics import AnswerMetrics
     from ..hub import TrainingSummary
 
 
@@ -47,7 +48,8 @@ def distill(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Print parameters, published bytes and memory, and stop before loading any weights."
+            "--dry-run",
+            help="Print parameters, published bytes and memory, and three training rows as the model sees them; load no weights.",
         ),
     ] = False,
 ) -> None:
@@ -62,33 +64,66 @@ def distill(
             if recipe.training.get(key):
                 raise RecipeError(f"'training.{key}' has no effect in a recipe: {instead}.")
         arguments = training_arguments(recipe)
+        metrics = _metrics(recipe, arguments)
         if dry_run:
             _print_plan(recipe, arguments)
             return
         # One process of several writes.
         with lock_folder(arguments.output_dir, "a training") if arguments.should_save else nullcontext():
-            _train(recipe, arguments, resume, bridge)
+            _train(recipe, arguments, metrics, resume, bridge)
     except RecipeError as error:
         raise typer.BadParameter(str(error), param_hint="--config") from error
 
 
-def _train(recipe: Recipe, arguments: AuraTrainingArguments, resume: bool, bridge: str | None) -> None:
+def _metrics(recipe: Recipe, arguments: AuraTrainingArguments) -> AnswerMetrics | None:
+    """What scores the student's answers while it learns."""
+    from ..distillation.recipe import RecipeError
+    from ..distillation.recipe_evaluation import check_evaluation
+    from ..evaluation.training_metrics import AnswerMetrics
+
+    check_evaluation(recipe, arguments)
+    if not recipe.evaluation.metrics:
+        return None
+    languages = recipe.card.languages
+    try:
+        return AnswerMetrics(recipe.evaluation.metrics, languages[0] if len(languages) == 1 else None)
+    except ValueError as error:
+        raise RecipeError(f"'evaluation.metrics': {error}") from error
+
+
+def _train(
+    recipe: Recipe,
+    arguments: AuraTrainingArguments,
+    metrics: AnswerMetrics | None,
+    resume: bool,
+    bridge: str | None,
+) -> None:
     """Train and save, in an output folder that nobody else writes to."""
+    from ..distillation.preparation import early_end, num_steps
+    from ..distillation.recipe_evaluation import has_stopped_early
     from ..distillation.recipe_run import build_trainer
     from ..registration import register
 
     out = Path(str(arguments.output_dir))
     _check_folder(out, resume)
     register()
-    trainer = build_trainer(recipe, arguments, None if bridge is None else _new_bridge(recipe, arguments, bridge))
+    student = None if bridge is None else _new_bridge(recipe, arguments, bridge)
+    trainer = build_trainer(recipe, arguments, student, compute_metrics=metrics)
     trainer.holds_output_dir = True
     if arguments.should_save:  # one process of several speaks
         print_status(
             f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(trainer.train_dataset)} rows an epoch"
         )
+        if (warning := early_end(arguments, num_steps(arguments, len(trainer.train_dataset)))) is not None:
+            print_status(f"warning: {warning}")
     result = trainer.train(resume_from_checkpoint=resume)
     state = trainer.state
-    if state.global_step < state.max_steps:  # `enable_jit_checkpoint`
+    if has_stopped_early(trainer):
+        if arguments.should_save:
+            print_status(
+                f"Ended after step {state.global_step} of {state.max_steps}: {arguments.metric_for_best_model} got no better than {state.best_metric:g}."
+            )
+    elif state.global_step < state.max_steps:  # `enable_jit_checkpoint`
         raise RuntimeError(
             f"The training was stopped after step {state.global_step} of {state.max_steps}. Go on with --resume."
         )
@@ -149,8 +184,9 @@ def _new_bridge(recipe: Recipe, arguments: AuraTrainingArguments, whisper: str) 
 
 
 def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments) -> None:
-    """Parameters, bytes and memory of a recipe, from the configurations alone."""
+    """Parameters, bytes and memory of a recipe, from the configurations alone; then three of its rows."""
     from ..distillation.plan import plan_training
+    from ..distillation.recipe_run import describe_rows
 
     plan = plan_training(recipe, arguments)
     typer.echo(f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}")
@@ -164,6 +200,8 @@ def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments) -> None:
     typer.echo(f"  memory to train    {sum(plan.memory_bytes.values()):>16,} bytes, and activations:")
     for kind, num_bytes in plan.memory_bytes.items():
         typer.echo(f"    {kind:<16} {num_bytes:>16,}")
+    for line in describe_rows(recipe, arguments, plan.student.config):
+        typer.echo(line)
 
 
 def _check_folder(out: Path, resume: bool) -> None:

@@ -15,7 +15,15 @@ from transformers.utils import logging
 from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
 from .augmentation import WaveformAugmentation
-from .examples import AUGMENTATION_SEED_KEY, ROW_KEYS, ColumnMaker, Example, ExampleBatch, tokenize_chats
+from .examples import (
+    AUGMENTATION_SEED_KEY,
+    ROW_KEYS,
+    ROW_NUMBER_KEY,
+    ColumnMaker,
+    Example,
+    ExampleBatch,
+    tokenize_chats,
+)
 from .objectives import ROW_SWITCHES
 
 
@@ -120,7 +128,7 @@ class AuraDataCollator:
     def _read(
         self, row: Mapping[str, Any], waveform: np.ndarray | None, others: Sequence[np.ndarray | None]
     ) -> Example | None:
-        unknown = sorted(set(row) - {*ROW_KEYS, *ROW_SWITCHES, AUGMENTATION_SEED_KEY})
+        unknown = sorted(set(row) - {*ROW_KEYS, *ROW_SWITCHES, AUGMENTATION_SEED_KEY, ROW_NUMBER_KEY})
         if unknown:
             raise ValueError(
                 f"A row has the unknown key(s) {', '.join(map(repr, unknown))}. A row holds {', '.join(ROW_KEYS)}; drop or "

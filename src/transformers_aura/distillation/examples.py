@@ -18,6 +18,9 @@ ROW_KEYS = ("audio", "transcript", "question", "answer")
 AUGMENTATION_SEED_KEY = "augmentation_seed"
 """Optional integer of a row that fixes its random gain and context; [`AuraTrainer`] sets it from seed, epoch and row number."""
 
+ROW_NUMBER_KEY = "row_number"
+"""Optional integer of a row: its place in the dataset; an evaluation sets it, so that answers come back in that order."""
+
 IGNORED_LABEL = -100
 """Label of a token that is not learnt."""
 

@@ -18,6 +18,7 @@ from .alignment import map_layers
 from .heads import DistillationHeads
 from .objectives import default_objectives
 from .recipe import Recipe
+from .recipe_auto import load_teacher_config, with_model_values
 from .training_args import AuraTrainingArguments
 
 
@@ -66,8 +67,8 @@ def plan_training(
         with explained(section.base_model, {"revision": section.revision}):
             text_config = AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
     if teacher_config is None:
-        with explained(recipe.teacher.model, {"revision": recipe.teacher.revision}):
-            teacher_config = AutoConfig.from_pretrained(recipe.teacher.model, revision=recipe.teacher.revision)
+        teacher_config = load_teacher_config(recipe)
+    recipe = with_model_values(recipe, teacher_config)
     dtype = _dtype(section.dtype or text_config.dtype)
     with torch.device("meta"):
         student = AuraForSpeechQA(student_config(recipe, text_config)).to(dtype)

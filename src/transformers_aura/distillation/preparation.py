@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,6 +90,24 @@ def freeze_what_rests(model: AuraForSpeechQA, objectives: Iterable[Objective], a
             f"No objective of this run trains the student's {' and '.join(resting)}: kept as they are, while the states that they read change. "
             "Set `character_ctc_weight` and `subword_ctc_weight` above 0 to train them on."
         )
+
+
+def num_steps(args: AuraTrainingArguments, num_rows: int) -> int:
+    """Optimisation steps of a training on so many rows an epoch."""
+    if args.max_steps > 0:
+        return args.max_steps
+    batches = -(-num_rows // (args.train_batch_size * args.world_size))
+    return math.ceil(args.num_train_epochs * max(-(-batches // args.gradient_accumulation_steps), 1))
+
+
+def early_end(args: AuraTrainingArguments, max_steps: int) -> str | None:
+    """A warning, where a training of so many steps ends before anything that needs the LLM's head is learnt."""
+    if args.supervision != "both" or not 0 < max_steps <= args.distillation_warmup_steps:
+        return None
+    return (
+        f"All {max_steps} steps of this training lie within the {args.distillation_warmup_steps} distillation-only ones (`distillation_warmup_steps`): the student "
+        "learns no answers. Train for longer, or set `distillation_warmup_steps` lower."
+    )
 
 
 def without_text_only_rows(dataset: Any) -> Any:

@@ -11,6 +11,7 @@ teacher:    # arguments of `AuraTeacher.from_pretrained`
 data:       # where rows come from; `repeat` weighs sources
   train:
     - source: orders/manifest.jsonl
+evaluation: {}  # scores of what the student answers while it learns
 losses: {}  # fields of `AuraTrainingArguments` that decide what is learned
 training:   # its other fields, those of `transformers.TrainingArguments` among them
   output_dir: outputs/my-student
@@ -71,7 +72,8 @@ class ModelSection:
             base LLM is found), `dtype` and `attn_implementation` apply, and `character_ctc_alphabet`, `subword_ctc_layer` and `answer_from`, with
             which it gets the heads that it lacks.
 
-    Settings that are `None` keep the library's default.
+    Settings that are `None` keep the library's default. `auto` is two thirds of the base LLM's layers for `lora_num_layers`, and the teacher's own for
+    `num_mel_bins` and `conv_width`, as `init_from_teacher` needs them; see `distillation/recipe_auto.py`.
     """
 
     base_model: str
@@ -81,15 +83,15 @@ class ModelSection:
     attn_implementation: str | None = None
     lora_rank: int | None = None
     lora_alpha: float | None = None
-    lora_num_layers: int | None = None
+    lora_num_layers: int | Literal["auto"] | None = None
     lora_target_modules: list[str] | None = None
     lora_dropout: float | None = None
     lora_scope: Literal["rows", "audio", "always"] | None = None
-    num_mel_bins: int | None = None
+    num_mel_bins: int | Literal["auto"] | None = None
     frames_per_token: int | None = None
     frames_per_step: int | None = None
     patch_embedding: Literal["conv", "linear"] | None = None
-    conv_width: int | None = None
+    conv_width: int | Literal["auto"] | None = None
     conv_blocks: int | None = None
     conv_block_type: Literal["causal", "kernel"] | None = None
     tokens_per_block: int | Literal["clip"] | None = None
@@ -119,13 +121,15 @@ class TeacherSection:
     Args:
         model (`str`): Hub id or folder of a Whisper-family model.
         dtype (`str`, *optional*): of the encoder.
+        pad_to_seconds (`float`, *optional*): see [`AuraTeacher`]; `auto`: the shortest multiple of 5 s that nine of ten training clips fit into, where the
+            sources have a column `seconds`.
         random (`bool`): the control experiment: the same architecture with random weights.
     """
 
     model: str
     revision: str | None = None
     dtype: str | None = None
-    pad_to_seconds: float | None = None
+    pad_to_seconds: float | Literal["auto"] | None = None
     random: bool = False
 
     def teacher_settings(self) -> dict[str, Any]:
@@ -205,6 +209,22 @@ class DataSection:
 
 
 @dataclass(frozen=True)
+class EvaluationSection:
+    """
+    What is measured on the rows of `data.evaluation` while the student learns, beside the losses.
+
+    Args:
+        metrics (`list[str]`): scorers of `aura evaluate` for what the student answers: `wer` and `cer` score rows that ask for a transcript, `exact_match`
+            and the others rows that ask a question. Logs and `training.metric_for_best_model` call them `eval_wer`, ...; their text normaliser is that of
+            the one language in `card.languages`, else that of no language.
+        early_stopping_patience (`int`, *optional*): the training ends after so many evaluations in which `training.metric_for_best_model` is no better.
+    """
+
+    metrics: list[str] = field(default_factory=list)
+    early_stopping_patience: int | None = None
+
+
+@dataclass(frozen=True)
 class CardSection:
     """What the model card says beyond what the run knows of itself."""
 
@@ -229,6 +249,7 @@ class Recipe:
     data: DataSection
     training: dict[str, Any]
     losses: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
     card: CardSection = field(default_factory=CardSection)
     text: str = ""
 
@@ -296,8 +317,10 @@ def training_arguments(recipe: Recipe) -> Any:
 
 
 def _as_installed(settings: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
-    """`settings` under the names that the installed transformers prefers."""
-    installed = dict(settings)
+    """`settings` under the names that the installed transformers prefers; `no`, which YAML takes for false, as the strategy that it names."""
+    installed = {
+        key: "no" if value is False and key.endswith("_strategy") else value for key, value in settings.items()
+    }
     for old, new in RENAMED_ARGUMENTS.items():
         if old in settings and new in known:
             if new in settings:

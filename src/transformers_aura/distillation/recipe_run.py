@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,14 @@ from ..processing.processing_aura import AuraProcessor
 from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
 from .checkpoint_files import check_contents, is_checkpoint
+from .collator import AuraDataCollator
 from .objectives import default_objectives
+from .preparation import early_end, num_steps
 from .recipe import ModelSection, Recipe, RecipeError
+from .recipe_auto import with_model_values, with_teacher_padding
 from .recipe_data import load_context_texts, load_rows
+from .recipe_evaluation import check_best_metric, check_evaluation, early_stopping
+from .row_preview import preview_rows
 from .teacher import AuraTeacher
 from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
@@ -45,15 +50,23 @@ def build_trainer(
         recipe ([`Recipe`]): what to train.
         arguments ([`AuraTrainingArguments`]): of that recipe, see `training_arguments`.
         student (*optional*): trained in the place of the recipe's own, with its processor.
-        kwargs: further arguments of [`AuraTrainer`] (`callbacks`, ...).
+        kwargs: further arguments of [`AuraTrainer`] (`callbacks`, ...); `compute_metrics` must compute what `evaluation.metrics` names, as
+            `AnswerMetrics` of the evaluation does.
 
     Raises:
         RecipeError: a data source that is not there, holds no rows, or lacks a column.
     """
     if not recipe.data.train:
         raise RecipeError("'data.train' names no source.")
+    check_evaluation(recipe, arguments)
+    if recipe.evaluation.metrics and kwargs.get("compute_metrics") is None:
+        raise ValueError(
+            f"The recipe asks for {', '.join(recipe.evaluation.metrics)} while the student learns: pass `compute_metrics=AnswerMetrics(...)`."
+        )
+    callbacks = [*early_stopping(recipe, arguments), *(kwargs.pop("callbacks", None) or ())]
     train_rows = load_rows(recipe.data.train, "data.train")
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
+    recipe = with_teacher_padding(with_model_values(recipe), train_rows)
     context_texts = load_context_texts(recipe.data.context_texts)
     augmentation = None
     if recipe.data.augmentation is not None:
@@ -84,8 +97,10 @@ def build_trainer(
         context_texts=context_texts,
         augmentation=augmentation,
         objectives=objectives,
+        callbacks=callbacks,
         **kwargs,
     )
+    check_best_metric(recipe, arguments, trainer.forward_pass.figure_names)
     if recipe.model.student is not None and is_checkpoint(recipe.model.student):
         trainer.load_heads(recipe.model.student)
     return trainer
@@ -101,7 +116,7 @@ def build_student(
         teacher (*optional*): needed where the patch embedding starts from it.
         rows: of the training; the first of them show how the teacher attends, where kernel blocks start from that.
     """
-    section = recipe.model
+    section = with_model_values(recipe).model
     if section.student is not None:
         # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
         folder = Path(section.student)
@@ -114,22 +129,60 @@ def build_student(
             section.student, base_model_name_or_path=section.base_model, **settings
         )
         _add_heads(student, section)
-        return student, AuraProcessor.from_pretrained(section.student)
+        return student, build_processor(recipe, student.config)
     student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
     if section.init_from_teacher and teacher is not None:
         kernels = None
         if student.config.audio_config.conv_blocks and student.config.audio_config.conv_block_type == "kernel":
             kernels = _attention_kernels(teacher, rows)
         student.init_audio_embedding_from_teacher(teacher.encoder, kernels)
-    processor = AuraProcessor.from_language_model_pretrained(
+    return student, build_processor(recipe, student.config)
+
+
+def build_processor(recipe: Recipe, config: AuraConfig) -> AuraProcessor:
+    """The processor of a recipe's student, which has `config`."""
+    section = recipe.model
+    if section.student is not None:
+        return AuraProcessor.from_pretrained(section.student)
+    return AuraProcessor.from_language_model_pretrained(
         section.base_model,
         gguf_file=section.gguf_file,
         revision=section.revision,
-        num_mel_bins=student.config.audio_config.num_mel_bins,
-        frames_per_token=student.config.audio_config.frames_per_token,
+        num_mel_bins=config.audio_config.num_mel_bins,
+        frames_per_token=config.audio_config.frames_per_token,
         chat_template=section.chat_template,
     )
-    return student, processor
+
+
+def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: AuraConfig) -> Iterator[str]:
+    """What the data of a recipe holds, and a few training rows as the model will see them; no weights are loaded.
+
+    Args:
+        recipe: what to train.
+        arguments: of that recipe.
+        config: of its student.
+
+    Raises:
+        RecipeError: a source that is not there, holds no rows or lacks a column, or a row that cannot be read.
+    """
+    rows = load_rows(recipe.data.train, "data.train")
+    yield f"{len(rows)} training rows an epoch, {len(load_rows(recipe.data.evaluation, 'data.evaluation'))} to evaluate on"
+    steps = num_steps(arguments, len(rows))
+    yield f"{steps} steps"
+    if (warning := early_end(arguments, steps)) is not None:
+        yield f"warning: {warning}"
+    with explained(recipe.model.student or recipe.model.base_model, {"revision": recipe.model.revision}):
+        processor = build_processor(recipe, config)
+    collator = AuraDataCollator(
+        processor,
+        keep_text_only_rows=config.lora_scope == "always",
+        labels_required=any(objective.needs_text for objective in default_objectives(arguments).values()),
+        max_length=config.text_config.max_position_embeddings,
+    )
+    try:
+        yield from preview_rows(rows, collator)
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"'data.train': {error}") from error
 
 
 def _add_heads(student: AuraForSpeechQA, section: ModelSection) -> None:

@@ -1,4 +1,4 @@
-"""Training rows that know their number and epoch, so that augmentation repeats exactly after a resume."""
+"""Rows that know their number: in training with the epoch, so that augmentation repeats exactly after a resume."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
-from .examples import AUGMENTATION_SEED_KEY
+from .examples import AUGMENTATION_SEED_KEY, ROW_NUMBER_KEY
 
 
 class _Seeds:
@@ -57,6 +57,26 @@ class NumberedStream(_Numbered, IterableDataset):
         )  # here too: a process of a data loader that lives on has a copy of the dataset
         for number, row in enumerate(self.dataset):
             yield self.seeds.add_to(row, number)
+
+
+class ChosenRows(Dataset):
+    """Some rows of a map-style dataset, each with its number.
+
+    Args:
+        dataset: all rows.
+        numbers: of the chosen ones, in the order in which they are read.
+    """
+
+    def __init__(self, dataset: Any, numbers: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        number = self.numbers[index]
+        return {**self.dataset[number], ROW_NUMBER_KEY: number}
 
 
 def seconds_of(dataset: Any) -> Sequence[float]:

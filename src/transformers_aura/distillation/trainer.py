@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Subset
-from transformers import TrainerCallback
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput, has_length
@@ -22,6 +22,7 @@ from transformers.utils import ModelOutput, logging
 from ..folder_lock import lock_folder
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
+from .answers import AskedRow, answer_prompts, answer_rows
 from .augmentation import WaveformAugmentation
 from .checkpoint_files import checkpoint_to_resume
 from .checkpoints import CheckpointedTrainer
@@ -31,8 +32,16 @@ from .forward_pass import ForwardPass, loss_name
 from .learning_rates import parameter_groups
 from .logs import CompactProgressCallback, FigureMeans, HistoryCallback
 from .objectives import Objective, default_objectives
-from .preparation import check_compatible, columns_of, distillation_heads, freeze_what_rests, without_text_only_rows
-from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
+from .preparation import (
+    check_compatible,
+    columns_of,
+    distillation_heads,
+    early_end,
+    freeze_what_rests,
+    without_text_only_rows,
+)
+from .rows import ChosenRows, LengthGroupedBatches, NumberedRows, NumberedStream
+from .sample_answers import write_samples
 from .targets import TeacherTargets, standardize_targets
 from .teacher import AuraTeacher
 from .training_args import AuraTrainingArguments
@@ -96,6 +105,9 @@ class AuraTrainer(CheckpointedTrainer):
         context_texts (`Sequence[str]`, *optional*): texts for `args.context_probability`.
         augmentation ([`WaveformAugmentation`], *optional*): rooms, microphones and noise on what the student gets.
         objectives (`Mapping[str, Objective]`, *optional*): what is learnt, by the name that logs call it; `default_objectives(args)` by default.
+        compute_metrics (`Callable[[EvalPrediction], dict[str, float]]`, *optional*): figures of what the student answers in an evaluation, for instance
+            [`~evaluation.training_metrics.AnswerMetrics`]. It gets texts: `predictions` (what the student answers), `label_ids` (the right answers,
+            `None` where a row has none) and `inputs` (a list of [`AskedRow`]), all in the order of the dataset. Without it an evaluation generates nothing.
 
     Attributes:
         objectives (`dict[str, Objective]`): what is learnt.
@@ -139,6 +151,7 @@ class AuraTrainer(CheckpointedTrainer):
         context_texts: Sequence[str] | None = None,
         augmentation: WaveformAugmentation | None = None,
         objectives: Mapping[str, Objective] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
     ) -> None:
         args = AuraTrainingArguments("aura_student") if args is None else args
         if not isinstance(model, AuraForSpeechQA):
@@ -196,6 +209,7 @@ class AuraTrainer(CheckpointedTrainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
+            compute_metrics=compute_metrics,
             callbacks=callbacks,
             optimizers=optimizers,
         )
@@ -351,8 +365,11 @@ class AuraTrainer(CheckpointedTrainer):
 
     @property
     def eval_collator(self) -> AuraDataCollator:
-        """The data collator without augmentation."""
-        return replace(self.data_collator, random_gain_db=0.0, context_probability=0.0, augmentation=None)
+        """The data collator without augmentation, and with the prompts of what is answered."""
+        columns = (*self.data_collator.columns, answer_prompts)
+        return replace(
+            self.data_collator, columns=columns, random_gain_db=0.0, context_probability=0.0, augmentation=None
+        )
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As for evaluation."""
@@ -374,7 +391,7 @@ class AuraTrainer(CheckpointedTrainer):
             order = sorted(order, key=seconds.__getitem__)  # batches of one length: little is padded
         own = order[self.args.process_index :: self.args.world_size]
         return DataLoader(
-            Subset(dataset, own),
+            ChosenRows(dataset, own),
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.eval_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -469,16 +486,24 @@ class AuraTrainer(CheckpointedTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """All terms of the loss over a whole dataset, each token counting once whatever the batches and processes."""
+        """All terms of the loss over a whole dataset, each token counting once whatever the batches and processes; and what the student answers, unless
+        `prediction_loss_only` holds: `predictions` and `label_ids` are texts then, in the order of the dataset, `metrics` has those of `compute_metrics`.
+        """
+        if prediction_loss_only is None:
+            prediction_loss_only = self.args.prediction_loss_only
         self._ensure_statistics()
         self.forward_pass.eval()
         self.callback_handler.eval_dataloader = dataloader
         names = self._active(training=False)
         sums = torch.zeros(len(self.forward_pass.figure_names), device=self.args.device)
         counts = torch.zeros_like(sums)
+        answered: list[tuple[AskedRow, str | None, str]] = []
         with torch.no_grad(), self.accelerator.autocast():
             for batch in dataloader:
                 batch = self._prepare_inputs(batch)
+                if not prediction_loss_only and batch["asked"]:
+                    texts = answer_rows(self.model, self.processing_class, batch, self.args.generation_max_new_tokens)
+                    answered += zip(batch["asked"], batch["expected"], texts, strict=True)
                 sums += self._sums(self.forward_pass, batch, names)
                 counts += self.forward_pass.counts(batch)
                 self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
@@ -492,7 +517,28 @@ class AuraTrainer(CheckpointedTrainer):
         num_samples = int(
             self.accelerator.reduce(torch.tensor(len(dataloader.dataset), device=self.args.device), "sum")
         )
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
+        if prediction_loss_only:
+            return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
+        prediction = self._in_order(answered)
+        if self.compute_metrics is not None and len(prediction.predictions):
+            figures = self.compute_metrics(prediction)
+            metrics |= {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        if self.is_in_train and self.args.should_save:
+            write_samples(self.args, self.state.global_step, metric_key_prefix, prediction)
+        return EvalLoopOutput(prediction.predictions, prediction.label_ids, metrics, num_samples)
+
+    def _in_order(self, answered: list[tuple[AskedRow, str | None, str]]) -> EvalPrediction:
+        """The answers of all processes, in the order of the dataset."""
+        shares = [answered]
+        if self.args.world_size > 1:
+            shares = shares * self.args.world_size
+            torch.distributed.all_gather_object(shares, answered)
+        everything = sorted((each for share in shares for each in share), key=lambda each: each[0]["row"] or 0)
+        return EvalPrediction(
+            predictions=[text for _, _, text in everything],
+            label_ids=[expected for _, expected, _ in everything],
+            inputs=[asked for asked, _, _ in everything],
+        )
 
     # ---- logging ----
 
@@ -542,6 +588,8 @@ class _BeginCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer._forget_sums()
+        if (warning := early_end(self._trainer.args, state.max_steps)) is not None:
+            logger.warning(warning)
         logged = [entry for entry in state.log_history if "loss" in entry]
         for name, objective in self._trainer.objectives.items():
             # What was learnt before a run was resumed is told by its logs alone.

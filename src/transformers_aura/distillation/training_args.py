@@ -17,6 +17,9 @@ from .unsupported_arguments import check_supported
 Supervision: TypeAlias = Literal["transcript", "distillation", "both"]
 SUPERVISIONS: tuple[str, ...] = get_args(Supervision)
 
+ERROR_RATES = ("wer", "cer")
+"""Metrics that are better the lower they are, by the last word of their names (`eval_wer`, `eval_noisy_wer`)."""
+
 
 @dataclass
 class AuraTrainingArguments(TrainingArguments):
@@ -89,6 +92,14 @@ class AuraTrainingArguments(TrainingArguments):
             Share of training rows with text before the audio, drawn from the `context_texts` of [`AuraTrainer`].
         context_max_words (`int`, *optional*, defaults to `50`):
             Such a text has 1 to this many words.
+
+        > Parameters that control the evaluation
+
+        generation_max_new_tokens (`int`, *optional*, defaults to `128`):
+            An answer that `predict` and `compute_metrics` get has at most so many tokens.
+        greater_is_better (`bool`, *optional*):
+            As in [`~transformers.TrainingArguments`], but error rates (`metric_for_best_model="eval_wer"`, `"eval_cer"`) are better the lower they are, as
+            losses are.
     """
 
     learning_rate: float = field(default=2e-4, metadata={"help": "Learning rate of the LoRA."})
@@ -165,6 +176,11 @@ class AuraTrainingArguments(TrainingArguments):
     )
     context_max_words: int = field(default=50, metadata={"help": "Most words of such a text."})
 
+    # Parameters that control the evaluation
+    generation_max_new_tokens: int = field(
+        default=128, metadata={"help": "Most tokens of an answer in an evaluation."}
+    )
+
     def __post_init__(self) -> None:
         check_supported(self)
         self._check_choice("supervision", SUPERVISIONS)
@@ -182,7 +198,8 @@ class AuraTrainingArguments(TrainingArguments):
         )
         for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
-        self._check("context_max_words", self.context_max_words >= 1, "at least 1")
+        for name in ("context_max_words", "generation_max_new_tokens"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("context_probability", "label_smoothing_factor"):
             self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
@@ -203,6 +220,9 @@ class AuraTrainingArguments(TrainingArguments):
         # Every trainable parameter takes part in every step, so DDP need not search for unused ones.
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False
+        metric = self.metric_for_best_model
+        if self.greater_is_better is None and metric is not None and metric.rpartition("_")[2] in ERROR_RATES:
+            self.greater_is_better = False  # stock transformers takes all that is no loss for better the higher it is
         super().__post_init__()
         for name in ("learning_rate", "weight_decay", "dataloader_num_workers"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")

@@ -6,22 +6,22 @@ import dataclasses
 from typing import Any
 
 
-_NO_PREDICTIONS = "an evaluation sums the terms of the loss up and keeps no predictions"
+_TEXTS = "the predictions of an evaluation are texts, which `compute_metrics` gets all at once, with what was asked"
 _ONE_MODEL = "AuraTrainer runs on one process, or on several with DDP (`torchrun`), each with the whole student"
 
 UNSUPPORTED_ARGUMENTS: dict[str, str] = {
     "average_tokens_across_devices": "each term of the loss is averaged over all processes",
-    "batch_eval_metrics": _NO_PREDICTIONS,
+    "batch_eval_metrics": _TEXTS,
     "bf16_full_eval": "evaluation runs as training does; `bf16` acts on both",
     "debug": "a loss or weight that is not finite ends the training anyway, with an error that names it",
     "deepspeed": _ONE_MODEL,
-    "eval_accumulation_steps": _NO_PREDICTIONS,
-    "eval_do_concat_batches": _NO_PREDICTIONS,
-    "eval_use_gather_object": _NO_PREDICTIONS,
+    "eval_accumulation_steps": _TEXTS,
+    "eval_do_concat_batches": _TEXTS,
+    "eval_use_gather_object": _TEXTS,
     "fp16_full_eval": "evaluation runs as training does; `fp16` acts on both",
     "fsdp": _ONE_MODEL,
     "fsdp_config": _ONE_MODEL,
-    "include_for_metrics": _NO_PREDICTIONS,
+    "include_for_metrics": _TEXTS,
     "label_names": "the terms of the loss know the columns of a batch",
     "length_column_name": "clips are grouped by their column `seconds`",
     "liger_kernel_config": "there are no Liger kernels for an AuRA student",
