@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-processors test-quantization test-serving test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-quantization test-serving test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -61,6 +61,12 @@ test: real-models  ## all tests of the package, those on real weights too (under
 
 test-peer: $(STAMP)  ## transformers' own common tests, of the installed release (from PyPI), on tiny students (four minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests_peer
+
+test-web: real-models  ## the page of `aura web` in headless Chromium that hears a recording, in an environment of its own (a few minutes)
+	@test -x $(VENV)-web/bin/python || $(PYTHON) -m venv $(VENV)-web
+	@if $(VENV)-web/bin/python -m pip install --quiet "$(TORCH)" && $(VENV)-web/bin/python -m pip install --quiet --editable '.[web]' playwright pytest; \
+	then OMP_NUM_THREADS=1 $(VENV)-web/bin/python -m pytest tests_web; \
+	else echo "== skipped: gradio or playwright cannot be had here, so the page of 'aura web' is not tested =="; fi
 
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'

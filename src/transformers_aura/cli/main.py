@@ -25,6 +25,7 @@ from .merge import merge
 from .push import push
 from .serve import serve
 from .transcribe import transcribe
+from .web import web
 
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app.command()(merge)
 app.command()(count_text)
 app.command()(push)
 app.command()(serve)
+app.command()(web)
 # What comes after `aura demo` goes to the demo's own script.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
 

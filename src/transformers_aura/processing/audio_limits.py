@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .arguments import described, real_number, whole_number
-from .audio_errors import AudioLoadingError
+from .audio_errors import AudioLoadingError, AudioTooLongError
 
 
 SAMPLING_RATE_LIMITS_HZ = (1_000, 768_000)
@@ -69,10 +69,10 @@ class AudioLimits:
             )
 
     def check_length(self, num_samples: int, sampling_rate: int, description: str, channels: int = 1) -> None:
-        """Raise if `num_samples` (per channel) are more than `max_seconds`."""
+        """Raise an [`AudioTooLongError`] if `num_samples` (per channel) are more than `max_seconds`."""
         max_seconds = self.max_seconds * min(1.0, _VALUES_PER_SECOND / (sampling_rate * channels))
         if num_samples > max_seconds * sampling_rate:
-            raise AudioLoadingError(
+            raise AudioTooLongError(
                 f"{description} is longer than {max_seconds:g} s ({channels} channels at {sampling_rate} Hz). Cut it into "
                 "parts, or pass a larger `max_seconds` to `load_audio` if that is meant."
             )

@@ -1,0 +1,1 @@
+"""`aura web`: a page with a microphone. Only `page` knows gradio."""
