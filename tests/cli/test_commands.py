@@ -325,6 +325,9 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         assert [log["eval_wer"] for log in logs if "eval_wer" in log] == [1.0, 1.0]
         assert (tmp_path / "out" / "_sample_answers.jsonl").exists()
         assert (tmp_path / "out" / "README.md").exists(), "the run is finished"
+        code, _, err = run(capsys, "distill", "--config", str(recipe), *arguments, "--resume")
+        assert code == 0, err
+        assert "Ended after step 2 of 4" in " ".join(err.split()), "no further step"
 
     @pytest.mark.parametrize(
         ("settings", "said"),

@@ -71,7 +71,7 @@ STOCK = {
     "torch's global settings": ("full_determinism", "tf32", "torch_empty_cache_steps"),
     "the memory tracker around `train`": ("skip_memory_metrics",),
     "`Trainer.init_hf_repo` and `push_to_hub`": (
-        "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token",
+        "hub_model_id", "hub_private_repo", "hub_revision", "hub_token",
     ),
 }  # fmt: skip
 """Whose they are, and the arguments."""
@@ -138,7 +138,7 @@ def test_an_argument_without_effect_is_refused(tmp_path, name):
     ("settings", "message"),
     [
         ({"fp16": True}, "`fp16=True` does nothing on a CPU"),
-        ({"push_to_hub": True, "hub_strategy": "every_save"}, "hub_strategy.*pickles"),
+        ({"push_to_hub": True, "hub_strategy": "all_checkpoints"}, "hub_strategy.*pickles"),
         ({"accelerator_config": {"dispatch_batches": True}}, "dispatch_batches"),
         ({"label_smoothing_factor": 1.5}, "between 0 and 1"),
         ({"label_smoothing_factor": 0.1, "lm_weight": 0.0}, r"acts on the next-token cross-entropy .*cosine, mse"),
@@ -380,6 +380,20 @@ def upload_when_saved(run, fake_hub, may_write):
     student = AuraForSpeechQA.from_pretrained("org/tiny")
     prompt = {"input_ids": torch.tensor([[1, 2, 3]]), "audio_rows": torch.tensor([True])}
     assert torch.equal(student.model(**prompt)[0], trainer.model.eval().model(**prompt)[0])
+
+
+@works("hub_always_push")
+def upload_with_each_checkpoint(run, fake_hub, may_write):
+    when = {"hub_strategy": "every_save", "save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    trainer = run(push_to_hub=True, hub_model_id="org/tiny", hub_always_push=True, **when)
+    api = HfApi()
+    assert len(fake_hub.requested("POST", r"/commit/main")) == 2
+    assert not [
+        name for name in api.list_repo_files("org/tiny") if name.endswith((".bin", ".pt", ".pth")) or "/" in name
+    ]
+    student = AuraForSpeechQA.from_pretrained("org/tiny")
+    weights = dict(trainer.model.named_parameters())
+    assert all(torch.equal(each, weights[name]) for name, each in student.named_parameters() if each.requires_grad)
 
 
 # ---- data ----

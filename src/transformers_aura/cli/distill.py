@@ -99,8 +99,8 @@ def _train(
     bridge: str | None,
 ) -> None:
     """Train and save, in an output folder that nobody else writes to."""
+    from ..distillation.early_stopping import has_stopped_early
     from ..distillation.preparation import early_end, num_steps
-    from ..distillation.recipe_evaluation import has_stopped_early
     from ..distillation.recipe_run import build_trainer
     from ..registration import register
 

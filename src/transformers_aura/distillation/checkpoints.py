@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import SAFE_WEIGHTS_NAME, logging
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
+from transformers.utils import SAFE_WEIGHTS_NAME, PushInProgress, logging
 
 from ..modeling.adapter import is_adapter_key
 from ..modeling.adapter_weights import load_adapter_weights
@@ -127,6 +127,18 @@ class CheckpointedTrainer(Trainer):
         finally:
             self.args.save_total_limit = limit
         self._new_checkpoint = folder
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Upload the student as it is now, in the background (`hub_strategy="every_save"`); nothing of the checkpoint itself."""
+        if self.args.hub_strategy == HubStrategy.END:
+            return
+        running = self.push_in_progress is not None and not self.push_in_progress.is_done()
+        if running and not self.args.hub_always_push:
+            return  # the files that it reads must not change
+        self._finish_current_push()
+        upload = self.push_to_hub(f"Training in progress, step {self.state.global_step}", blocking=False)
+        if upload is not None:  # of the main process
+            self.push_in_progress = PushInProgress([upload])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the student's trained weights and the heads; anything missing or misfitting is an error."""

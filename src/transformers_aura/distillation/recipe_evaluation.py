@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from transformers import EarlyStoppingCallback, IntervalStrategy, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, IntervalStrategy, TrainerCallback
 
 from .recipe import Recipe, RecipeError
 from .training_args import AuraTrainingArguments
@@ -43,15 +43,6 @@ def early_stopping(recipe: Recipe, arguments: AuraTrainingArguments) -> list[Tra
         return []
     arguments.restore_callback_states_from_checkpoint = True
     return [EarlyStoppingCallback(recipe.evaluation.early_stopping_patience)]
-
-
-def has_stopped_early(trainer: Trainer) -> bool:
-    """Whether a training has ended because nothing got better."""
-    return any(
-        callback.early_stopping_patience_counter >= callback.early_stopping_patience
-        for callback in trainer.callback_handler.callbacks
-        if isinstance(callback, EarlyStoppingCallback)
-    )
 
 
 def check_best_metric(recipe: Recipe, arguments: AuraTrainingArguments, losses: tuple[str, ...]) -> None:

@@ -28,6 +28,7 @@ from .checkpoint_files import checkpoint_to_resume
 from .checkpoints import CheckpointedTrainer
 from .collator import AuraDataCollator
 from .divergence import DivergenceWatch
+from .early_stopping import has_stopped_early
 from .forward_pass import ForwardPass, loss_name
 from .learning_rates import parameter_groups
 from .logs import CompactProgressCallback, FigureMeans, HistoryCallback
@@ -439,7 +440,7 @@ class AuraTrainer(CheckpointedTrainer):
         start = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-        if self.state.global_step >= max_steps:
+        if self.state.global_step >= max_steps or has_stopped_early(self):
             return num_train_epochs, 0  # nothing is left; stock transformers would take a further step
         if resume_from_checkpoint is None or has_length(self.train_dataset) or self.args.ignore_data_skip:
             return start

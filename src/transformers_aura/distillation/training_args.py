@@ -111,7 +111,7 @@ class AuraTrainingArguments(TrainingArguments):
     )
     hub_strategy: str = field(
         default="end",
-        metadata={"help": "Must stay 'end': the student is uploaded when it is saved, not its checkpoints."},
+        metadata={"help": "'end': the student is uploaded when it is saved; 'every_save': with each checkpoint, too."},
     )
     use_cache: bool = field(
         default=True,
@@ -240,10 +240,10 @@ class AuraTrainingArguments(TrainingArguments):
                 "`dispatch_batches=True` of `accelerator_config` is not supported: every process reads its own rows."
             )
         self.accelerator_config.dispatch_batches = False
-        if self.push_to_hub and self.hub_strategy != "end":
+        if self.push_to_hub and self.hub_strategy not in ("end", "every_save"):
             raise ValueError(
-                f"`hub_strategy={self.hub_strategy!s}` is not supported: it uploads what a checkpoint holds, and pickles. Use 'end': "
-                "`save_model` uploads the student."
+                f"`hub_strategy={self.hub_strategy!s}` is not supported: it uploads checkpoints, which hold pickles. Use 'end' (`save_model` uploads the "
+                "student) or 'every_save' (each checkpoint uploads it, too)."
             )
         if self.fp16 and self.device.type == "cpu":
             raise ValueError("`fp16=True` does nothing on a CPU: use `bf16=True`, or leave it out.")
