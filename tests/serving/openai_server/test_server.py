@@ -62,7 +62,11 @@ def stock_server(request: pytest.FixtureRequest, students: dict[str, Path]) -> I
 
 
 def chat_answer(server: Server, messages: Any, **settings: Any) -> str:
-    settings = {"max_completion_tokens": TOKENS, "temperature": 0, **settings}
+    settings = {
+        "temperature": 0,
+        **({} if "max_completion_tokens" in settings else {"max_tokens": TOKENS}),
+        **settings,
+    }
     answer = server.client().chat.completions.create(model=str(server.student), messages=messages, **settings)
     if settings.get("stream"):
         return "".join(chunk.choices[0].delta.content or "" for chunk in answer)
@@ -105,6 +109,9 @@ class TestAnswers:
         expected = server.expected_answer(spoken_chat(AUDIO), TOKENS)
         for is_streamed in (False, True):
             assert chat_answer(server, spoken_chat(AUDIO), stream=is_streamed) == expected
+            assert (
+                chat_answer(server, spoken_chat(AUDIO), stream=is_streamed, max_completion_tokens=TOKENS) == expected
+            )
             assert response_answer(server, AUDIO, is_streamed) == expected
 
     def test_text_alone_and_a_chat_of_several_turns(self, server: Server) -> None:

@@ -57,6 +57,8 @@ class Requests:
         content["model"] = self._name
         if path == "/v1/responses":
             content.setdefault("stream", False)  # OpenAI's default, and not that of transformers
+        if content.get("max_completion_tokens") is not None:
+            content["max_tokens"] = content["max_completion_tokens"]  # the older name, which transformers 5.19 knows
         for part in _audio_parts(path, content):
             await _bring(part)
         return json.dumps(content).encode(), "application/json"
