@@ -92,12 +92,16 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init()
+    # One core reads and writes. Where workers hold all of them, Ray Data waits for ever.
+    cores = ray.cluster_resources()["CPU"] - 1
     recordings = ray.data.read_binary_files(arguments.recordings, include_paths=True, file_extensions=SUFFIXES)
     answers = recordings.map_batches(
         Student,
         fn_constructor_args=(arguments.model, arguments.question),
         batch_size=arguments.batch_size,
         compute=ray.data.ActorPoolStrategy(size=arguments.workers),
+        num_cpus=min(1.0, cores / arguments.workers),
         num_gpus=arguments.gpus,
     )
     answers.write_parquet(arguments.out)

@@ -78,6 +78,9 @@ def test_other_settings_are_an_error_that_says_which(tmp_path: Path, name: str) 
     assert rows_in(path) == [row("a")]
     if name == "rows.jsonl":
         assert path.read_bytes() == before
+    path.unlink()
+    with resumable_rows(path, {"question": "R"}, COLUMNS) as rows:  # nothing is left that it could be mixed with
+        assert rows.done == set()
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -137,8 +137,10 @@ def resumable_rows(path: Path, settings: Mapping[str, Any], columns: Mapping[str
     if is_parquet:
         import_extra("pyarrow.parquet", "parquet", f"Writing {path.name}")
     with lock_folder(run, "a batch"):
-        _check_settings(path, run / SETTINGS_FILE, json.loads(json.dumps(settings)))
         rows_file = run / ROWS_FILE if is_parquet else path
+        if not (path.exists() or rows_file.exists()):  # the first run, or somebody removed what the last one wrote
+            (run / SETTINGS_FILE).unlink(missing_ok=True)
+        _check_settings(path, run / SETTINGS_FILE, json.loads(json.dumps(settings)))
         if is_parquet and path.is_file() and not rows_file.is_file():
             write_whole(rows_file, b"".join(map(_line_of, _parquet_rows(path))))
         yield JsonLines(rows_file)
