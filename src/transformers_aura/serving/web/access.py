@@ -1,6 +1,6 @@
 """Who may reach the page."""
 
-import ipaddress
+from ..listening import is_loopback
 
 
 class OpenPageError(ValueError):
@@ -19,13 +19,3 @@ def check_access(host: str, has_login: bool) -> None:
         "`ssh -L 7860:127.0.0.1:7860 THIS_MACHINE`, then http://127.0.0.1:7860 (browsers give a microphone to a page of their own machine, and to "
         "https). Or ask for a login: --user NAME, with the password in the environment variable AURA_WEB_PASSWORD."
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on `host`, a name or an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
