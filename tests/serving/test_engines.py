@@ -41,13 +41,16 @@ def test_what_is_not_installed_is_named(installed: set[str], monkeypatch: pytest
         choose_engine(Engine.transformers)
 
 
-def test_vllm_gets_the_key_where_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_vllm_itself", [True, False])
+def test_vllm_gets_the_key_where_nobody_reads_it(is_vllm_itself: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    monkeypatch.setattr(engines, "_is_vllm_itself", lambda: is_vllm_itself)
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
     serve_with_vllm("org/student", "127.0.0.1", 8001, "secret")
     (command,) = started
-    assert command[3:5] == ["serve", "org/student"]
-    assert {"--model-impl", "--port", "8001"} <= set(command)
+    assert command[3:5] == ["serve" if is_vllm_itself else "--model", "org/student"]
+    assert {"--port", "8001"} <= set(command)
+    assert "--model-impl" not in command  # our plugin names the class
     assert "secret" not in command
     assert os.environ.pop("VLLM_API_KEY") == "secret"

@@ -30,9 +30,14 @@ NAME_A_COPY = "Name another place that has this LLM, a folder or a hub id: `base
 
 
 def check_base(student: Any, config: AuraConfig, source: str | None) -> None:
-    if config.base_fingerprint is None:
-        return
-    if not fingerprints_match(config.base_fingerprint, fingerprint(student.audio_language_model.language_model)):
+    """Raises [`AdapterMismatchError`] where a student was loaded onto another LLM than its own."""
+    if config.base_fingerprint is not None:
+        check_fingerprint(config, fingerprint(student.audio_language_model.language_model), source)
+
+
+def check_fingerprint(config: AuraConfig, found: str, source: str | None) -> None:
+    """Raises [`AdapterMismatchError`] where the LLM in `source` has another fingerprint than the student's base."""
+    if config.base_fingerprint is not None and not fingerprints_match(config.base_fingerprint, found):
         revision = f" at revision {config.base_revision}" if config.base_revision else ""
         raise AdapterMismatchError(
             f"The base LLM in {source} is not the one that this adapter was trained on "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -20,17 +21,23 @@ def fingerprint(language_model: PreTrainedModel) -> str:
 
     Weights that are quantised or not in memory count as NaN, which matches anything. One that is NaN itself counts as infinite.
     """
-    samples = []
-    for name, parameter in sorted(language_model.named_parameters()):
-        if is_lora_key(name):
-            continue
-        if type(parameter) is nn.Parameter and parameter.is_floating_point() and not parameter.is_meta:
-            positions = [parameter.numel() * (i + 1) // (_SAMPLES_PER_TENSOR + 1) for i in range(_SAMPLES_PER_TENSOR)]
-            values = parameter.detach().view(-1)[positions].to(torch.bfloat16).cpu().nan_to_num(nan=float("inf"))
-        else:
-            values = torch.full((_SAMPLES_PER_TENSOR,), float("nan"), dtype=torch.bfloat16)
-        samples.append(values)
-    return base64.b64encode(torch.cat(samples).view(torch.int16).numpy().tobytes()).decode("ascii")
+    return joined_samples(
+        {name: samples_of(weight) for name, weight in language_model.named_parameters() if not is_lora_key(name)}
+    )
+
+
+def samples_of(weight: torch.Tensor) -> torch.Tensor:
+    """What a fingerprint keeps of one weight: `(2,)`, bfloat16."""
+    if type(weight) not in (nn.Parameter, torch.Tensor) or not weight.is_floating_point() or weight.is_meta:
+        return torch.full((_SAMPLES_PER_TENSOR,), float("nan"), dtype=torch.bfloat16)
+    positions = [weight.numel() * (i + 1) // (_SAMPLES_PER_TENSOR + 1) for i in range(_SAMPLES_PER_TENSOR)]
+    return weight.detach().reshape(-1)[positions].to(torch.bfloat16).cpu().nan_to_num(nan=float("inf"))
+
+
+def joined_samples(samples: Mapping[str, torch.Tensor]) -> str:
+    """The fingerprint of an LLM whose weights have these names and samples."""
+    values = torch.cat([samples[name] for name in sorted(samples)])
+    return base64.b64encode(values.view(torch.int16).numpy().tobytes()).decode("ascii")
 
 
 def fingerprints_match(expected: str, found: str) -> bool:

