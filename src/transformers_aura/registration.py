@@ -45,6 +45,7 @@ def register() -> None:
         pt_model=AutoModelForMultimodalLM,
         type="multimodal",
     )
+    # transformers has no hook for this: a `custom_pipelines` entry in the config asks for `trust_remote_code`
     stock_pipelines.get_task = knowing_students(stock_pipelines.get_task)
     AuraProcessor.locate_student = staticmethod(resolve_student)
     AuraPreTrainedModel.locate_student = staticmethod(resolve_student)

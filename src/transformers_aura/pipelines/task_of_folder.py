@@ -28,7 +28,9 @@ def knowing_students(get_task: Callable[..., str]) -> Callable[..., str]:
 
 
 def _is_folder_of_student(model: str | os.PathLike) -> bool:
-    config = Path(model) / CONFIG_NAME
-    return (
-        config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == AuraConfig.model_type
-    )
+    file = Path(model) / CONFIG_NAME
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError:  # whoever loads it says what is wrong with it
+        return False
+    return isinstance(config, dict) and config.get("model_type") == AuraConfig.model_type
