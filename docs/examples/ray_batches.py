@@ -3,7 +3,7 @@
     pip install transformers-aura 'ray[data]'
     python docs/examples/ray_batches.py STUDENT recordings answers --question "What was ordered?"
 
-Where vLLM is installed, it runs the student, which answers directly then; else transformers does, and it answers as its config says.
+The student answers directly, run by vLLM where that is installed, else by transformers.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def transformers_answers(model: str, question: str | None) -> Answer:
 
     def answer(recordings: Sequence[bytes]) -> list[str]:
         requests = [{"audio": recording, "question": question} for recording in recordings]
-        results = answerer(requests, batch_size=len(requests), max_new_tokens=MAX_NEW_TOKENS)
+        results = answerer(requests, batch_size=len(requests), answer_from="audio", max_new_tokens=MAX_NEW_TOKENS)
         return [result[0]["answer"] for result in results]
 
     return answer
