@@ -135,4 +135,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         yield SimpleNamespace(address=line.split()[1], folder=folder, process=process)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
+    assert list(folder.glob("aura-web-*")) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,8 @@ def web(
 
     login = _login(user, password)
     check_access(host, has_login=login is not None)
+    # What was uploaded is deleted when the process is told to end, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with gradio_environment():
         for library in ("gradio", "websockets"):
             import_extra(library, "web", "The page with a microphone")
