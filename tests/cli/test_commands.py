@@ -264,7 +264,7 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         code, out, err = run(capsys, "distill", "--config", str(recipe), "--dry-run")
         assert code == 0, err
         assert "memory to train" in out
-        assert "6 training rows an epoch, 6 to evaluate on\n4 steps\n" in out
+        assert "rows to train on: 6 an epoch, 4 steps; to evaluate on: 6\n" in out
         assert "row 0: " in out
         assert "row 5: " in out
         shown = out.partition("row 5: ")[2]
@@ -328,6 +328,10 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         code, _, err = run(capsys, "distill", "--config", str(recipe), *arguments, "--resume")
         assert code == 0, err
         assert "Ended after step 2 of 4" in " ".join(err.split()), "no further step"
+        patient = ("--set", "evaluation.early_stopping_patience=2")
+        code, _, err = run(capsys, "distill", "--config", str(recipe), *arguments, *patient, "--resume")
+        assert code == 0, err
+        assert "Ended after step 3 of 4" in " ".join(err.split()), "it goes on counting"
 
     @pytest.mark.parametrize(
         ("settings", "said"),

@@ -49,6 +49,7 @@ class CheckpointedTrainer(Trainer):
     heads: DistillationHeads | None
     student_dtype: torch.dtype
     divergence: DivergenceWatch
+    push_in_progress: PushInProgress | None
     _new_checkpoint: Path | None = None
 
     def check_weights(self) -> None:

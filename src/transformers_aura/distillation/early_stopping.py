@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from transformers import EarlyStoppingCallback, Trainer
 
 
@@ -10,6 +13,18 @@ def has_stopped_early(trainer: Trainer) -> bool:
     (`restore_callback_states_from_checkpoint`)."""
     return any(
         callback.early_stopping_patience_counter >= callback.early_stopping_patience
-        for callback in trainer.callback_handler.callbacks
-        if isinstance(callback, EarlyStoppingCallback)
+        for callback in _callbacks(trainer)
     )
+
+
+@contextmanager
+def patience_kept(trainer: Trainer) -> Iterator[None]:
+    """Callbacks whose state is restored meanwhile go on counting where the checkpoint was, with the patience that this run asks for."""
+    asked = [(each.early_stopping_patience, each.early_stopping_threshold) for each in _callbacks(trainer)]
+    yield
+    for callback, (patience, threshold) in zip(_callbacks(trainer), asked, strict=True):
+        callback.early_stopping_patience, callback.early_stopping_threshold = patience, threshold
+
+
+def _callbacks(trainer: Trainer) -> list[EarlyStoppingCallback]:
+    return [each for each in trainer.callback_handler.callbacks if isinstance(each, EarlyStoppingCallback)]

@@ -166,9 +166,9 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
         RecipeError: a source that is not there, holds no rows or lacks a column, or a row that cannot be read.
     """
     rows = load_rows(recipe.data.train, "data.train")
-    yield f"{len(rows)} training rows an epoch, {len(load_rows(recipe.data.evaluation, 'data.evaluation'))} to evaluate on"
+    num_evaluated = len(load_rows(recipe.data.evaluation, "data.evaluation"))
     steps = num_steps(arguments, len(rows))
-    yield f"{steps} steps"
+    yield f"rows to train on: {len(rows)} an epoch, {steps} steps; to evaluate on: {num_evaluated}"
     if (warning := early_end(arguments, steps)) is not None:
         yield f"warning: {warning}"
     with explained(recipe.model.student or recipe.model.base_model, {"revision": recipe.model.revision}):

@@ -28,7 +28,7 @@ from .checkpoint_files import checkpoint_to_resume
 from .checkpoints import CheckpointedTrainer
 from .collator import AuraDataCollator
 from .divergence import DivergenceWatch
-from .early_stopping import has_stopped_early
+from .early_stopping import has_stopped_early, patience_kept
 from .forward_pass import ForwardPass, loss_name
 from .learning_rates import parameter_groups
 from .logs import CompactProgressCallback, FigureMeans, HistoryCallback
@@ -437,9 +437,10 @@ class AuraTrainer(CheckpointedTrainer):
         trial: Any,
     ) -> tuple[int, int]:
         """The epoch, and the micro-batch in it, where the training begins or goes on."""
-        start = super()._init_training_state(
-            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
-        )
+        with patience_kept(self):
+            start = super()._init_training_state(
+                max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+            )
         if self.state.global_step >= max_steps or has_stopped_early(self):
             return num_train_epochs, 0  # nothing is left; stock transformers would take a further step
         if resume_from_checkpoint is None or has_length(self.train_dataset) or self.args.ignore_data_skip:

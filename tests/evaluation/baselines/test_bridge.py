@@ -156,11 +156,14 @@ def test_from_the_command_line_to_the_table(tmp_path, base, whisper, capsys):
         f"model.base_model={base}", f"training.output_dir={out}", "training.max_steps=2", "losses.supervision=transcript",
         "losses.distillation_warmup_steps=0",
         f"data.train=[{{source: {tmp_path / 'rows.jsonl'}}}]", "training.report_to=none", "training.use_cpu=true",
+        f"data.evaluation=[{{source: {tmp_path / 'rows.jsonl'}}}]", "evaluation.metrics=[exact_match]", "training.eval_strategy=steps",
+        "training.eval_steps=2", "training.generation_max_new_tokens=2",
     ]  # fmt: skip
     command = ["distill", "--config", "smollm2-135m-quick", "--bridge", str(whisper)]
     command += [part for setting in settings for part in ("--set", setting)]
     code, _, err = run(capsys, *command)
     assert code == 0, err
+    assert '"eval_exact_match": ' in (out / "training_history.jsonl").read_text()
     code, printed, err = run(
         capsys,
         "evaluate",
