@@ -16,6 +16,7 @@ from ...modeling.configuration_aura import AuraConfig
 from ...modeling.generation_defaults import DEFAULT_MAX_NEW_TOKENS
 from ...processing.conversation import build_conversation
 from ...processing.mixing import SAMPLING_RATE
+from ..compute import best_device
 from .answering import Answer, Request
 
 
@@ -47,7 +48,8 @@ def vllm_answers(
         raise ValueError("vLLM answers recordings directly: ask with --from audio.")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing is sent to anybody
     vllm = import_extra("vllm", "vllm", "--engine vllm")
-    language_model = vllm.LLM(model=model, limit_mm_per_prompt={"audio": 1}, **settings)
+    is_eager = best_device() == "cpu"  # where compiling takes minutes
+    language_model = vllm.LLM(model=model, limit_mm_per_prompt={"audio": 1}, enforce_eager=is_eager, **settings)
 
     def answer(requests: Sequence[Request]) -> list[dict[str, Any]]:
         chats = [_chat(request, question, context) for request in requests]
