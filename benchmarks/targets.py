@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import features, first_token, graph_breaks, memory, operations, streaming, training_step
+from benchmarks import (
+    features,
+    first_token,
+    graph_breaks,
+    memory,
+    operations,
+    serving_load,
+    streaming,
+    training_step,
+)
 from benchmarks.results import STUDENT, Ratio, Result, markdown_table
 
 
@@ -156,6 +165,24 @@ TARGETS = (
         memory.LIMIT,
         _by_case("300", 1.10),
         _by_case("300", 1.03),
+    ),
+    Target(
+        "requests a second over HTTP, student / LLM alone",
+        "serving_load",
+        serving_load.STUDENT,
+        serving_load.BARE,
+        _by_case("1 8 32", 0.8),
+        {},
+        at_least=True,
+    ),
+    Target(
+        "requests a second over HTTP, student / faster-whisper float32 + LLM",
+        "serving_load",
+        serving_load.STUDENT,
+        first_token.FASTER_FLOAT32,
+        _by_case("1 8 32", 3.0),
+        {},
+        at_least=True,
     ),
     Target(
         "graph breaks, student, prefill and decoding",

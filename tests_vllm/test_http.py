@@ -1,9 +1,12 @@
 """vLLM's server, asked as people ask it: by the official client of OpenAI and by curl."""
 
 import base64
+import contextlib
 import functools
+import http.client
 import io
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -56,6 +60,9 @@ def request(part: dict[str, Any]) -> dict[str, Any]:
     return {"model": "student", "messages": messages, "temperature": 0, "max_tokens": NUM_TOKENS}
 
 
+NO_RECORDING = {"type": "input_audio", "input_audio": {"data": as_base64(b"no sound"), "format": "wav"}}
+CUT_OFF = input_audio(RECORDINGS[0])
+CUT_OFF["input_audio"]["data"] = CUT_OFF["input_audio"]["data"][:40]
 OF_VLLM = {"min_tokens": NUM_TOKENS, "return_token_ids": True}
 """Fields of a request that OpenAI's API does not have."""
 
@@ -117,7 +124,42 @@ def test_several_recordings_in_one_message_and_none(client: openai.OpenAI) -> No
         assert answer.usage.completion_tokens > 0
 
 
-def test_what_is_no_recording_is_the_clients_error(client: openai.OpenAI, expected: list[list[int]]) -> None:
-    with pytest.raises(openai.BadRequestError):
-        ask(client, {"type": "input_audio", "input_audio": {"data": as_base64(b"no sound"), "format": "wav"}})
+BAD = {
+    "no JSON": b"{",
+    "200 MB that are no JSON": b"0" * 200_000_000,
+    "no messages": b'{"model": "student"}',
+    "messages of text": json.dumps(request(NO_RECORDING) | {"messages": "hello"}).encode(),
+    "no recording": json.dumps(request(NO_RECORDING)).encode(),
+    "a recording that is cut off": json.dumps(request(CUT_OFF)).encode(),
+    "no base64": json.dumps(request({"type": "input_audio", "input_audio": {"data": "?!", "format": "wav"}})).encode(),
+    "a limit in words": json.dumps(request(NO_RECORDING) | {"max_tokens": "many"}).encode(),
+    "another model": json.dumps(request(NO_RECORDING) | {"model": "gpt-4o"}).encode(),
+}
+
+
+def test_bad_requests_while_others_ask(tiny_server: Server, client: openai.OpenAI, expected: list[list[int]]) -> None:
+    with ThreadPoolExecutor(len(RECORDINGS)) as threads:
+        answers = [threads.submit(ask, client, input_audio(recording)) for recording in RECORDINGS]
+        statuses = {name: send(tiny_server, body) for name, body in BAD.items()}
+        go_away(tiny_server)
+        assert {name: status for name, status in statuses.items() if not 400 <= status < 500} == {}
+        assert [answer.result() for answer in answers] == expected
     assert ask(client, input_audio(RECORDINGS[0])) == expected[0]  # the server lives on
+
+
+def send(server: Server, body: bytes) -> int:
+    """The status of what is answered to a body."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=120)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+
+
+def go_away(server: Server) -> None:
+    """Clients that close the connection in the middle of their request, and before their answer."""
+    body = json.dumps(request(input_audio(RECORDINGS[0])) | {"max_tokens": 500, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    place = urlsplit(server.url)
+    for sent in (body[: len(body) // 2], body):
+        with socket.create_connection((place.hostname, place.port)) as connection:
+            connection.sendall(head.encode() + sent)

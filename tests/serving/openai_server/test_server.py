@@ -295,3 +295,13 @@ class TestBadRequests:
             before_the_answer.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         with socket.create_connection(address) as no_http:
             no_http.sendall(b"\x00\x01\x02 hello\r\n\r\n")
+
+    def test_while_others_ask(self, compact: Server) -> None:
+        clips = [recording(0.5 + number / 10, seed=number) for number in range(4)]
+        expected = [compact.expected_answer(spoken_chat(clip), TOKENS) for clip in clips]
+        with ThreadPoolExecutor(len(clips)) as clients:
+            answers = [clients.submit(chat_answer, compact, spoken_chat(clip)) for clip in 3 * clips]
+            for body, status, _ in BAD_CHATS.values():
+                assert compact.send("POST", "/v1/chat/completions", body)[0] == status
+            self.test_clients_that_go_away(compact)
+            assert [answer.result() for answer in answers] == 3 * expected
