@@ -253,11 +253,12 @@ def teach(
     augmentation: WaveformAugmentation,
     *,
     minutes: float,
+    steps: int | None,
     rate: float,
     seed: int,
     progress: Path,
 ) -> dict[str, float]:
-    """Trains for so many minutes; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`.
+    """Trains for so many minutes, or steps; the rate rises, then falls as a cosine. What was learned is saved every few minutes in `progress`.
 
     Returns:
         the losses on validation clips at the end.
@@ -279,7 +280,7 @@ def teach(
     sums: dict[str, float] = {}
     count, audio_seconds = 0, 0.0
     for step, batch in enumerate(clips.batches(augmentation, seed), start=1):
-        share = (time.monotonic() - began) / (60 * minutes)
+        share = (time.monotonic() - began) / (60 * minutes) if steps is None else (step - 1) / steps
         if share >= 1:
             break
         falling = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
@@ -342,6 +343,7 @@ def main(argv: list[str] | None = None) -> None:
         "--layers", type=int, default=0, help="of the LLM, whose states are compared and whose LoRA learns too"
     )
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--steps", type=int, help="in place of minutes: what is compared is then taught as much")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -379,8 +381,10 @@ def main(argv: list[str] | None = None) -> None:
         ),
         flush=True,
     )
+    began = time.monotonic()
     last = teach(
-        comparison, train, validation, augmentation, minutes=arguments.minutes, rate=arguments.learning_rate, seed=arguments.seed, progress=progress
+        comparison, train, validation, augmentation, minutes=arguments.minutes, steps=arguments.steps, rate=arguments.learning_rate,
+        seed=arguments.seed, progress=progress,
     )  # fmt: skip
     student.to(torch.bfloat16).save_pretrained(arguments.out)
     processor.save_pretrained(arguments.out)
@@ -390,7 +394,7 @@ def main(argv: list[str] | None = None) -> None:
             "speech without its transcripts: that of the teacher's corpus, and actors in three games; half of it in noise",
         ),
         losses=last,
-        duration_seconds=60 * arguments.minutes,
+        duration_seconds=time.monotonic() - began,
     ).save(arguments.out)
     progress.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
-"""What a lighter patch embedding costs: several of them taught for as long, their operations beside what they still say wrong, and a picture of it.
+"""What a lighter patch embedding costs: several of them taught as many steps, their operations beside what they still say wrong, and a picture of it.
 
-    python -m aura_research.patch_embedding_curve aura-smollm2-135m OUT CORPUS --minutes 6
+    python -m aura_research.patch_embedding_curve aura-smollm2-135m OUT CORPUS --steps 250
 
 Each is made and taught by `lighten_patch_embedding`, the patch embedding alone, on the same clips in the same order, at the same rates. What it says wrong is measured on the
 same validation clips: squared error of the embeddings relative to their energy, and KL divergence of the character CTC head. Operations are multiplications with their addition,
@@ -80,7 +80,7 @@ def _counted(run: Callable[[], object]) -> int:
 
 
 def teach_all(
-    student: str, out: Path, corpus: Path, shapes: Sequence[Shape], minutes: float, seed: int
+    student: str, out: Path, corpus: Path, shapes: Sequence[Shape], steps: int, seed: int
 ) -> list[dict[str, object]]:
     """A row for each shape; one whose folder is there already is not taught again."""
     rows = []
@@ -89,7 +89,7 @@ def teach_all(
         if not (folder / "config.json").is_file():
             step, blocks = str(shape.frames_per_step), [str(number) for number in shape.blocks]
             taught = [student, str(folder), str(corpus), "--frames-per-step", step, "--blocks", *blocks]
-            lighten_patch_embedding.main([*taught, "--minutes", str(minutes), "--seed", str(seed)])
+            lighten_patch_embedding.main([*taught, "--steps", str(steps), "--seed", str(seed)])
         config = AuraConfig.from_pretrained(folder)
         losses = TrainingSummary.load(folder).losses
         rows.append({"name": shape.name, **asdict(shape), "operations": operations_share(config), **losses})
@@ -127,12 +127,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("student", help="packaged student or folder, which teaches")
     parser.add_argument("out", type=Path, help="folder of the students that are taught, of curve.json and curve.png")
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--minutes", type=float, default=6, help="of each")
+    parser.add_argument("--steps", type=int, default=250, help="of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shapes", type=int, nargs="*", default=range(len(SHAPES)), help="numbers of some of them")
     arguments = parser.parse_args(argv)
     shapes = [SHAPES[number] for number in arguments.shapes]
-    rows = teach_all(arguments.student, arguments.out, arguments.corpus, shapes, arguments.minutes, arguments.seed)
+    rows = teach_all(arguments.student, arguments.out, arguments.corpus, shapes, arguments.steps, arguments.seed)
     whole = operations_share(AuraConfig.from_pretrained(resolve_student(arguments.student)))
     (arguments.out / "curve.json").write_text(json.dumps({"whole": whole, "shapes": rows}, indent=2) + "\n")
     draw(rows, whole, arguments.out / "curve.png")

@@ -14,7 +14,7 @@ def test_shapes_are_taught_once_and_compared(
     student_to_lighten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patch_embedding_curve, "SHAPES", (Shape(4, (0,)), Shape(8, ())))
-    arguments = [str(student_to_lighten), str(tmp_path / "curve"), str(tmp_path / "corpus"), "--minutes", "0.02"]
+    arguments = [str(student_to_lighten), str(tmp_path / "curve"), str(tmp_path / "corpus"), "--steps", "3"]
     main(arguments)
     found = json.loads((tmp_path / "curve" / "curve.json").read_text())
     assert [row["name"] for row in found["shapes"]] == [
