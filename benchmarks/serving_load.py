@@ -40,11 +40,6 @@ Ask = Callable[[int], float]
 """Sends the request of a number; returns seconds until the first token, when the answer has ended."""
 
 
-def title(figure: str, engine: str) -> str:
-    """Of a table."""
-    return f"{figure}, {engine}"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", nargs="+", default=[VLLM, TRANSFORMERS], choices=[VLLM, TRANSFORMERS])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="at once")
@@ -198,9 +193,9 @@ def load(ask: Ask, clients: int, count: int) -> Load:
 
 def _tables(engine: str, asks: Mapping[str, Ask], arguments: argparse.Namespace) -> list[Table]:
     """How many requests a second, and how soon a first token; the systems in turns, after a request that does not count."""
-    throughput = Table(title("Requests a second", engine), "a second", "clients at once", BARE)
-    median = Table(title("First token, median", engine), "s", "clients at once", BARE)
-    late = Table(title("First token, 95th percentile", engine), "s", "clients at once", BARE)
+    throughput = Table(f"Requests a second, {engine}", "a second", "clients at once", BARE)
+    median = Table(f"First token, median, {engine}", "s", "clients at once", BARE)
+    late = Table(f"First token, 95th percentile, {engine}", "s", "clients at once", BARE)
     for ask in asks.values():
         ask(0)
     for clients in arguments.clients:
