@@ -68,6 +68,10 @@ class Page:
         """Speaks until there are captions and the recording has been played."""
         self.page.click("#aura-speak")
         self.wait_for_text("captions", "[a-z]")
+        self.wait_for_the_end()
+
+    def wait_for_the_end(self) -> None:
+        """Until the recording has been played."""
         self.page.wait_for_function(
             "end => parseFloat(document.getElementById('aura-status').innerText.replace('Listening: ', '')) > end",
             arg=self.seconds,

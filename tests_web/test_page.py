@@ -60,6 +60,7 @@ def test_a_file_is_answered_directly_and_deleted_while_another_page_speaks(brows
     assert uploads_of(server) == []
     # The other page has stopped by itself if its recording became as long as one may be.
     if other.page.is_visible("#aura-stop"):
+        other.wait_for_the_end()
         other.page.click("#aura-stop")
     answer = other.wait_for_answer()
     assert "Milky Way" in answer

@@ -267,6 +267,6 @@ def test_context_texts(tmp_path: Path) -> None:
 def test_an_evaluation_goes_through_rows_by_length_where_that_is_known(tmp_path: Path) -> None:
     rows = ManifestRows(tiny_rows(4))
     trainer = tiny_trainer(tmp_path, eval_dataset=rows)
-    assert list(trainer.get_eval_dataloader().dataset.indices) == [0, 1, 2, 3]
+    assert list(trainer.get_eval_dataloader().dataset.numbers) == [0, 1, 2, 3]
     rows.seconds = [3.0, 1.0, 4.0, 2.0]
-    assert list(trainer.get_eval_dataloader().dataset.indices) == [1, 3, 0, 2]
+    assert list(trainer.get_eval_dataloader().dataset.numbers) == [1, 3, 0, 2]

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoConfig, pipeline
 
 from tests.support.tiny_models import babble, save_tiny_language_model, tiny_student, tiny_transcriber
+from transformers_aura.modeling import generation_defaults
 from transformers_aura.modeling.context_length import context_length
-from transformers_aura.pipelines import audio_question_answering
 
 
 pytestmark = pytest.mark.fault("requests")
@@ -118,7 +118,7 @@ def test_the_seconds_that_are_named_fit(pipe):
 
 def test_an_answer_without_a_limit_ends_where_the_context_does(pipe, monkeypatch):
     warnings = []
-    monkeypatch.setattr(audio_question_answering.logger, "warning", warnings.append)
+    monkeypatch.setattr(generation_defaults.logger, "warning", warnings.append)
     answers = pipe({"audio": clip(20), "question": "Who?"}, answer_from="audio", eos_token_id=None)
     assert len(answers) == 1
     (warning,) = warnings

@@ -14,7 +14,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import BatchFeature, GenerationConfig, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
-from transformers.utils import logging
 
 from ..decoding.speech_detection import NOTHING_HEARD
 from ..modeling.context_length import check_context_length
@@ -31,8 +30,6 @@ from .cascade import cached_prefix, with_transcripts
 from .generation_arguments import checked, generate_keywords
 from .requests import Request, RequestDataset, conversation_of, input_error, is_one_input
 
-
-logger = logging.get_logger(__name__)
 
 _PREPROCESS_KEYWORDS = (
     "question",

@@ -23,11 +23,12 @@ from tests.serving.support import (
 from tests.support.fake_hub import FakeHub
 from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.processing.conversation import TRANSCRIPTION_INSTRUCTION, build_conversation
-from transformers_aura.serving.openai_server.guard import MAX_BODY_BYTES
 
 
-pytest.importorskip("fastapi", reason="the extra `serving` is not installed (`make test-serving` installs it)")
-openai = pytest.importorskip("openai", reason="the extra `serving` is not installed (`make test-serving` installs it)")
+MISSING = "the extra `serving` is not installed (`make test-serving` installs it)"
+pytest.importorskip("fastapi", reason=MISSING)
+openai = pytest.importorskip("openai", reason=MISSING)
+guard = pytest.importorskip("transformers_aura.serving.openai_server.guard", reason=MISSING)
 
 AUDIO = recording()
 TOKENS = 6
@@ -268,7 +269,7 @@ class TestBadRequests:
         connection.request("POST", "/v1/chat/completions", chunks, headers, encode_chunked=not states_size)
         answer = connection.getresponse()
         assert answer.status == 413
-        assert f"{MAX_BODY_BYTES} are taken" in json.load(answer)["error"]["message"]
+        assert f"{guard.MAX_BODY_BYTES} are taken" in json.load(answer)["error"]["message"]
         connection.close()
 
     def test_who_may_ask_what(self, compact: Server) -> None:
