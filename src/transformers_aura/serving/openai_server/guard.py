@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .errors import RequestError, error_response
@@ -26,7 +26,7 @@ MAX_BODY_BYTES = 64 * 2**20
 
 _MAX_DRAINED_BYTES = 2**30  # a larger body is not read to its end before it is refused
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Prepare = Callable[[str, bytes], Awaitable[tuple[bytes, str | None]]]
 
