@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+
+_Class = TypeVar("_Class", bound=type)
 
 STUB_FILE_NAME = "import_transformers_aura.py"
 
@@ -69,19 +72,29 @@ def _add_to_processor(config: dict[str, Any]) -> None:
         config["feature_extractor"]["auto_map"] = auto_map("AutoFeatureExtractor")
 
 
-class LoadsByItself:
-    """Mixin of the classes whose config files hold an `auto_map`: what they save comes with the file that it names."""
+def loads_by_itself(cls: _Class) -> _Class:
+    """
+    Decorates a class whose config files hold an `auto_map`: what it saves comes with the file that this names, so that the folder can be loaded with
+    `trust_remote_code=True` where nobody imported this package. `register_for_auto_class`, which makes transformers save a copy of the class's source
+    file, does nothing.
 
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """As in transformers; the folder can then be loaded with `trust_remote_code=True` where nobody imported this package."""
+    A decorator, since a base class more would stand where transformers looks for its own.
+    """
+    stock_save = cls.save_pretrained  # type: ignore[attr-defined]
+
+    @wraps(stock_save)
+    def save_pretrained(self: Any, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
         of_the_hub = {name: kwargs.pop(name) for name in ("repo_id", "commit_message") if name in kwargs}
-        written = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+        written = stock_save(self, save_directory, **kwargs)
         write_stub(save_directory)
         if push_to_hub:
             of_the_hub.setdefault("repo_id", Path(save_directory).name)
-            self.push_to_hub(**of_the_hub, **kwargs)  # type: ignore[attr-defined]
+            self.push_to_hub(**of_the_hub, **kwargs)
         return written
 
-    @classmethod
-    def register_for_auto_class(cls, auto_class: Any = None) -> None:
-        """Does nothing. In transformers, a class that is registered so is saved as a copy of its source file; here, every save has its `auto_map`."""
+    def register_for_auto_class(cls: type, auto_class: Any = None) -> None:
+        """Does nothing: every save has its `auto_map`."""
+
+    cls.save_pretrained = save_pretrained  # type: ignore[attr-defined]
+    cls.register_for_auto_class = classmethod(register_for_auto_class)  # type: ignore[attr-defined]
+    return cls

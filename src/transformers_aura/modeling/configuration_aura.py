@@ -8,7 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import CONFIG_NAME
 
-from ..auto_map import LoadsByItself, auto_map
+from ..auto_map import auto_map, loads_by_itself
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.config import DecodingConfig
 from ..hub_access import explained
@@ -118,8 +118,9 @@ class AuraAudioConfig(PreTrainedConfig):
         return self.frames_per_second / self.frames_per_token
 
 
+@loads_by_itself
 @strict
-class AuraConfig(LoadsByItself, PreTrainedConfig):
+class AuraConfig(PreTrainedConfig):
     r"""
     Configuration of [`AuraModel`] and [`AuraForSpeechQA`].
 

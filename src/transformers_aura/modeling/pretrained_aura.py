@@ -289,7 +289,7 @@ class AuraPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = None) -> None:
-        """Does nothing: see [`~auto_map.LoadsByItself.register_for_auto_class`]."""
+        """Does nothing: see [`~auto_map.loads_by_itself`]."""
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """As in [`PreTrainedModel`]; a compact student uploads its adapter only. A repo that has no README.md yet gets the

@@ -12,7 +12,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 from transformers.utils import logging
 
-from ..auto_map import LoadsByItself, auto_map
+from ..auto_map import auto_map, loads_by_itself
 from .arguments import one_of, real_number, whole_number
 from .audio_errors import AudioLoadingError
 from .audio_limits import SAMPLING_RATE_LIMITS_HZ, check_sampling_rate
@@ -33,7 +33,8 @@ _FRAMES_PER_PASS = 512  # bounds the memory of one pass (1.6 MB of windows, whic
 _MEL_BINS_PER_BAND = 16  # a band of neighbouring mel bins sees few frequencies: its product leaves the others out
 
 
-class AuraFeatureExtractor(LoadsByItself, SequenceFeatureExtractor):
+@loads_by_itself
+class AuraFeatureExtractor(SequenceFeatureExtractor):
     r"""
     Log-mel features that are causal and normalised per frame, so that a stream gives what the whole clip gives.
 

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
-from ..auto_map import LoadsByItself, auto_map
+from ..auto_map import auto_map, loads_by_itself
 from ..hub_access import explained
 from ..repo_files import PROCESSOR_FILES, TOKENIZER_FILES, check_small_files, naming_damaged_files
 from . import arguments
@@ -51,7 +51,8 @@ _OLDER_STUDENTS = {"n_fft": 400}
 _HUB_KEYWORDS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
-class AuraProcessor(LoadsByItself, ProcessorMixin):
+@loads_by_itself
+class AuraProcessor(ProcessorMixin):
     r"""
     Turns text, chats and audio of any kind into the inputs of [`AuraForSpeechQA`].
 
