@@ -7,6 +7,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM, WhisperForConditionalGeneration
@@ -69,13 +70,13 @@ def loads_of(systems: Systems) -> dict[str, Callable[[], Any]]:
 def imports_of() -> dict[str, Callable[[], Any]]:
     """Programs that only import, and the command's help."""
     programs = {
-        TRANSFORMERS: ["-c", "from transformers import AutoModelForCausalLM"],
-        PACKAGE: ["-c", "from transformers_aura import AuraForSpeechQA"],
-        NAME_ONLY: ["-c", "import transformers_aura"],
-        HELP: ["-m", "transformers_aura.cli.main", "--help"],
+        TRANSFORMERS: [sys.executable, "-c", "from transformers import AutoModelForCausalLM"],
+        PACKAGE: [sys.executable, "-c", "from transformers_aura import AuraForSpeechQA"],
+        NAME_ONLY: [sys.executable, "-c", "import transformers_aura"],
+        HELP: [str(Path(sys.executable).with_name("aura")), "--help"],
     }
 
     def program(arguments: list[str]) -> Callable[[], Any]:
-        return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return lambda: subprocess.run(arguments, check=True, capture_output=True)
 
     return {name: program(arguments) for name, arguments in programs.items()}
