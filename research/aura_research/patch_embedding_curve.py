@@ -129,10 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--steps", type=int, default=250, help="of each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shapes", type=int, nargs="*", default=range(len(SHAPES)), help="numbers of some of them")
     arguments = parser.parse_args(argv)
-    shapes = [SHAPES[number] for number in arguments.shapes]
-    rows = teach_all(arguments.student, arguments.out, arguments.corpus, shapes, arguments.steps, arguments.seed)
+    rows = teach_all(arguments.student, arguments.out, arguments.corpus, SHAPES, arguments.steps, arguments.seed)
     whole = operations_share(AuraConfig.from_pretrained(resolve_student(arguments.student)))
     (arguments.out / "curve.json").write_text(json.dumps({"whole": whole, "shapes": rows}, indent=2) + "\n")
     draw(rows, whole, arguments.out / "curve.png")

@@ -21,7 +21,7 @@ def web(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     host: Annotated[
         str, typer.Option(help="Address to listen on. Other than this machine's own only with --user.")
-    ] = ("127.0.0.1"),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 7860,
     user: Annotated[
         str | None, typer.Option(help=f"Ask for this name, and the password in the variable {PASSWORD_VARIABLE}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
-from ..modeling.adapter import canonical_key, is_lora_key
+from ..modeling.adapter import canonical_key, is_lora_key, peft_config
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.modeling_aura import AuraForSpeechQA
 from .export import new_folder
@@ -38,8 +38,6 @@ def save_peft_adapter(
         HubError: `out` is in use, or the disk is full.
         ValueError: the student is merged or has no LoRA, or its LoRA acts on audio positions only, which PEFT does not know.
     """
-    from peft import LoraConfig
-
     model = AuraForSpeechQA.locate_student(model)
     config = AuraConfig.from_pretrained(model, revision=revision)
     if not config.lora_rank or not config.is_compact:
@@ -58,13 +56,8 @@ def save_peft_adapter(
         for name, weight in weights.items()
         if is_lora_key(name)
     }
-    settings = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=list(config.lora_target_modules),
-        layers_to_transform=list(range(config.lora_num_layers)),
-        layers_pattern="layers",
+    settings = peft_config(
+        config,
         task_type="CAUSAL_LM",
         base_model_name_or_path=config.base_model,
         revision=config.base_revision,

@@ -99,18 +99,10 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
     The new parameters stand on the device of the layer that they adapt, in the dtype of the language model, and
     start as no change (B = 0).
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
     language_model.requires_grad_(False)
-    lora_config = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=list(config.lora_target_modules),
-        layers_to_transform=list(range(config.lora_num_layers)),
-        layers_pattern="layers",
-    )
-    inject_adapter_in_model(lora_config, language_model, ADAPTER_NAME)
+    inject_adapter_in_model(peft_config(config), language_model, ADAPTER_NAME)
     scaling = config.lora_alpha / config.lora_rank
     for layer in lora_layers(language_model).values():
         for branch in (layer.lora_A, layer.lora_B):
@@ -121,6 +113,21 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
         layer.set_adapter = partial(_set_others, layer)
         layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
         layer.set_adapter([])
+
+
+def peft_config(config: AuraConfig, **settings: Any) -> Any:
+    """PEFT's `LoraConfig` of a student's LoRA, with further settings of it."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(config.lora_target_modules),
+        layers_to_transform=list(range(config.lora_num_layers)),
+        layers_pattern="layers",
+        **settings,
+    )
 
 
 def check_lora_acted(lora_pass: LoraPass, num_layers: int) -> None:
