@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-quantization test-serving test-vllm test-fuzz fuzz quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-training test-release test-min-versions test-quantization test-serving test-vllm test-fuzz fuzz docs quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -62,11 +62,26 @@ test: real-models  ## all tests of the package, those on real weights too (under
 test-peer: $(STAMP)  ## transformers' own common tests, of the installed release (from PyPI), on tiny students (four minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests_peer
 
+test-training: real-models  ## trainings of several processes, by TRL, in other languages and with other teachers (ten minutes)
+	$(BIN)/python -m pip install --quiet --editable '.[notebook,trl]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests_training
+
 test-web: real-models  ## the page of `aura web` in headless Chromium that hears a recording, in an environment of its own (a few minutes)
 	@test -x $(VENV)-web/bin/python || $(PYTHON) -m venv $(VENV)-web
 	@if $(VENV)-web/bin/python -m pip install --quiet "$(TORCH)" && $(VENV)-web/bin/python -m pip install --quiet --editable '.[web]' playwright pytest; \
 	then OMP_NUM_THREADS=1 $(VENV)-web/bin/python -m pytest tests_web; \
 	else echo "== skipped: gradio or playwright cannot be had here, so the page of 'aura web' is not tested =="; fi
+
+test-release: $(STAMP)  ## sdist and wheel, built, installed and used with every Python from 3.10 to 3.13 that is here (a few minutes each)
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m tools.check_release --torch "$(TORCH)"
+
+test-min-versions: $(STAMP)  ## the tests with the lowest versions of all that is depended on but torch, in an environment of its own (ten minutes)
+	@test -x $(VENV)-min/bin/python || $(PYTHON) -m venv $(VENV)-min
+	$(BIN)/python -m tools.lowest_versions test > $(VENV)-min/lowest.txt
+	$(VENV)-min/bin/python -m pip install --quiet "$(TORCH)"
+	$(VENV)-min/bin/python -m pip install --quiet --constraint $(VENV)-min/lowest.txt --editable '.[test]'
+	OMP_NUM_THREADS=1 $(VENV)-min/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-quantization: $(STAMP)  ## the tests of quantised bases, with torchao, which the others do without
 	$(BIN)/python -m pip install --quiet --editable '.[quantization]'
@@ -103,6 +118,13 @@ test-fuzz: $(STAMP)  ## a short campaign of damaged inputs, always the same ones
 fuzz: $(STAMP)  ## a campaign of 21,000 damaged inputs, its counts written into docs/reliability.md (five to ten minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --inputs 21000 --write docs/reliability.md
 
+# The pages need none of this package's dependencies: its source is read, not run.
+docs:  ## the documentation as a site, in site/; fails on a link that leads nowhere (a minute)
+	@test -x $(VENV)-docs/bin/python || $(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" > $(VENV)-docs/requirements.txt
+	$(VENV)-docs/bin/python -m pip install --quiet -r $(VENV)-docs/requirements.txt
+	$(VENV)-docs/bin/python tools/docs_site.py
+
 quality: $(STAMP)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -113,7 +135,7 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove build products and caches (not the virtual environment)
-	rm -rf build dist outputs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist outputs site .mypy_cache .pytest_cache .ruff_cache
 
 # corpus, student, baselines, measure, results, research-test
 -include research/targets.mk

@@ -84,14 +84,23 @@ def measure_clips(systems: Systems, clips: Sequence[Recording], rounds: int) -> 
     return table
 
 
+def median_seconds(table: Table) -> dict[str, float]:
+    """For each system the median of the cases, each the median of its rounds."""
+    return {
+        system: statistics.median(statistics.median(rounds) for rounds in by_case.values())
+        for system, by_case in table.values.items()
+    }
+
+
 def summary_rows(table: Table) -> list[list[str]]:
     """For each system: median seconds of the cases, least and most, and how many times as long the cascade takes."""
     rows = []
+    medians = median_seconds(table)
     for system, by_case in table.values.items():
         seconds = [statistics.median(rounds) for rounds in by_case.values()]
         ratios = [ratio.median for case in by_case if (ratio := table.ratio(CASCADE, system, case)) is not None]
         spread = f"{min(seconds):.3f} to {max(seconds):.3f}"
-        rows.append([system, f"{statistics.median(seconds):.3f}", spread, f"{statistics.median(ratios):.2f}"])
+        rows.append([system, f"{medians[system]:.3f}", spread, f"{statistics.median(ratios):.2f}"])
     return rows
 
 

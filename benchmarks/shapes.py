@@ -48,6 +48,16 @@ QWEN_2_5_7B = {
     "max_position_embeddings": 32768,
     "tie_word_embeddings": False,
 }
+LLAMA_3_70B = {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+}
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,31 @@ def take_orders(systems: Systems, rows: Sequence[dict[str, Any]]) -> list[bool]:
     return marks
 
 
+def to_try(student: str) -> list[tuple[str, str]]:
+    """Commands for whoever has seen the demo, and what each gives."""
+    aura = Path(sys.executable).with_name("aura")
+    program = f".venv/bin/{aura.name}" if aura.parent == Path(".venv/bin").absolute() else str(aura)
+    return [
+        (
+            f"{program} ask {student} {_place(QUESTIONS / 'question_04.flac')}",
+            "an answer to a recording; take one of your own",
+        ),
+        (
+            f"{program} transcribe {student} {_place(ORDERS / 'order_04.flac')} --format srt",
+            "what was said, with times; also of folders and long recordings",
+        ),
+        (
+            f"{program} listen {student} --file {_place(QUESTIONS / 'question_11.flac')}",
+            "captions while somebody speaks; without --file, through your microphone",
+        ),
+    ]
+
+
+def _place(path: Path) -> str:
+    """As it is typed in the checkout."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _is_right(scorer: Scorer, answer: str, accepted: Sequence[str]) -> bool:
     return scorer.statistics(answer, Reference(tuple(accepted)))[0] > 0
 
@@ -120,6 +145,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--write-card", action="store_true", help="put the results into the card of a student's folder"
+    )
+    parser.add_argument(
+        "--picture", type=Path, default=Path("outputs/demo/times.png"), help="where the bars are drawn"
     )
     arguments = parser.parse_args()
     started = time.perf_counter()
@@ -163,10 +191,12 @@ def main() -> int:
     if arguments.write_card:
         write_into_card(student, {name: (sum(of_one), len(of_one)) for name, of_one in marks.items()}, "make demo")
 
-    show_times(first_token.measure_clips(systems, read_recordings(QUESTIONS), rounds=1), "spoken questions")
-    console.print(
-        f"Done in {time.perf_counter() - started:.0f} seconds. Ask it yourself: aura ask {arguments.student} RECORDING"
+    show_times(
+        first_token.measure_clips(systems, read_recordings(QUESTIONS), rounds=1), "spoken questions", arguments.picture
     )
+    console.print(f"Done in {time.perf_counter() - started:.0f} seconds. Three things to try:")
+    for command, gives in to_try(arguments.student):
+        console.print(f"  [bold]{command}[/]\n    {gives}", soft_wrap=True)
     return 0
 
 

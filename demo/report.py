@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
@@ -40,8 +41,11 @@ def run(*command: str | Path, **environment: str) -> None:
         raise SystemExit(1)
 
 
-def show_times(times: results.Table, clips: str) -> None:
-    """The time to the first token of each system, see `benchmarks.first_token`."""
+BAR_WIDTH = 60
+
+
+def show_times(times: results.Table, clips: str, picture: Path | None = None) -> None:
+    """The time to the first token of each system, see `benchmarks.first_token`: a table, bars, and a `picture` (PNG) if asked for."""
     count = len(times.case_names)
     table = Table(
         title=f"Seconds to the first token of the answer, {count} {clips}, in turns, {torch.get_num_threads()} threads"
@@ -51,6 +55,34 @@ def show_times(times: results.Table, clips: str) -> None:
     for row in first_token.summary_rows(times):
         table.add_row(*row)
     console.print(table)
+    medians = first_token.median_seconds(times)
+    bars = Table.grid(padding=(0, 1))
+    for system, seconds in medians.items():
+        bars.add_row(system, Bar(max(medians.values()), 0, seconds, width=BAR_WIDTH, color="blue"), f"{seconds:.2f} s")
+    console.print(bars)
+    if picture is not None:
+        draw_times(medians, f"Seconds to the first token, median of {count} {clips}", picture)
+        console.print(f"The same as a picture: {picture}")
+
+
+def draw_times(seconds: dict[str, float], title: str, path: Path) -> None:
+    """Bars of seconds by system, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.55 * len(seconds)), layout="constrained")
+    bars = axes.barh(list(seconds), list(seconds.values()), color="#2563eb")
+    axes.bar_label(bars, fmt="%.2f s", padding=4)
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.xaxis.set_visible(False)
+    axes.margins(x=0.12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def write_into_card(student: Path, counts: dict[str, tuple[int, int]], command: str) -> None:

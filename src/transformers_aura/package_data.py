@@ -28,7 +28,16 @@ def package_data_folder(name: str) -> Path:
 
 
 def packaged_students() -> dict[str, Path]:
-    """Name and folder of every student that comes with the package."""
+    """
+    Every student that comes with the package.
+
+    Returns:
+        `dict[str, Path]`: its folder by its name.
+
+    Example:
+        >>> sorted(packaged_students())
+        ['aura-smollm2-135m', 'aura-smollm2-135m-light']
+    """
     return {file.parent.name: file.parent for file in sorted(package_data_folder("hub_cards").glob("*/config.json"))}
 
 
@@ -49,6 +58,9 @@ def packaged_student(name: str) -> Path:
 
     Args:
         name (`str`): its name, such as `"aura-smollm2-135m"`.
+
+    Returns:
+        `Path`: its folder.
 
     Raises:
         FileNotFoundError: no student of this name comes with the package; the message lists those that do.

@@ -5,9 +5,11 @@ from benchmarks.first_token import CASCADE, DIRECTLY, MERGED, WITH_ENCODER
 from benchmarks.peers import RealtimeSystem
 from benchmarks.systems import Systems
 from tests.benchmarks.support import tiny_arguments
+from tests.support.releases import needs_transformers_5_24
 from transformers_aura.modeling.cache_argument import CACHE_ARGUMENT
 
 
+@needs_transformers_5_24  # of Voxtral Realtime
 def test_every_system_is_timed_after_the_end_of_speech(tmp_path, monkeypatch):
     arguments = tiny_arguments(tmp_path, monkeypatch, lengths=[1, 2])
     table, lengths, meanwhile = streaming.measure(arguments).tables
@@ -27,6 +29,7 @@ def test_every_system_is_timed_after_the_end_of_speech(tmp_path, monkeypatch):
     assert all(len(values) == 1 for by_case in meanwhile.values.values() for values in by_case.values())
 
 
+@needs_transformers_5_24  # of Voxtral Realtime
 def test_the_realtime_layout_takes_a_step_for_every_80_ms(tmp_path, monkeypatch):
     arguments = tiny_arguments(tmp_path, monkeypatch)
     system = RealtimeSystem(Systems(arguments.student, arguments.base_model))

@@ -1,6 +1,7 @@
 """`aura evaluate` on a tiny student, from the command line to the model card."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,57 @@ def test_a_report_from_a_student_to_the_card(
 
     again, printed_again, _ = run(capsys, *command)
     assert (again, printed_again) == (0, printed), "every answer was kept"
+
+
+def test_rows_of_several_tasks_are_sets_of_their_own(
+    student: PublishedStudent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows that the README trains on, evaluated by the command that stands there."""
+    for name in ("order.flac", "question.wav"):
+        soundfile.write(tmp_path / name, tone(0.4), 16000)
+    rows = [
+        {"audio": "order.flac", "transcript": "a small latte please"},
+        {"audio": "order.flac", "answer": "one latte, small", "transcript": "a small latte please"},
+        {"audio": "question.wav", "question": "Which city?", "answer": "Paris.", "transcript": "Where is the Louvre?"},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    code, _, err = run(
+        capsys, "evaluate", str(student.folder), "-b", str(tmp_path / "rows.jsonl"), "-s", "gold", "-c", "clean", "-c", "shuffled",
+        "--device", "cpu", "--out", str(out),
+    )  # fmt: skip
+    assert code == 0, err
+    results = json.loads((out / "results.json").read_text())
+    assert {name: facts["num_items"] for name, facts in results["benchmarks"].items()} == {
+        "rows-transcripts": 1,
+        "rows-answers": 2,
+    }
+    scored = {(figure["benchmark"], figure["scorer"]) for figure in results["figures"]}
+    assert {scorer for benchmark, scorer in scored if benchmark == "rows-transcripts"} == {"wer", "cer"}
+    assert {scorer for benchmark, scorer in scored if benchmark == "rows-answers"} == {
+        "contains",
+        "exact_match",
+        "squad_f1",
+    }
+    assert {figure["system"] for figure in results["figures"] if figure["benchmark"] == "rows-answers"} > {"gold"}
+
+
+@pytest.mark.parametrize("missing", ["jiwer", "sacrebleu"])
+def test_a_plain_installation_is_told_of_the_extra_before_any_work(
+    student: PublishedStudent,
+    quiz: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    out = tmp_path / "out"
+    code, _, err = run(capsys, "evaluate", str(student.folder), "-b", "there-is-no-such-set", "--out", str(out))
+    assert code == 1
+    assert f"needs {missing}" in err
+    assert "pip install 'transformers-aura[evaluation]'" in " ".join(err.split())
+    assert not out.exists()
 
 
 def test_by_hub_id_and_evaluations_in_one_table(

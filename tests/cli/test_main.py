@@ -38,6 +38,7 @@ def test_help_lists_every_command_without_loading_anything_heavy() -> None:
     for command in (
         "ask",
         "listen",
+        "cache-teacher",
         "transcribe",
         "count-text",
         "distill",

@@ -5,6 +5,7 @@ from transformers_aura.decoding.alphabet import (
     GAP,
     LATIN_ALPHABET,
     CharacterAlphabet,
+    alphabet_of,
     is_word_character,
     normalize,
 )
@@ -80,3 +81,31 @@ def test_what_is_said():
     assert all(map(is_word_character, "aßя你7²\u0301"))
     assert not any(map(is_word_character, " .,'-\t¿"))
     assert normalize("Ü ’ U\u0308") == "ü ' ü"
+    assert normalize("İzmir Kaf\u00adfee \u200fשלום") == "izmir kaffee שלום", "what is invisible is not said"
+
+
+@pytest.mark.parametrize(
+    ("texts", "alphabet"),
+    [
+        (["Größe fünf, „bitte“!", "Ärger"], " befginrtßäöü"),
+        (["М’який 'рік'"], " 'ийкмряі"),
+        (["コーヒーを。", "ください"], " いくさだをコヒー"),
+        (["x\u0301z"], " xz\u0301"),
+        (["हिन्दी"], " दनह\u093f\u0940\u094d"),
+    ],
+)
+def test_the_alphabet_of_texts_is_what_their_words_are_written_with(texts, alphabet):
+    assert alphabet_of(texts) == alphabet
+    assert all(CharacterAlphabet(alphabet).encode(text) for text in texts)
+
+
+def test_the_rarest_characters_are_left_out():
+    assert alphabet_of(["ja nein"] * 30_000 + ["ž"]) == " aeijn"
+    assert alphabet_of(["ja nein"] * 30 + ["ž"]) == " aeijnž"
+    with pytest.raises(ValueError, match="None of the texts has a word"):
+        alphabet_of(["", "?!"])
+
+
+def test_symbols_are_read_back():
+    alphabet = CharacterAlphabet(" abc")
+    assert alphabet.decode([1, 2, 1, 1, 4, 1]) == "a c"

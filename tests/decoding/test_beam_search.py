@@ -271,3 +271,10 @@ def test_the_best_hypothesis_is_also_written_in_other_forms():
     both = best.score - written["the Civil War"].score
     one, other = (best.score - written[text].score for text in ("the Civil war", "the civil War"))
     assert both == pytest.approx(one + other)
+
+
+def test_a_script_without_blanks_has_no_unknown_words():
+    alphabet = CharacterAlphabet(" いくさだ")
+    search = BeamSearch(WordForms(LexiconTrie.of_counts({}), alphabet, tokenize), [], (), DecodingConfig())
+    best, *_ = search.search(sure("く_だ_さ_い", alphabet, probability=0.6))
+    assert best.words == ("ください",)

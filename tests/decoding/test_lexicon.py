@@ -104,3 +104,9 @@ def test_a_lexicon_without_words():
     ):
         assert lexicon.words == []
         assert (lexicon.children(np.array([0]), np.array([1, 2, 3])) == lexicon.nowhere).all()
+
+
+def test_a_word_keeps_its_marks():
+    alphabet = CharacterAlphabet(" दनह\u093f\u0940\u094d")
+    (word,) = LexiconTrie.count(["हिन्दी।"], alphabet).forms.values()
+    assert word == ["हिन्दी"]

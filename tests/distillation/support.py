@@ -81,6 +81,7 @@ def tiny_trainer(
             "context_texts",
             "objectives",
             "compute_metrics",
+            "second_teacher",
         )
         if name in settings
     }

@@ -45,8 +45,6 @@ REFUSED: dict[str, Any] = {
     "eval_do_concat_batches": False,
     "eval_use_gather_object": True,
     "fp16_full_eval": True,
-    "fsdp": "full_shard",
-    "fsdp_config": {"min_num_params": 1},
     "include_for_metrics": ["inputs"],
     "label_names": ["labels"],
     "length_column_name": "duration",
@@ -148,6 +146,13 @@ def test_an_argument_without_effect_is_refused(tmp_path, name):
 def test_a_value_without_effect_is_refused(tmp_path, settings, message):
     with pytest.raises((ValueError, ImportError), match=message):
         tiny_trainer(tmp_path, **settings).train()
+
+
+@works("fsdp", "fsdp_config")
+def sharding(run):
+    """Of several processes: `tests_training/test_sharded_training.py`."""
+    with pytest.raises(ValueError, match="FSDP was asked for, but there is one process"):
+        run(fsdp=True, fsdp_config={"reshard_after_forward": False})
 
 
 # ---- the loop ----

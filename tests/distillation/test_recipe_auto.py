@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import pytest
 from transformers import Wav2Vec2Config, WhisperConfig
 
+from tests.support.tiny_models import tiny_transcriber
 from tests.support.training import write_corpus, write_recipe
+from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.plan import plan_training
 from transformers_aura.distillation.recipe import RecipeError, load_recipe, training_arguments
-from transformers_aura.distillation.recipe_auto import with_model_values, with_teacher_padding
+from transformers_aura.distillation.recipe_auto import with_alphabet, with_model_values, with_teacher_padding
 from transformers_aura.distillation.recipe_run import build_trainer
 
 
@@ -37,6 +39,22 @@ def test_auto_fits_student_and_teacher_together(tmp_path: Path) -> None:
     planned = plan_training(recipe, arguments).student.config
     assert planned.lora_num_layers == config.lora_num_layers
     assert planned.audio_config.conv_width == config.audio_config.conv_width
+
+
+def test_the_alphabet_is_that_of_the_training_transcripts(tmp_path: Path) -> None:
+    rows = SimpleNamespace(transcripts=["Grüße aus Köln"] * 5)
+    recipe = load_recipe(write_recipe(tmp_path), ["model.character_ctc_alphabet=auto"])
+    assert with_alphabet(recipe, rows).model.character_ctc_alphabet == " aegklnrsußöü"
+    student = tmp_path / "student"
+    tiny_transcriber(student)
+    going_on = load_recipe(
+        tmp_path / "recipe.yaml", [f"model.student={student / 'student'}", "model.character_ctc_alphabet=auto"]
+    )
+    assert with_alphabet(going_on, rows).model.character_ctc_alphabet == " aegklnrsußöü"
+    english = SimpleNamespace(transcripts=["a latte"])
+    assert with_alphabet(going_on, english).model.character_ctc_alphabet == LATIN_ALPHABET
+    with pytest.raises(RecipeError, match=r"'model\.character_ctc_alphabet' is auto.* 'data\.train' has none"):
+        with_alphabet(recipe, SimpleNamespace(seconds=[1.0]))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ def arguments(tmp_path, **settings):
         ({"cosine_weight": -1}, "`cosine_weight` must be at least 0, got -1"),
         ({"context_max_words": 0}, "at least 1"),
         ({"context_probability": 1.5}, "between 0 and 1"),
+        ({"on_policy_beta": 1.5}, "`on_policy_beta` must be between 0 and 1, got 1.5"),
+        ({"on_policy_max_new_tokens": 0}, "at least 1"),
         ({"heads_learning_rate": -1e-4}, "heads_learning_rate"),
         ({"supervision": "transcript", "distillation_warmup_steps": 10}, "supervision='both'. only"),
         ({"text_state_weight": 0.5}, "set `subword_ctc_weight` too"),

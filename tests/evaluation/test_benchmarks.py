@@ -11,6 +11,7 @@ from transformers_aura.evaluation.benchmarks import BENCHMARKS, BenchmarkError, 
 from transformers_aura.evaluation.conditions import Condition
 from transformers_aura.evaluation.evaluation import Evaluation
 from transformers_aura.evaluation.items import Item
+from transformers_aura.evaluation.scorers.interface import Reference
 from transformers_aura.evaluation.scorers.registry import scorer as scorer_by_name
 from transformers_aura.evaluation.systems import Answer, Request
 from transformers_aura.evaluation.systems.interface import ALL_TASKS
@@ -202,7 +203,7 @@ def test_errors_for_people(tmp_path):
     row = {"audio": "a.wav", "answer": "x", "name": "same"}
     with pytest.raises(BenchmarkError, match="line 2: there are two items 'same'"):
         load_benchmark(str(manifest(tmp_path / "mine", row, row)))
-    with pytest.raises(BenchmarkError, match="need sets of their own"):
+    with pytest.raises(BenchmarkError, match=r"sets of their own \(mixed-answers, mixed-transcripts\)"):
         load_benchmark(str(manifest(tmp_path / "mixed", row, {"audio": "a.wav", "transcript": "x"})))
     with pytest.raises(BenchmarkError, match=r"no column 'text'; there are audio"):
         load_benchmark(f"librispeech={manifest(tmp_path / 'libri', {'audio': 'a.wav'})}")
@@ -284,3 +285,24 @@ def test_from_rows_to_figures(name, tmp_path):
         assert of_all == pytest.approx(best)
         assert (of_some < of_all) == scorer.higher_is_better
         assert of_some != of_all
+
+
+def test_a_script_without_blanks_is_scored_by_character(tmp_path):
+    rows = [{"audio": "a.wav", "transcript": text} for text in ("コーヒーをください", "TV をつけて")]
+    loaded = load_benchmark(str(manifest(tmp_path / "mine", *rows)), instruction="書き起こして。")
+    assert loaded.benchmark.scorers == ("cer",)
+    assert [item.question for item in loaded.items] == ["書き起こして。"] * 2
+    rows = [{"audio": "a.wav", "transcript": "Einen Kaffee, bitte", "question": "Was sagt er?"}]
+    loaded = load_benchmark(str(manifest(tmp_path / "mine", *rows)), instruction="Schreib es auf.")
+    assert loaded.benchmark.scorers == ("wer", "cer")
+    assert loaded.items[0].question == "Was sagt er?"
+
+
+def test_a_scorer_has_the_normaliser_of_the_language():
+    true = Reference(("Fünf Größen, 20 Stück",))
+    assert scorer_by_name("wer", "de").statistics("fünf größen 20 stück", true) == (0.0, 4.0)
+    assert scorer_by_name("wer", "de").statistics("funf größen 20 stück", true) == (1.0, 4.0), (
+        "a lost umlaut is an error"
+    )
+    assert scorer_by_name("wer").identity["normalizer"] == "Whisper English"
+    assert scorer_by_name("slots", "de").identity == scorer_by_name("slots").identity

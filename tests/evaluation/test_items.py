@@ -10,12 +10,6 @@ def test_an_item_that_nothing_could_answer_is_an_error():
         Item("1", "answer", "a.wav", ("a", "b"), needed=3)
 
 
-def test_transcripts_are_asked_for_in_the_words_that_students_know():
-    assert Item("1", "transcript", "a.wav", ("a",)).asked == "Transcribe the audio."
-    assert Item("1", "answer", "a.wav", ("a",)).asked is None
-    assert Item("1", "slots", "a.wav", ("{}",), question="What?").asked == "What?"
-
-
 def test_items_of_one_source_belong_together():
     assert Item("1/aus", "answer", "a.wav", ("a",), source="1").cluster == "1"
     assert Item("1", "answer", "a.wav", ("a",)).cluster == "1"

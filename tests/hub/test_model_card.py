@@ -79,7 +79,12 @@ def test_text_says_what_was_trained_and_how_large_it_is(folder: Path) -> None:
     ("heads", "said", "transcripts", "questions"),
     [
         ({}, "an audio patch embedding and LoRA.", None, None),
-        ({"character_ctc_alphabet": " ab"}, "LoRA and a character CTC head.", None, None),
+        (
+            {"character_ctc_alphabet": " ab"},
+            "LoRA and a character CTC head.",
+            "patch embedding emits; the base LLM scores",
+            "audio",
+        ),
         ({"subword_ctc_layer": 2}, "LoRA and a subword CTC head.", 'first 2 layers (`method="greedy"`)', "audio"),
         (
             {"character_ctc_alphabet": " ab", "subword_ctc_layer": 1, "answer_from": "transcript"},

@@ -4,6 +4,7 @@ import pytest
 from transformers import ContinuousBatchingConfig
 
 from tests.modeling.test_modeling_aura import clip, prompt, text
+from tests.support.releases import needs_transformers_5_24
 from tests.support.tiny_models import tiny_student
 
 
@@ -22,6 +23,7 @@ def student(tmp_path):
     return student
 
 
+@needs_transformers_5_24
 @pytest.mark.filterwarnings("ignore")  # what the stock method says of a CPU
 @pytest.mark.parametrize("scope", ["rows", "always"])
 def test_texts_are_answered_as_generate_does(student, scope):

@@ -27,6 +27,16 @@ def test_an_audio_token_tells_several_letters_in_training_and_after():
     assert_equal_but_for_rounding(in_half, logits[0].log_softmax(-1), num_terms(head), dtype=torch.bfloat16)
 
 
+def test_a_head_of_another_alphabet_takes_over_the_characters_of_both():
+    torch.manual_seed(0)
+    english, german = CharacterCTCHead(8, LATIN_ALPHABET), CharacterCTCHead(8, " aäzß")
+    begun = german(states := torch.randn(1, 3, 8))
+    german.copy_characters(english)
+    heard, known = german(states), english(states)
+    assert torch.equal(heard[..., [0, 1, 2, 4]], known[..., [0, 1, 2, 27]]), "blank, space, a and z"
+    assert torch.equal(heard[..., [3, 5]], begun[..., [3, 5]])
+
+
 def random_case():
     torch.manual_seed(0)
     head = SubwordCTCHead(student_width=8)

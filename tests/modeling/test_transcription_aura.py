@@ -13,6 +13,7 @@ from tests.support.tiny_models import babble, quiet, tiny_student, tiny_transcri
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
 from transformers_aura import AuraForSpeechQA, AuraProcessor, build_conversation
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET, CharacterAlphabet
+from transformers_aura.decoding.ctc import greedy_labelling
 from transformers_aura.decoding.segmentation import cut_at_pauses, is_pause
 from transformers_aura.decoding.text_statistics import TextStatistics
 from transformers_aura.modeling import transcription_aura
@@ -356,7 +357,7 @@ def test_chunks_of_silence_go_through_no_layer(student, processor, monkeypatch):
 def test_missing_heads_are_named(tmp_path, processor):
     batch = inputs(processor, babble(0.5))
     tokenizer = processor.tokenizer
-    with pytest.raises(ValueError, match=r"no subword CTC head .*generate an answer"):
+    with pytest.raises(ValueError, match=r"no CTC head .*generate an answer"):
         tiny_student(tmp_path / "none").transcribe(**batch, tokenizer=tokenizer)
     student = tiny_student(tmp_path / "subword", subword_ctc_layer=1)
     with pytest.raises(ValueError, match=r'no character CTC head .*method="greedy"'):
@@ -366,6 +367,18 @@ def test_missing_heads_are_named(tmp_path, processor):
     student.config.decoding_config = {"chunk_seconds": 1.0}
     (long,) = student.transcribe(**inputs(processor, babble(3.0)), tokenizer=tokenizer, method="greedy")
     assert long.text
+
+
+def test_the_character_head_alone_is_enough(student, processor):
+    batch, tokenizer = inputs(processor, babble(1.0), quiet(1.0)), processor.tokenizer
+    student.config.subword_ctc_layer = student.model.subword_ctc_head = None
+    embeddings = student.get_audio_features(batch["input_features"], batch["input_features_mask"]).last_hidden_state
+    symbols = greedy_labelling(student.model.character_ctc_head.log_probabilities(embeddings[0]).numpy())
+    spelled, nothing = student.transcribe(**batch, tokenizer=tokenizer, method="greedy")
+    assert spelled.text == CharacterAlphabet(LATIN_ALPHABET).decode(symbols)
+    assert not nothing.heard
+    searched, _ = student.transcribe(**batch, tokenizer=tokenizer)
+    assert searched.words
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, set_seed
 
 from transformers_aura import AuraForSpeechQA, AuraProcessor
 from transformers_aura.decoding.alphabet import BLANK, GAP, LATIN_ALPHABET
-from transformers_aura.modeling.language_models import SUPPORTED_LANGUAGE_MODELS
 
 from .tiny import tiny_tokenizer, tone
 
 
-FAMILIES = tuple(SUPPORTED_LANGUAGE_MODELS)
+FAMILIES = ("qwen2", "qwen3", "llama", "mistral", "smollm3", "gemma3_text", "phi3")
+"""The families that are tried in every test; `tests/families` tries all that are supported."""
 
 _TINY_SIZES = {
     "hidden_size": 32,
@@ -24,7 +24,37 @@ _TINY_SIZES = {
     "head_dim": 8,
     "max_position_embeddings": 8192,
     "pad_token_id": 0,
+    # factors that are 1 by default
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.7,
+    "logits_scaling": 2.0,
+    "logit_scale": 0.25,
+    "lm_head_multiplier": 0.5,
+    # mixtures of experts
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    # multi-head latent attention
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    # linear attention
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    # embeddings of each layer
+    "hidden_size_per_layer_input": 8,
 }
+"""Of these, a family gets those that its config has."""
 
 _FAMILY_SETTINGS = {
     "gemma3_text": {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "sliding_window": 64},
@@ -33,16 +63,40 @@ _FAMILY_SETTINGS = {
 }
 
 
+def _has(config: PreTrainedConfig, name: str) -> bool:
+    try:
+        return hasattr(config, name)
+    except RuntimeError:  # it differs from layer to layer
+        return True
+
+
+def tiny_config(family: str, **settings: object) -> PreTrainedConfig:
+    """Configuration of a tiny LLM of `family`, whose layers are of all kinds in turn."""
+    default = AutoConfig.for_model(family)
+    computed = {name for name in dir(type(default)) if isinstance(getattr(type(default), name), property)}
+    values = {name: value for name, value in _TINY_SIZES.items() if _has(default, name) and name not in computed}
+    values |= {"vocab_size": len(tiny_tokenizer()), **_FAMILY_SETTINGS.get(family, {}), **settings}
+    for name in {"layer_types", "mlp_layer_types"} - {*computed, *values}:
+        if kinds := list(dict.fromkeys(getattr(default, name, None) or ())):
+            num_layers = int(values.get("num_hidden_layers", 3))
+            values[name] = (num_layers * kinds)[:num_layers]
+    if "kv_lora_rank" in values:
+        values["num_key_value_heads"] = values["num_attention_heads"]
+    if "sliding_window" not in values and getattr(default, "sliding_window", None):
+        values["sliding_window"] = 64
+    if _has(default, "vocab_size_per_layer_input"):
+        values["vocab_size_per_layer_input"] = values["vocab_size"]
+    return AutoConfig.for_model(family, **values)
+
+
 def tiny_language_model(family: str = "qwen2", seed: int = 0, **settings: object) -> PreTrainedModel:
     """A random causal LLM of `family`, sharp enough that its greedy answers vary."""
-    vocab_size = len(tiny_tokenizer())
-    values = {**_TINY_SIZES, "vocab_size": vocab_size, **_FAMILY_SETTINGS.get(family, {}), **settings}
-    config = AutoConfig.for_model(family, **values)
+    config = tiny_config(family, **settings)
     set_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.ndim == 2:
+            if parameter.ndim in (2, 3):
                 parameter.normal_(std=0.25)
     model.generation_config.pad_token_id = 0
     return model.eval()

@@ -49,9 +49,12 @@ def distill(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print parameters, published bytes and memory, and three training rows as the model sees them; load no weights.",
+            help="Print parameters, published bytes, memory and operations, and three training rows as the model sees them; load no weights.",
         ),
     ] = False,
+    shards: Annotated[
+        int, typer.Option(min=1, help="With --dry-run: so many GPUs hold the base LLM together (`training.fsdp`).")
+    ] = 1,
 ) -> None:
     """Distil a student by a recipe; saves it, with its model card, into the recipe's output folder."""
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments
@@ -66,7 +69,7 @@ def distill(
         arguments = training_arguments(recipe)
         metrics = _metrics(recipe, arguments)
         if dry_run:
-            _print_plan(recipe, arguments)
+            _print_plan(recipe, arguments, shards)
             return
         # One process of several writes.
         with lock_folder(arguments.output_dir, "a training") if arguments.should_save else nullcontext():
@@ -101,7 +104,7 @@ def _train(
     """Train and save, in an output folder that nobody else writes to."""
     from ..distillation.early_stopping import has_stopped_early
     from ..distillation.preparation import early_end, num_steps
-    from ..distillation.recipe_run import build_trainer
+    from ..distillation.recipe_run import build_trainer, describe_size, describe_spelling
     from ..registration import register
 
     out = Path(str(arguments.output_dir))
@@ -112,10 +115,13 @@ def _train(
     trainer.holds_output_dir = True
     if arguments.should_save:  # one process of several speaks
         print_status(
-            f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, {len(trainer.train_dataset)} rows an epoch"
+            f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, rows: {describe_size(trainer.train_dataset)}"
         )
-        if (warning := early_end(arguments, num_steps(arguments, len(trainer.train_dataset)))) is not None:
+        steps = arguments.max_steps if arguments.max_steps > 0 else num_steps(arguments, len(trainer.train_dataset))
+        if (warning := early_end(arguments, steps)) is not None:
             print_status(f"warning: {warning}")
+        for line in describe_spelling(trainer.model.config, trainer.train_dataset):
+            print_status(line)
     result = trainer.train(resume_from_checkpoint=resume)
     state = trainer.state
     if has_stopped_early(trainer):
@@ -172,23 +178,34 @@ def _new_bridge(recipe: Recipe, arguments: AuraTrainingArguments, whisper: str) 
     """The baseline's model and processor, for the recipe's LLM."""
     from ..distillation.objectives import default_objectives
     from ..distillation.recipe import RecipeError
+    from ..distillation.recipe_auto import with_alphabet
+    from ..distillation.recipe_data import load_rows
     from ..evaluation.baselines.bridge import new_bridge
 
     if any(objective.needs_teacher for objective in default_objectives(arguments).values()):
         raise RecipeError(
             "a bridge has nothing to distil an encoder into: it holds one. Add --set losses.supervision=transcript."
         )
+    if recipe.model.character_ctc_alphabet == "auto":
+        recipe = with_alphabet(recipe, load_rows(recipe.data.train, "data.train"))
     names = ("dtype", "attn_implementation", "character_ctc_alphabet", "subword_ctc_layer")
     settings = {name: value for name in names if (value := getattr(recipe.model, name)) is not None}
     return new_bridge(recipe.model.base_model, whisper, **settings)
 
 
-def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments) -> None:
-    """Parameters, bytes and memory of a recipe, from the configurations alone; then three of its rows."""
+def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments, shards: int) -> None:
+    """Parameters, bytes, memory and operations of a recipe, from the configurations alone; then three of its rows."""
     from ..distillation.plan import plan_training
-    from ..distillation.recipe_run import describe_rows
+    from ..distillation.recipe import RecipeError
+    from ..distillation.recipe_auto import with_alphabet
+    from ..distillation.recipe_run import describe_rows, load_rows_to_show
+    from ..distillation.step_cost import StepRows, count_step
 
-    plan = plan_training(recipe, arguments)
+    if shards > 1 and arguments.sharding is None:
+        raise RecipeError("the recipe does not shard its base LLM: add --set training.fsdp=full_shard.")
+    data = load_rows_to_show(recipe, arguments)
+    recipe = with_alphabet(recipe, data)
+    plan = plan_training(recipe, arguments, num_shards=shards)
     typer.echo(f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}")
     typer.echo(f"  base model         {plan.num_base_parameters:>16,} parameters, frozen")
     typer.echo(
@@ -199,8 +216,13 @@ def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments) -> None:
     typer.echo(f"  published weights  {plan.pushed_bytes:>16,} bytes")
     typer.echo(f"  memory to train    {sum(plan.memory_bytes.values()):>16,} bytes, and activations:")
     for kind, num_bytes in plan.memory_bytes.items():
-        typer.echo(f"    {kind:<16} {num_bytes:>16,}")
-    for line in describe_rows(recipe, arguments, plan.student.config):
+        typer.echo(f"    {kind:<26} {num_bytes:>16,}")
+    rows = StepRows(arguments.per_device_train_batch_size)
+    cost = count_step(plan.student, plan.heads, plan.encoder, rows, bool(arguments.gradient_checkpointing))
+    typer.echo(
+        f"  {rows.count} rows with {rows.seconds:g} s of audio: {sum(cost.operations.values()):.3g} operations, {cost.activation_bytes:,} bytes of activations"
+    )
+    for line in describe_rows(recipe, arguments, plan.student.config, data):
         typer.echo(line)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..extras import import_extra
 from .compute import DeviceOption, Dtype, DtypeOption, best_device, prepare_device
 from .console import print_result, print_status, progress_bar, quiet_libraries
 
@@ -66,6 +67,19 @@ def evaluate(
     whisper: Annotated[
         str, typer.Option(help="The Whisper model of the cascade: folder or Hub id.")
     ] = DEFAULT_WHISPER,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="Code of what is spoken (de): of the normaliser of wer and cer (English rules for en, Whisper's basic ones else), and for the cascade's Whisper. "
+            "Without it, what the first student's folder says, else en."
+        ),
+    ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            help="The words that ask for a transcript. Without them, those that each student was trained with."
+        ),
+    ] = None,
     revision: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +111,8 @@ def evaluate(
         raise typer.BadParameter("name at least one benchmark: --benchmark sd-qa, or a folder of your own.")
     if not students and not system:
         raise typer.BadParameter("name a student, or a --system.")
+    for library in ("jiwer", "sacrebleu"):
+        import_extra(library, "evaluation", "`aura evaluate`")
     prepare_device(device)
     settings = {"dtype": dtype.value, "device": device or best_device()}
 
@@ -105,22 +121,27 @@ def evaluate(
     register()
     quiet_libraries()
 
-    from ..evaluation.benchmarks import load_benchmark
+    from ..evaluation.benchmarks import load_benchmarks
     from ..evaluation.conditions import Condition
     from ..evaluation.evaluation import Evaluation
     from ..evaluation.results import earlier_commits
     from ..evaluation.scorers.registry import scorer as scorer_by_name
     from ..folder_lock import lock_folder
 
-    scorers = [scorer_by_name(name) for name in scorer] if scorer else None
+    language = language or _language_of(students or [])
+    scorers = [scorer_by_name(name, language) for name in scorer] if scorer else None
     conditions = [Condition.parse(written, noise, seed) for written in condition or ["clean"]]
     commits = earlier_commits(out)  # a run that goes on stays with the rows that it began with
-    benchmarks = [load_benchmark(written, limit, revision or commits.get(written)) for written in benchmark]
+    benchmarks = [
+        loaded
+        for written in benchmark
+        for loaded in load_benchmarks(written, limit, revision or commits.get(written), instruction)
+    ]
     with lock_folder(out, "an evaluation"):
         pass  # only to be told before models are loaded; the run itself locks later
-    asked, of_students, reader = _systems(students or [], system or [], base_model, whisper, settings)
+    asked, of_students, reader = _systems(students or [], system or [], base_model, whisper, language, settings)
     evaluation = Evaluation(
-        asked, benchmarks, conditions, out, scorers, batch_size, seed, facts={"limit": limit or "all rows"}
+        asked, benchmarks, conditions, out, scorers, batch_size, seed, language, facts={"limit": limit or "all rows"}
     )
     text_ability = _text_ability(of_students, reader)
     with progress_bar(evaluation.num_requests()) as on_request:
@@ -130,8 +151,22 @@ def evaluate(
     _print_report(out)
 
 
+def _language_of(students: list[str]) -> str:
+    """The one language that the folder of the first student says it was trained on; English where that says none or several, or is no folder."""
+    from ..hub import TrainingSummary
+    from ..package_data import resolve_student
+
+    languages = TrainingSummary.load(resolve_student(students[0].rpartition("=")[2])).languages if students else ()
+    return languages[0] if len(languages) == 1 else "en"
+
+
 def _systems(
-    students: list[str], others: list[str], base_model: str | None, whisper: str, settings: dict[str, Any]
+    students: list[str],
+    others: list[str],
+    base_model: str | None,
+    whisper: str,
+    language: str,
+    settings: dict[str, Any],
 ) -> tuple[list[System], list[AuraSystem], TextLanguageModel | None]:
     """All systems, the students among them, and the LLM that gets text."""
     from ..evaluation.baselines.bridge import is_bridge
@@ -157,7 +192,11 @@ def _systems(
         if model in ("gold", "cascade"):
             if reader is None:
                 raise ValueError(f"'{model}' needs an LLM: name a student, or --base-model.")
-            on_text = GoldText(reader) if model == "gold" else Cascade(Transcriber(whisper, **settings), reader)
+            on_text = (
+                GoldText(reader)
+                if model == "gold"
+                else Cascade(Transcriber(whisper, language=language, **settings), reader)
+            )
             on_text.name = name or model
             asked.append(on_text)
         else:

@@ -15,6 +15,7 @@ import typer
 from .. import __version__
 from ..extras import MissingExtraError
 from .ask import ask
+from .cache_teacher import cache_teacher
 from .console import print_error, print_in_any_encoding
 from .count_text import count_text
 from .demo import demo
@@ -40,6 +41,7 @@ app.command()(ask)
 app.command()(listen)
 app.command()(transcribe)
 app.command()(distill)
+app.command()(cache_teacher)
 app.command()(evaluate)
 app.command()(merge)
 app.command()(count_text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..decoding.scripts import joined
 from ..whole_files import write_whole
 from .batches.options import DEFAULT_BATCH_SIZE, BatchSizeOption, ShardOption, is_rows_file
 from .compute import DeviceOption, Dtype, DtypeOption, prepare_device
@@ -205,7 +206,7 @@ def render(name: str, row: dict[str, Any], output_format: Format) -> str:
             for seconds in (words[0]["start"], words[-1]["end"])
         )
         label = f"{number}\n" if output_format is Format.srt else ""
-        captions.append(f"{label}{start} --> {end}\n{' '.join(word['text'] for word in words)}\n")
+        captions.append(f"{label}{start} --> {end}\n{joined(word['text'] for word in words)}\n")
     return "\n".join((["WEBVTT\n"] if output_format is Format.vtt else []) + captions).rstrip("\n")
 
 

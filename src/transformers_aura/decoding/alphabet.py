@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 
 
 BLANK = 0
@@ -13,6 +15,10 @@ GAP = 1
 
 LATIN_ALPHABET = " abcdefghijklmnopqrstuvwxyz'"
 """The default: what English is spelled with where numbers are written out."""
+
+
+CHARACTER_COVERAGE = 0.9999
+"""Share of all characters of some texts that the alphabet of these texts spells; the rarest characters are left out. SentencePiece has the same setting."""
 
 
 class CharacterAlphabet:
@@ -69,10 +75,49 @@ class CharacterAlphabet:
                 symbols.append(symbol)
         return symbols[:-1] if symbols and symbols[-1] == GAP else symbols
 
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The text that symbols spell, without gaps around it."""
+        return " ".join("".join(self.characters[symbol - 1] for symbol in symbols).split())
+
+
+def alphabet_of(texts: Iterable[str], coverage: float = CHARACTER_COVERAGE) -> str:
+    """
+    The alphabet of the writing of some texts: a space, then the characters of their words in the order of Unicode.
+
+    An apostrophe within a word is one of them (`don't`, `м'який`); other punctuation is not said. A letter with a mark that is left out as too rare is read
+    without the mark.
+
+    Args:
+        texts: transcripts.
+        coverage: share of all these characters that is kept, the most frequent ones first.
+
+    Raises:
+        ValueError: no text has a word.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        written = normalize(text)
+        counts.update(filter(is_word_character, written))
+        counts["'"] += sum(
+            before.isalpha() and character == "'" and behind.isalpha()
+            for before, character, behind in zip(written, written[1:], written[2:], strict=False)
+        )
+    most = coverage * counts.total()
+    kept, seen = [], 0
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if not count or seen >= most:
+            break
+        kept.append(character)
+        seen += count
+    if not kept:
+        raise ValueError("None of the texts has a word, so there is no alphabet of them.")
+    return " " + "".join(sorted(kept))
+
 
 def normalize(text: str) -> str:
-    """A text as alphabets read it: lower case, composed characters, plain apostrophes."""
-    return unicodedata.normalize("NFC", text.lower().replace("’", "'"))
+    """A text as alphabets read it: lower case, composed characters (NFC), plain apostrophes, without invisible characters (soft hyphens, joiners, marks of direction)."""
+    composed = unicodedata.normalize("NFC", text.lower().replace("’", "'").replace("i\u0307", "i"))
+    return "".join(character for character in composed if unicodedata.category(character) != "Cf")
 
 
 def is_word_character(character: str) -> bool:

@@ -2,14 +2,15 @@
 
 Prefix beam search of Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs" (arXiv 1408.2873): a
 hypothesis is a sequence of characters, with the probabilities that it ends on a blank and on its last character. Words are scored when they end, as the tokens
-that the LLM's own tokenizer makes of them; until then the likeliest word that begins so stands for them (look-ahead in a lexicon trie).
+that the LLM's own tokenizer makes of them; until then the likeliest word that begins so stands for them (look-ahead in a lexicon trie). Where a script has no
+blanks between words, all of a text is one word that no lexicon has, so no penalty is taken for that: the tokens are scored at its end.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .config import DecodingConfig
 from .ctc import NEVER, Emissions
 from .lexicon import LexiconTrie, Word
 from .scorers import TokenScorer
+from .scripts import is_written_without_blanks
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class WordForms:
         self, lexicon: LexiconTrie, alphabet: CharacterAlphabet, tokenize: Callable[[list[str]], list[list[int]]]
     ) -> None:
         self.lexicon = lexicon
-        self._alphabet = alphabet
+        self.alphabet = alphabet
         self._tokenize = tokenize
         self._known: dict[tuple[Word, bool], list[tuple[str, list[int]]]] = {}
 
@@ -99,7 +101,7 @@ class WordForms:
     def _forms(self, word: Word, is_first: bool) -> list[str]:
         forms = list(self.lexicon.forms.get(word, ()))
         if not forms:
-            plain = "".join(self._alphabet.characters[symbol - 1] for symbol in word)
+            plain = "".join(self.alphabet.characters[symbol - 1] for symbol in word)
             forms = [plain, plain.capitalize()]
         if is_first:
             forms = [form[0].upper() + form[1:] for form in forms] + forms
@@ -128,6 +130,8 @@ class BeamSearch:
         self._lexicon = forms.lexicon
         self._scorers = list(scorers)
         self._closing_tokens = list(closing_tokens)
+        if is_written_without_blanks(forms.alphabet.characters):
+            config = replace(config, unknown_word_penalty=0.0, unknown_character_penalty=0.0)
         self._config = config
 
     def search(self, emissions: Emissions) -> list[Hypothesis]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from .alphabet import GAP, CharacterAlphabet
@@ -19,7 +19,7 @@ FORMS_PER_WORD = 3
 RAREST_FORM = 0.02
 """Share of a word's occurrences below which a form is left out."""
 
-_WORD = re.compile(r"(?:[^\W\d_]\.){2,}|[^\W_]+(?:['’][^\W_]+)*")
+_WORD = regex.compile(r"(?:\p{L}\.){2,}|[\p{L}\p{M}\p{N}\p{Cf}]+(?:['’][\p{L}\p{M}\p{N}\p{Cf}]+)*")
 
 Word = tuple[int, ...]
 """Symbols of a word, without gaps."""

@@ -64,7 +64,7 @@ def answer_prompts(batch: ExampleBatch) -> dict[str, Any]:
 def answer_rows(
     student: AuraForSpeechQA, processor: AuraProcessor, batch: Mapping[str, Any], max_new_tokens: int
 ) -> list[str]:
-    """The student's answers, greedily, by the way that `aura evaluate` takes: a student with a subword CTC head transcribes with it, and one that answers
+    """The student's answers, greedily, by the way that `aura evaluate` takes: a student with a CTC head transcribes with it, and one that answers
     from transcripts (`answer_from` of its config) has its base LLM answer these. All others answer the audio directly.
 
     Args:
@@ -78,7 +78,7 @@ def answer_rows(
     """
     asked, input_ids = batch["asked"], batch["prompt_input_ids"]
     has_audio = (input_ids == student.config.audio_token_id).any(dim=1)
-    hears = [audio and student.config.subword_ctc_layer is not None for audio in has_audio.tolist()]
+    hears = [audio and student.config.can_transcribe for audio in has_audio.tolist()]
     from_transcript = student.config.answer_from == "transcript"
     written = [
         row for row, each in enumerate(asked) if hears[row] and (each["task"] == "transcript" or from_transcript)

@@ -16,6 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
 from ..whole_files import write_whole
+from .streams.resume import is_stream_state
 
 
 logger = logging.get_logger(__name__)
@@ -165,7 +166,9 @@ def drop_old_checkpoints(output_dir: str | Path, limit: int | None, newest: Path
 def _read_by_a_resume(folder: Path) -> list[str]:
     names = (path.name for path in folder.iterdir() if path.is_file())
     suffixes = (*_ARCHIVES, ".safetensors")
-    return sorted(name for name in names if name == TRAINER_STATE_NAME or name.endswith(suffixes))
+    return sorted(
+        name for name in names if name == TRAINER_STATE_NAME or is_stream_state(name) or name.endswith(suffixes)
+    )
 
 
 def _unreadable(path: Path) -> str | None:

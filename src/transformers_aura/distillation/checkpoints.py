@@ -28,6 +28,9 @@ from .checkpoint_files import (
 )
 from .divergence import DivergenceWatch, TrainingDivergedError, nonfinite_names
 from .heads import HEADS_FILE_NAME, DistillationHeads
+from .second_teacher import SECOND_HEADS_FILE_NAME
+from .streams.loader import StreamLoader
+from .streams.resume import save_stream_state
 
 
 logger = logging.get_logger(__name__)
@@ -42,11 +45,13 @@ class CheckpointedTrainer(Trainer):
     Attributes:
         divergence: looks at every step.
         heads: the distillation heads, if there is a teacher.
+        second_heads: those of a second teacher, if there is one.
         student_dtype: of the student before training.
     """
 
     model: AuraForSpeechQA
     heads: DistillationHeads | None
+    second_heads: DistillationHeads | None = None
     student_dtype: torch.dtype
     divergence: DivergenceWatch
     push_in_progress: PushInProgress | None
@@ -58,8 +63,9 @@ class CheckpointedTrainer(Trainer):
             TrainingDivergedError: a weight that is saved is NaN or infinite.
         """
         tensors = {name: tensor for name, tensor in self.model.state_dict().items() if is_adapter_key(name)}
-        if self.heads is not None:
-            tensors |= {f"distillation_heads.{name}": tensor for name, tensor in self.heads.state_dict().items()}
+        for file_name, heads in self._heads_by_file.items():
+            part = file_name.partition(".")[0]
+            tensors |= {f"{part}.{name}": tensor for name, tensor in heads.state_dict().items()}
         if names := nonfinite_names(tensors):
             step = self.state.global_step
             raise self.diverged(f"after step {step} {len(names)} weights are not finite, such as {names[0]}.", step)
@@ -108,8 +114,9 @@ class CheckpointedTrainer(Trainer):
             if self.args.should_save:  # a pickle, which nothing reads
                 (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
             # The heads belong to the state of the training, not to the student.
-            if self.heads is not None and self.args.should_save and is_checkpoint(folder):
-                self.heads.save(folder / HEADS_FILE_NAME)
+            if self.args.should_save and is_checkpoint(folder):
+                for file_name, heads in self._heads_by_file.items():
+                    heads.save(folder / file_name)
 
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -118,6 +125,8 @@ class CheckpointedTrainer(Trainer):
         try:
             with _failed_writes_explained(folder, left):
                 super()._save_checkpoint(model, trial)
+                if isinstance(loader := self.callback_handler.train_dataloader, StreamLoader):
+                    save_stream_state(loader, folder)
                 self.accelerator.wait_for_everyone()
                 if self.args.should_save:
                     write_checksums(folder)
@@ -174,8 +183,13 @@ class CheckpointedTrainer(Trainer):
         Raises:
             FileNotFoundError, ValueError: the checkpoint has no heads, or those of other layers or another teacher.
         """
-        if self.heads is not None:
-            self.heads.load_from(Path(checkpoint) / HEADS_FILE_NAME)
+        for file_name, heads in self._heads_by_file.items():
+            heads.load_from(Path(checkpoint) / file_name)
+
+    @property
+    def _heads_by_file(self) -> dict[str, DistillationHeads]:
+        named = {HEADS_FILE_NAME: self.heads, SECOND_HEADS_FILE_NAME: self.second_heads}
+        return {name: heads for name, heads in named.items() if heads is not None}
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Keep a model card that is there already; else write the Trainer's."""

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 from transformers.utils import logging
 
-from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
+from ..processing.conversation import Conversation, build_conversation
 from ..processing.processing_aura import AuraProcessor
 from .augmentation import WaveformAugmentation
 from .examples import (
@@ -39,7 +39,7 @@ class AuraDataCollator:
 
     | row                   | `audio` | `transcript` | `question` | `answer` | the user's message            | the answer   |
     |-----------------------|---------|--------------|------------|----------|-------------------------------|--------------|
-    | transcription         | yes     | yes          |            |          | audio, "Transcribe the audio."| `transcript` |
+    | transcription         | yes     | yes          |            |          | audio, the processor's `transcription_instruction`| `transcript` |
     | spoken question       | yes     | optional     |            | yes      | audio                         | `answer`     |
     | audio + text question | yes     | optional     | yes        | yes      | audio, `question`             | `answer`     |
     | text only             |         |              | yes        | yes      | `question`                    | `answer`     |
@@ -72,6 +72,15 @@ class AuraDataCollator:
           (`torch.BoolTensor` of shape `(num_audios, num_frames)`);
         - what `columns` make.
 
+    Example:
+
+    ```python
+    >>> collate = AuraDataCollator(processor)
+    >>> batch = collate([{"audio": "order.flac", "transcript": "a small latte please"}])
+    >>> batch["labels"].shape == batch["input_ids"].shape
+    True
+    ```
+
     Raises:
         ValueError: for a row that has none of the forms above or is longer than `max_length`.
         AudioLoadingError: for audio that cannot be read.
@@ -101,6 +110,14 @@ class AuraDataCollator:
         self._warned_of_text_only_rows = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One batch.
+
+        Args:
+            rows: as above.
+
+        Returns:
+            the columns, as above.
+        """
         waveforms = [self.load_waveform(row) for row in rows]
         examples = [
             example
@@ -121,7 +138,14 @@ class AuraDataCollator:
         return batch
 
     def load_waveform(self, row: Mapping[str, Any]) -> np.ndarray | None:
-        """The audio of a row without augmentation, `(samples,)`, float32, 16 kHz; `None` for a text-only row."""
+        """The audio of a row, without augmentation.
+
+        Args:
+            row: with the key `audio`, or without.
+
+        Returns:
+            `(samples,)`, float32, 16 kHz; `None` for a text-only row.
+        """
         audio = row.get("audio")
         return None if audio is None else self.processor.load_audio(audio)
 
@@ -146,7 +170,7 @@ class AuraDataCollator:
         if not answer and question:
             raise ValueError(f"A row with a `question` needs an `answer`; got {_describe(row)}.")
         if not answer and transcript:
-            question, answer = TRANSCRIPTION_INSTRUCTION, transcript
+            question, answer = self.processor.transcription_instruction, transcript
         if not answer and self.labels_required:
             raise ValueError(
                 f"A row with audio needs a `transcript` or an `answer`; got {_describe(row)}. Speech without text can be "

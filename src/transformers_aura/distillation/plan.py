@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..hub_access import explained
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
+from ..modeling.language_models import text_config_of
 from ..modeling.modeling_aura import AuraForSpeechQA
-from .alignment import map_layers
+from .alignment import LayerMapping, map_layers
 from .heads import DistillationHeads
 from .objectives import default_objectives
 from .recipe import Recipe
@@ -29,21 +30,26 @@ class TrainingPlan:
 
     Attributes:
         student (`AuraForSpeechQA`): the student on the meta device: shapes, no values.
+        heads, encoder (`nn.Module` or `None`): distillation heads and teacher, where there are any, on the meta device too.
         num_base_parameters (`int`): frozen parameters of the base LLM, tied ones counted once.
         num_trained_parameters (`int`): LoRA, patch embedding and CTC heads: what is trained and published.
         num_head_parameters (`int`): distillation heads, trained and thrown away.
-        num_teacher_parameters (`int`): the frozen encoder.
+        num_teacher_parameters (`int`): the frozen encoder, or both.
         pushed_bytes (`int`): size of the published weights.
-        memory_bytes (`dict[str, int]`): what training holds besides activations, by kind.
+        memory_bytes (`dict[str, int]`): what a process of the training holds besides activations, by kind.
+        gathered_bytes (`int`): of the base LLM's layers, all in all; where they are in shards, what a process gathers in a forward pass.
     """
 
     student: AuraForSpeechQA
+    heads: nn.Module | None
+    encoder: nn.Module | None
     num_base_parameters: int
     num_trained_parameters: int
     num_head_parameters: int
     num_teacher_parameters: int
     pushed_bytes: int
     memory_bytes: dict[str, int]
+    gathered_bytes: int
 
 
 def plan_training(
@@ -51,6 +57,7 @@ def plan_training(
     arguments: AuraTrainingArguments,
     text_config: PreTrainedConfig | None = None,
     teacher_config: WhisperConfig | None = None,
+    num_shards: int = 1,
 ) -> TrainingPlan:
     """
     Size up a recipe.
@@ -60,12 +67,15 @@ def plan_training(
         arguments ([`AuraTrainingArguments`]): of that recipe.
         text_config, teacher_config (*optional*): configurations of base LLM and teacher; read from where the recipe names them
             otherwise (only the configurations, not the weights).
+        num_shards (`int`): so many processes hold the base LLM's layers together (`fsdp`).
     """
     section = recipe.model
     if text_config is None:
         source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}
         with explained(section.base_model, {"revision": section.revision}):
-            text_config = AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
+            text_config = text_config_of(
+                AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
+            )
     if teacher_config is None:
         teacher_config = load_teacher_config(recipe)
     recipe = with_model_values(recipe, teacher_config)
@@ -75,27 +85,53 @@ def plan_training(
         encoder = WhisperEncoder(teacher_config)
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
     num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
-    num_heads = num_teacher = 0
+    heads: nn.Module | None = None
     if any(objective.needs_teacher for objective in default_objectives(arguments).values()):
-        num_teacher = _count(encoder.parameters())
-        num_heads = _count(_heads(student.config, teacher_config, arguments).parameters())
+        heads = _heads(
+            student.config, arguments.parsed_layer_mapping, teacher_config.encoder_layers, teacher_config.d_model
+        )
+    num_heads, num_teacher = (
+        (_count(heads.parameters()), _count(encoder.parameters())) if heads is not None else (0, 0)
+    )
     teacher_bytes = num_teacher * _dtype(recipe.teacher.dtype).itemsize
+    if (second := recipe.second_teacher) is not None:
+        with explained(second.model, {"revision": second.revision}):
+            second_config = AutoConfig.from_pretrained(second.model, revision=second.revision)
+        with torch.device("meta"):
+            num_second = _count(AutoModel.from_config(second_config).parameters())
+        second_heads = _heads(
+            student.config, second.parsed_layers, second_config.num_hidden_layers, second_config.hidden_size
+        )
+        num_teacher, num_heads = num_teacher + num_second, num_heads + _count(second_heads.parameters())
+        teacher_bytes += num_second * _dtype(second.dtype).itemsize
     # What is trained is trained in float32: weights, their gradients and the two moments of AdamW.
     trained_bytes = (num_trained + num_heads) * torch.float32.itemsize
+    layers = [_frozen_bytes(layer) for layer in student.model.language_model.layers]
+    base_bytes = num_base * dtype.itemsize
+    base: dict[str, int] = {"base model": base_bytes}
+    if num_shards > 1:
+        base = {
+            f"base model, layers (1/{num_shards})": sum(layers) // num_shards,
+            "base model, rest": base_bytes - sum(layers),
+            "two gathered layers": 2 * max(layers),  # the one that runs, and the next
+        }
     return TrainingPlan(
         student=student,
+        heads=heads,
+        encoder=None if heads is None else encoder,
         num_base_parameters=num_base,
         num_trained_parameters=num_trained,
         num_head_parameters=num_heads,
         num_teacher_parameters=num_teacher,
         pushed_bytes=num_trained * dtype.itemsize,
         memory_bytes={
-            "base model": num_base * dtype.itemsize,
+            **base,
             "teacher": teacher_bytes,
             "trained weights": trained_bytes,
             "gradients": trained_bytes,
             "optimizer": 2 * trained_bytes,
         },
+        gathered_bytes=sum(layers),
     )
 
 
@@ -111,15 +147,19 @@ def student_config(recipe: Recipe, text_config: PreTrainedConfig) -> AuraConfig:
     )
 
 
-def _heads(config: AuraConfig, teacher_config: WhisperConfig, arguments: AuraTrainingArguments) -> nn.Module:
+def _heads(config: AuraConfig, layers: LayerMapping, num_teacher_layers: int, teacher_width: int) -> nn.Module:
     pairs = map_layers(
-        arguments.parsed_layer_mapping,
+        layers,
         num_student_layers=config.lora_num_layers,
-        num_teacher_layers=teacher_config.encoder_layers,
+        num_teacher_layers=num_teacher_layers,
         num_decoder_layers=config.text_config.num_hidden_layers,
     )
     with torch.device("meta"):
-        return DistillationHeads(pairs, config.text_config.hidden_size, teacher_config.d_model)
+        return DistillationHeads(pairs, config.text_config.hidden_size, teacher_width)
+
+
+def _frozen_bytes(module: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters() if not p.requires_grad)
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype:

@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from accelerate.utils import model_has_dtensor
 from transformers.utils import logging
 
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
-from .alignment import map_layers
+from .alignment import LayerMapping, map_layers
 from .examples import ColumnMaker
 from .heads import DistillationHeads
 from .learning_rates import learning_rates, part_of
 from .objectives import Objective
+from .second_teacher import SecondTeacher, Teacher
 from .teacher import AuraTeacher
 from .training_args import AuraTrainingArguments
 
@@ -42,19 +44,48 @@ def distillation_heads(
     Raises:
         ValueError: there is no teacher, or it and the student do not go together.
     """
-    config = model.config
     if teacher is None:
         raise ValueError(
             f"`supervision={args.supervision!r}` needs a `teacher`, for instance "
             "`AuraTeacher.from_pretrained('openai/whisper-large-v3')`. Without one, use `supervision='transcript'`."
         )
+    return heads_of_pairs(model, teacher, args.parsed_layer_mapping, args)
+
+
+def second_distillation_heads(
+    model: AuraForSpeechQA, second_teacher: SecondTeacher | None, args: AuraTrainingArguments
+) -> DistillationHeads | None:
+    """A head for each layer pair of student and second teacher, if there is one.
+
+    Raises:
+        ValueError: it and the student, or it and the supervision, do not go together.
+    """
+    if second_teacher is None:
+        return None
+    if args.supervision == "transcript":
+        raise ValueError(
+            "`supervision='transcript'` is without a teacher, so it cannot have a `second_teacher`. Use `supervision='both'`; `cosine_weight` and "
+            "`mse_weight` of 0 leave the first teacher out."
+        )
+    return heads_of_pairs(model, second_teacher.teacher, second_teacher.layers, args)
+
+
+def heads_of_pairs(
+    model: AuraForSpeechQA, teacher: Teacher, layers: LayerMapping, args: AuraTrainingArguments
+) -> DistillationHeads:
+    """A head for each layer pair of the student and a teacher.
+
+    Raises:
+        ValueError: their clocks or layers do not go together.
+    """
+    config = model.config
     if config.audio_config.frames_per_second != 100 or config.audio_config.sampling_rate != 16000:
         raise ValueError(
-            f"A Whisper teacher takes 100 frames a second at 16000 Hz, the student {config.audio_config.frames_per_second:g} at "
+            f"A teacher takes 100 frames a second at 16000 Hz, the student {config.audio_config.frames_per_second:g} at "
             f"{config.audio_config.sampling_rate} Hz: their clocks do not align."
         )
     pairs = map_layers(
-        args.parsed_layer_mapping,
+        layers,
         num_student_layers=config.lora_num_layers,
         num_teacher_layers=teacher.num_layers,
         num_decoder_layers=config.text_config.num_hidden_layers,
@@ -102,10 +133,11 @@ def num_steps(args: AuraTrainingArguments, num_rows: int) -> int:
 
 def early_end(args: AuraTrainingArguments, max_steps: int) -> str | None:
     """A warning, where a training of so many steps ends before anything that needs the LLM's head is learnt."""
-    if args.supervision != "both" or not 0 < max_steps <= args.distillation_warmup_steps:
+    warmup_steps = args.get_distillation_warmup_steps(max_steps)
+    if args.supervision != "both" or not 0 < max_steps <= warmup_steps:
         return None
     return (
-        f"All {max_steps} steps of this training lie within the {args.distillation_warmup_steps} distillation-only ones (`distillation_warmup_steps`): the student "
+        f"All {max_steps} steps of this training lie within the {warmup_steps} distillation-only ones (`distillation_warmup_steps`): the student "
         "learns no answers. Train for longer, or set `distillation_warmup_steps` lower."
     )
 
@@ -127,6 +159,11 @@ def without_text_only_rows(dataset: Any) -> Any:
 
 def check_compatible(model: AuraForSpeechQA, processor: AuraProcessor, args: AuraTrainingArguments) -> None:
     """Raise where student, processor and arguments do not belong together."""
+    if model_has_dtensor(model):
+        raise ValueError(
+            "The student's weights are in shards already: it was loaded so (`tp_plan`, `distributed_config`), or another trainer with `fsdp` had it. Load it "
+            "whole; `fsdp=True` shards it."
+        )
     rates = learning_rates(args)
     if not any(parameter.requires_grad and rates[part_of(name)] > 0 for name, parameter in model.named_parameters()):
         raise ValueError(

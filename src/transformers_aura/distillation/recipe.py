@@ -8,6 +8,8 @@ model:      # arguments of `AuraForSpeechQA.from_language_model_pretrained`
   lora_rank: 64
 teacher:    # arguments of `AuraTeacher.from_pretrained`
   model: openai/whisper-tiny.en
+second_teacher:  # a further encoder, if there is one: docs/second_teacher.md
+  model: microsoft/wavlm-base-plus
 data:       # where rows come from; `repeat` weighs sources
   train:
     - source: orders/manifest.jsonl
@@ -66,14 +68,16 @@ class ModelSection:
     Args:
         base_model (`str`): Hub id or folder of the base LLM.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
+        transcription_instruction (`str`, *optional*): the words that ask the student for a transcript, in its language; its processor keeps them.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
         student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does; of a training checkpoint
             (`checkpoint-N`) the distillation heads are taken over too. Its own settings hold; of this section only `base_model` (where its
-            base LLM is found), `dtype` and `attn_implementation` apply, and `character_ctc_alphabet`, `subword_ctc_layer` and `answer_from`, with
-            which it gets the heads that it lacks.
+            base LLM is found), `dtype` and `attn_implementation` apply, `transcription_instruction`, and `character_ctc_alphabet`, `subword_ctc_layer` and
+            `answer_from`, with which it gets the heads that it lacks; with another alphabet it learns another language.
 
-    Settings that are `None` keep the library's default. `auto` is two thirds of the base LLM's layers for `lora_num_layers`, and the teacher's own for
-    `num_mel_bins` and `conv_width`, as `init_from_teacher` needs them; see `distillation/recipe_auto.py`.
+    Settings that are `None` keep the library's default. `auto` is two thirds of the base LLM's layers for `lora_num_layers`, the teacher's own for
+    `num_mel_bins` and `conv_width`, as `init_from_teacher` needs them, and the characters of the training transcripts for `character_ctc_alphabet`; see
+    `distillation/recipe_auto.py`.
     """
 
     base_model: str
@@ -98,13 +102,14 @@ class ModelSection:
     character_ctc_alphabet: str | None = None
     subword_ctc_layer: int | None = None
     answer_from: Literal["audio", "transcript"] | None = None
+    transcription_instruction: str | None = None
     chat_template: str | None = None
     init_from_teacher: bool = False
     student: str | None = None
 
     def student_settings(self) -> dict[str, Any]:
         """What was set, as keyword arguments of `from_language_model_pretrained` beside `base_model`."""
-        own = ("base_model", "chat_template", "init_from_teacher", "student")
+        own = ("base_model", "chat_template", "transcription_instruction", "init_from_teacher", "student")
         settings = {
             key: value for key, value in dataclasses.asdict(self).items() if key not in own and value is not None
         }
@@ -139,13 +144,38 @@ class TeacherSection:
 
 
 @dataclass(frozen=True)
+class SecondTeacherSection:
+    """
+    A second teacher; see [`~distillation.second_teacher.SecondTeacher`].
+
+    Args:
+        model (`str`): Hub id or folder of an encoder over the waveform (wav2vec2, HuBERT, WavLM, ...).
+        dtype (`str`, *optional*): of the encoder.
+        layers (`str` or `list`): which student layer learns from which of its layers, as `layer_mapping`.
+        weight (`float`): of its term in the loss.
+    """
+
+    model: str
+    revision: str | None = None
+    dtype: str | None = None
+    layers: str | list[list[int]] = "uniform"
+    weight: float = 1.0
+
+    @property
+    def parsed_layers(self) -> Any:
+        """`layers`, pairs as tuples."""
+        return self.layers if isinstance(self.layers, str) else [tuple(pair) for pair in self.layers]
+
+
+@dataclass(frozen=True)
 class DataSource:
     """
     One source of rows.
 
     Args:
         source (`str`): a manifest (JSON lines, a JSON array, CSV or TSV with a header, Common Voice's own tables), a Parquet file, a folder that
-            holds `manifest.jsonl` (or another of these), `SPLIT.tsv` or `SPLIT-*.parquet`, or the Hub id of a dataset.
+            holds `manifest.jsonl` (or another of these), `SPLIT.tsv`, `SPLIT-*.parquet` or `*.tar` (WebDataset; as a stream only), a glob of
+            Parquet files or tars, or the Hub id of a dataset.
         config (`str`, *optional*): configuration of a Hub dataset.
         split (`str`): split of a Hub dataset or of a folder.
         revision (`str`, *optional*): of a Hub dataset.
@@ -153,7 +183,8 @@ class DataSource:
             its own name without this.
         use (`list[str]`, *optional*): which of these four to use: leaving `answer` out makes spoken questions a transcription task.
         max_seconds (`float`, *optional*): only clips of at most so many seconds, as the source's column `seconds` says.
-        repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows.
+        repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows. Of a stream a whole number.
+        weight (`float`, *optional*): of a stream, its share of the rows relative to the other sources; a source that ends begins anew.
         answer_kl (`bool`): whether `answer_kl_weight` acts on its rows. `False` where the answers are of a closed domain, which the base LLM
             would not give to the transcript.
         note (`str`, *optional*): one line for the model card.
@@ -167,6 +198,7 @@ class DataSource:
     use: list[str] | None = None
     max_seconds: float | None = None
     repeat: float = 1.0
+    weight: float | None = None
     answer_kl: bool = True
     note: str | None = None
 
@@ -198,12 +230,16 @@ class DataSection:
     Where rows come from, for training and for evaluation during it.
 
     Args:
+        stream (`bool`): read the training rows in passing, from sources of any size; see `distillation/streams/`. Needs `training.max_steps`.
+        shuffle_buffer (`int`): rows of a stream that each worker holds in memory to shuffle them.
         augmentation (`AugmentationSection`, *optional*): rooms, microphones and noise on the training clips.
         context_texts (`str`, *optional*): a text file, one text a line, for the `context_probability` of the `training` section.
     """
 
     train: list[DataSource]
     evaluation: list[DataSource] = field(default_factory=list)
+    stream: bool = False
+    shuffle_buffer: int = 1000
     context_texts: str | None = None
     augmentation: AugmentationSection | None = None
 
@@ -248,6 +284,7 @@ class Recipe:
     teacher: TeacherSection
     data: DataSection
     training: dict[str, Any]
+    second_teacher: SecondTeacherSection | None = None
     losses: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
     card: CardSection = field(default_factory=CardSection)

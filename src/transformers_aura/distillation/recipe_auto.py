@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoConfig, WhisperConfig
 
+from ..decoding.alphabet import alphabet_of
 from ..hub_access import explained
+from ..modeling.configuration_aura import AuraConfig
+from ..package_data import resolve_student
 from .recipe import Recipe, RecipeError
 from .teacher import STATES_PER_SECOND
 
@@ -51,6 +55,38 @@ def with_model_values(recipe: Recipe, teacher_config: WhisperConfig | None = Non
                 f"'model.{asked[0]}' is auto, which takes it from the teacher, but {recipe.teacher.model} is a {config.model_type}, no Whisper."
             ) from error
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, **values)) if values else recipe
+
+
+def with_alphabet(recipe: Recipe, rows: Any) -> Recipe:
+    """The recipe with the characters of the training transcripts for `model.character_ctc_alphabet: auto`, see [`~decoding.alphabet.alphabet_of`]; a student
+    to go on from keeps the alphabet that it has where that spells all of them.
+
+    Args:
+        recipe: as it was read.
+        rows: of the training, see [`transcripts_of`].
+
+    Raises:
+        RecipeError: no row has a transcript.
+    """
+    if recipe.model.character_ctc_alphabet != "auto":
+        return recipe
+    student = recipe.model.student
+    own = None if student is None else AuraConfig.from_pretrained(resolve_student(student)).character_ctc_alphabet
+    try:
+        alphabet = alphabet_of(transcripts_of(rows))
+    except ValueError as error:
+        raise RecipeError(
+            "'model.character_ctc_alphabet' is auto, which takes it from the training transcripts, but 'data.train' has none that are known before the training. "
+            "Write the characters down, a space first."
+        ) from error
+    if own is not None and set(alphabet) <= set(own):
+        alphabet = own
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, character_ctc_alphabet=alphabet))
+
+
+def transcripts_of(rows: Any) -> Sequence[str]:
+    """The transcripts of training rows; none where these are not known before the rows are read, as of a stream."""
+    return getattr(rows, "transcripts", None) or ()
 
 
 def with_teacher_padding(recipe: Recipe, rows: Any, teacher_config: WhisperConfig | None = None) -> Recipe:

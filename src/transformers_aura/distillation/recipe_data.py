@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ class MixedRows(Dataset):
             return None
         return [known[number][row] for number, row in self._order]
 
+    @property
+    def transcripts(self) -> list[str]:
+        """Of the rows that have one, those of a source that is repeated once; none of a source that does not know them."""
+        return [text for rows in self._rows for text in getattr(rows, "transcripts", ())]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -87,6 +93,11 @@ class ManifestRows(list[dict[str, Any]]):
     """
 
     seconds: list[float] | None = None
+
+    @property
+    def transcripts(self) -> list[str]:
+        """Of the rows with audio that have one."""
+        return [row["transcript"] for row in self if row["transcript"] and row["audio"] is not None]
 
 
 class HubRows(Dataset):
@@ -113,6 +124,12 @@ class HubRows(Dataset):
         self._columns = columns
         self._switches = switches or {}
         self.seconds = seconds
+
+    @property
+    def transcripts(self) -> list[str]:
+        """Of the rows that have one; no audio is read."""
+        column = self._columns.get("transcript")
+        return [] if column is None else [str(text) for text in self._dataset.select_columns(column)[column] if text]
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -145,6 +162,10 @@ def load_rows(sources: Sequence[DataSource], where: str) -> Any:
     loaded = []
     for index, source in enumerate(sources):
         place = f"{where}.{index}"
+        if source.weight is not None:
+            raise RecipeError(
+                f"'{place}.weight' is for streams (data.stream: true); `repeat` says how often rows are seen in an epoch."
+            )
         rows = load_source(source, place)
         if source.repeat <= 0:
             raise RecipeError(f"'{place}.repeat' must be above 0, but is {source.repeat:g}.")
@@ -179,40 +200,21 @@ def load_context_texts(path: str | None) -> list[str] | None:
 
 def load_source(source: DataSource, where: str) -> Any:
     """The rows of one source, a sequence of dicts; see [`load_rows`]."""
-    wanted = source.use if source.use is not None else ROW_KEYS
-    if unknown := sorted({*wanted, *source.columns} - set(ROW_KEYS)):
-        raise RecipeError(f"'{where}' names '{unknown[0]}'; a row holds {', '.join(ROW_KEYS)}.")
-    if re.match(r"\w+://|data:", source.source) or len(source.source) > LONGEST_PATH:
-        raise RecipeError(
-            f"'{where}.source': {describe_audio(source.source)} is no path. A source is a manifest or folder here, or the Hub id of a dataset."
-        )
-    path = Path(source.source).expanduser()
-    manifest: Path | None = None
-    shards: list[Path] = []
-    if os.path.isdir(path):
-        manifest = find_manifest(path, source.split)
-        shards = sorted(path.glob(f"{glob.escape(source.split)}-*.parquet"))
-    elif os.path.isfile(path) and path.suffix == ".parquet":
-        shards = [path]
-    elif os.path.isfile(path):
-        manifest = path
-    if manifest is not None:
+    wanted = wanted_keys(source, where)
+    files = find_files(source, where)
+    if files.manifest is not None:
         if source.max_seconds is not None:
             raise RecipeError(
-                f"'{where}.max_seconds' is for Parquet files and Hub datasets; {manifest} is a manifest."
+                f"'{where}.max_seconds' is for Parquet files, Hub datasets and streams; {files.manifest} is a manifest."
             )
-        rows: Any = _read_manifest(manifest, source, wanted, where)
-    elif shards:
-        files = [glob.escape(str(shard)) for shard in shards]  # `datasets` takes names for patterns
-        rows = _load_dataset(source, wanted, where, "parquet", data_files=files, split="train")
-    elif (
-        os.path.exists(path)
-        or path.suffix.lower() in (*SUFFIXES, ".parquet")
-        or path.is_absolute()
-        or source.source.startswith(".")
-    ):
+        rows: Any = _read_manifest(files.manifest, source, wanted, where)
+    elif files.parquet:
+        shards = [glob.escape(str(shard)) for shard in files.parquet]  # `datasets` takes names for patterns
+        rows = _load_dataset(source, wanted, where, "parquet", data_files=shards, split="train")
+    elif files.tars:
+        advice = "set data.stream: true" if where.startswith("data.train") else "give a manifest or Parquet files"
         raise RecipeError(
-            f"'{where}.source': there is no manifest {path}, nor a folder with {source.split}-*.parquet, {source.split}.tsv or manifest.jsonl."
+            f"'{where}.source': {files.tars[0]} is a tar, which is read from begin to end, not in any order: {advice}."
         )
     else:
         rows = _load_dataset(
@@ -223,6 +225,68 @@ def load_source(source: DataSource, where: str) -> Any:
     return rows
 
 
+@dataclass(frozen=True)
+class SourceFiles:
+    """What a source is here; nothing of it: the Hub id of a dataset."""
+
+    manifest: Path | None = None
+    parquet: list[Path] = field(default_factory=list)
+    tars: list[Path] = field(default_factory=list)
+
+
+def wanted_keys(source: DataSource, where: str) -> Sequence[str]:
+    """Which of the keys of a row a source gives.
+
+    Raises:
+        RecipeError: it names another.
+    """
+    wanted = source.use if source.use is not None else ROW_KEYS
+    if unknown := sorted({*wanted, *source.columns} - set(ROW_KEYS)):
+        raise RecipeError(f"'{where}' names '{unknown[0]}'; a row holds {', '.join(ROW_KEYS)}.")
+    return wanted
+
+
+def find_files(source: DataSource, where: str) -> SourceFiles:
+    """The files of a source, sorted by name.
+
+    Raises:
+        RecipeError: it is neither here nor an id.
+    """
+    if re.match(r"\w+://|data:", source.source) or len(source.source) > LONGEST_PATH:
+        raise RecipeError(
+            f"'{where}.source': {describe_audio(source.source)} is no path. A source is a manifest or folder here, or the Hub id of a dataset."
+        )
+    path = Path(source.source).expanduser()
+    found: list[Path] = []
+    if os.path.isdir(path):
+        if (manifest := find_manifest(path, source.split)) is not None:
+            return SourceFiles(manifest)
+        split = glob.escape(source.split)
+        for pattern in (f"{split}-*.parquet", f"{split}-*.tar", "*.tar"):
+            found = found or sorted(path.glob(pattern))
+    elif os.path.isfile(path):
+        found = [path]
+    elif glob.has_magic(str(path)):
+        found = sorted(map(Path, glob.glob(str(path))))
+    if found and all(file.suffix == ".parquet" for file in found):
+        return SourceFiles(parquet=found)
+    if found and all(file.suffix == ".tar" for file in found):
+        return SourceFiles(tars=found)
+    if len(found) == 1:
+        return SourceFiles(found[0])
+    if (
+        found
+        or os.path.exists(path)
+        or path.suffix.lower() in (*SUFFIXES, ".parquet", ".tar")
+        or path.is_absolute()
+        or source.source.startswith(".")
+    ):
+        raise RecipeError(
+            f"'{where}.source': there is no manifest {path}, nor a folder with {source.split}-*.parquet, {source.split}.tsv, manifest.jsonl or *.tar."
+        )
+    return SourceFiles()
+
+
 def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], where: str) -> ManifestRows:
     rows = ManifestRows()
     seconds: list[Any] = []
@@ -230,7 +294,7 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
     try:
         for line, values in read_manifest(manifest):
             place = f"'{where}': {manifest}, line {line}"
-            _check_columns(source, wanted, values, place)
+            check_columns(source, wanted, values, place)
             row = dict.fromkeys(ROW_KEYS) | {key: values.get(column) for key, column in columns.items()}
             try:
                 row["audio"] = audio_beside(manifest, row["audio"])
@@ -239,7 +303,7 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
                 raise RecipeError(f"{place}: {error}.") from error
             if row["audio"] is None and row["question"] is None:
                 raise RecipeError(f"{place} has neither audio nor a question.")
-            rows.append(row | _switches(source))
+            rows.append(row | switches_of(source))
             seconds.append(values.get("seconds"))
     except TextFileError as error:
         raise RecipeError(f"'{where}.source': {error}") from error
@@ -248,7 +312,7 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
     return rows
 
 
-def _check_columns(source: DataSource, wanted: Sequence[str], found: Collection[str], place: str) -> None:
+def check_columns(source: DataSource, wanted: Sequence[str], found: Collection[str], place: str) -> None:
     """That a source, or one row, has the columns that the recipe names, and none of ours under another name.
 
     Raises:
@@ -293,7 +357,7 @@ def _load_dataset(
             f"'{where}.source': {source.source} cannot be loaded: {explain(error, source.source) or error}"
         ) from error
     found = dataset.column_names
-    _check_columns(source, wanted, found, f"'{where}': {source.source}")
+    check_columns(source, wanted, found, f"'{where}': {source.source}")
     columns = {key: column for key in wanted if (column := source.columns.get(key, key)) in found}
     seconds = dataset["seconds"][:] if "seconds" in found else None
     if source.max_seconds is not None:
@@ -313,7 +377,7 @@ def _load_dataset(
     dataset = dataset.select_columns(sorted(set(columns.values())))
     if "audio" in columns and isinstance(dataset.features[columns["audio"]], datasets.Audio):
         dataset = dataset.cast_column(columns["audio"], datasets.Audio(decode=False))
-    return HubRows(dataset, columns, seconds, _switches(source), source.source)
+    return HubRows(dataset, columns, seconds, switches_of(source), source.source)
 
 
 def _first_unknown(seconds: Sequence[Any]) -> int | None:
@@ -323,6 +387,6 @@ def _first_unknown(seconds: Sequence[Any]) -> int | None:
     )
 
 
-def _switches(source: DataSource) -> dict[str, bool]:
+def switches_of(source: DataSource) -> dict[str, bool]:
     """Keys of every row of a source that say how it teaches; those that keep their default are left out."""
     return {} if source.answer_kl else {ROW_SWITCH: False}

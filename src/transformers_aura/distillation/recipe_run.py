@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,27 +11,36 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from ..decoding.alphabet import CharacterAlphabet
+from ..decoding.spelling import SpellingReport
+from ..decoding.text_statistics import TextStatistics
 from ..hub_access import explained
 from ..modeling.audio_embedding import TEACHER_FRAMES_PER_STEP, KernelConvBlock
 from ..modeling.configuration_aura import AuraConfig
 from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..package_data import resolve_student
 from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
 from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
 from .checkpoint_files import check_contents, is_checkpoint
 from .collator import AuraDataCollator
+from .launching import check_shards
 from .objectives import default_objectives
 from .preparation import early_end, num_steps
 from .recipe import ModelSection, Recipe, RecipeError
-from .recipe_auto import with_model_values, with_teacher_padding
+from .recipe_auto import transcripts_of, with_alphabet, with_model_values, with_teacher_padding
 from .recipe_data import load_context_texts, load_rows
 from .recipe_evaluation import check_best_metric, check_evaluation, early_stopping
-from .row_preview import preview_rows
+from .row_preview import NUM_ROWS, preview_rows
+from .second_teacher import SecondTeacher
+from .streams.mixture import StreamedRows
+from .streams.sources import load_stream
 from .teacher import AuraTeacher
 from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
+from .waveform_teacher import WaveformTeacher
 
 
 KERNEL_CLIPS = 64
@@ -58,13 +68,14 @@ def build_trainer(
     """
     if not recipe.data.train:
         raise RecipeError("'data.train' names no source.")
+    check_shards(arguments, arguments.sharding)
     check_evaluation(recipe, arguments)
     if recipe.evaluation.metrics and kwargs.get("compute_metrics") is None:
         raise ValueError(
             f"The recipe asks for {', '.join(recipe.evaluation.metrics)} while the student learns: pass `compute_metrics=AnswerMetrics(...)`."
         )
     callbacks = [*early_stopping(recipe, arguments), *(kwargs.pop("callbacks", None) or ())]
-    train_rows = load_rows(recipe.data.train, "data.train")
+    train_rows = load_training_rows(recipe, arguments)
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
     recipe = with_teacher_padding(with_model_values(recipe), train_rows)
     context_texts = load_context_texts(recipe.data.context_texts)
@@ -83,10 +94,13 @@ def build_trainer(
         settings = recipe.teacher.teacher_settings()
         with explained(recipe.teacher.model, settings):
             teacher = load_teacher(recipe.teacher.model, **settings)
+    second_teacher = load_second_teacher(recipe)
     if student is None:
         with explained(recipe.model.base_model, recipe.model.student_settings()):
             student = build_student(recipe, teacher, train_rows)
     model, processor = student
+    if model.model.character_ctc_head is not None and model.text_statistics is None:
+        model.text_statistics = _text_statistics(model.config, processor, transcripts_of(train_rows))
     trainer = AuraTrainer(
         model=model,
         teacher=teacher if teaches else None,
@@ -97,6 +111,7 @@ def build_trainer(
         context_texts=context_texts,
         augmentation=augmentation,
         objectives=objectives,
+        second_teacher=second_teacher,
         callbacks=callbacks,
         **kwargs,
     )
@@ -104,6 +119,24 @@ def build_trainer(
     if recipe.model.student is not None and is_checkpoint(recipe.model.student):
         trainer.load_heads(recipe.model.student)
     return trainer
+
+
+def load_second_teacher(recipe: Recipe) -> SecondTeacher | None:
+    """The second teacher of a recipe, if it names one.
+
+    Raises:
+        RecipeError: its section is wrong, or the model is of another kind.
+    """
+    section = recipe.second_teacher
+    if section is None:
+        return None
+    settings: dict[str, Any] = {} if section.dtype is None else {"dtype": section.dtype}
+    try:
+        with explained(section.model, {"revision": section.revision}):
+            teacher = WaveformTeacher.from_pretrained(section.model, revision=section.revision, **settings)
+        return SecondTeacher(teacher, section.parsed_layers, section.weight)
+    except ValueError as error:
+        raise RecipeError(f"'second_teacher': {error}") from error
 
 
 def build_student(
@@ -114,15 +147,18 @@ def build_student(
     Args:
         recipe ([`Recipe`]): what to train.
         teacher (*optional*): needed where the patch embedding starts from it.
-        rows: of the training; the first of them show how the teacher attends, where kernel blocks start from that.
+        rows: of the training; their transcripts give an alphabet that is `auto`, and the first of them show how the teacher attends, where kernel blocks
+            start from that.
     """
-    section = with_model_values(recipe).model
+    section = with_alphabet(with_model_values(recipe), rows).model
     if section.student is not None:
         # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
-        folder = Path(section.student)
+        folder = Path(resolve_student(section.student))
         if is_checkpoint(folder) and folder.is_dir():
             check_contents(folder)
-        settings: dict[str, Any] = {"dtype": section.dtype or AuraConfig.from_pretrained(section.student).dtype}
+        settings: dict[str, Any] = {
+            "dtype": section.dtype or AuraConfig.from_pretrained(resolve_student(section.student)).dtype
+        }
         if section.attn_implementation is not None:
             settings["attn_implementation"] = section.attn_implementation
         student = AuraForSpeechQA.from_pretrained(
@@ -142,8 +178,13 @@ def build_student(
 def build_processor(recipe: Recipe, config: AuraConfig) -> AuraProcessor:
     """The processor of a recipe's student, which has `config`."""
     section = recipe.model
+    words = (
+        {}
+        if section.transcription_instruction is None
+        else {"transcription_instruction": section.transcription_instruction}
+    )
     if section.student is not None:
-        return AuraProcessor.from_pretrained(section.student)
+        return AuraProcessor.from_pretrained(section.student, **words)
     return AuraProcessor.from_language_model_pretrained(
         section.base_model,
         gguf_file=section.gguf_file,
@@ -151,26 +192,59 @@ def build_processor(recipe: Recipe, config: AuraConfig) -> AuraProcessor:
         num_mel_bins=config.audio_config.num_mel_bins,
         frames_per_token=config.audio_config.frames_per_token,
         chat_template=section.chat_template,
+        **words,
     )
 
 
-def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: AuraConfig) -> Iterator[str]:
+def load_training_rows(recipe: Recipe, arguments: AuraTrainingArguments) -> Any:
+    """The rows of `data.train`: in memory or in any order ([`load_rows`]), or a stream ([`load_stream`]).
+
+    Raises:
+        RecipeError: a source that is not there, holds no rows, or lacks a column; settings that a stream cannot have.
+    """
+    if not recipe.data.stream:
+        return load_rows(recipe.data.train, "data.train")
+    if arguments.max_steps <= 0:
+        raise RecipeError("'data.stream': nobody knows how long a stream is. Set training.max_steps.")
+    if arguments.train_sampling_strategy != "random":
+        raise RecipeError(
+            f"'training.train_sampling_strategy' is {arguments.train_sampling_strategy}, but a stream is shuffled in its own way: leave it out."
+        )
+    return load_stream(recipe.data, arguments.seed if arguments.data_seed is None else arguments.data_seed)
+
+
+def describe_size(rows: Any) -> str:
+    """How many rows there are to train on, in words."""
+    if not isinstance(rows, StreamedRows):
+        return f"{len(rows)} an epoch"
+    sources = [f"{source.name} in {len(source.shards)} shard(s)" for source in rows.sources]
+    return f"a stream of {', '.join(sources)}"
+
+
+def load_rows_to_show(recipe: Recipe, arguments: AuraTrainingArguments) -> Any:
+    """As [`load_training_rows`], but of a stream no more is read than [`describe_rows`] shows."""
+    few = dataclasses.replace(recipe.data, shuffle_buffer=min(recipe.data.shuffle_buffer, NUM_ROWS))
+    return load_training_rows(dataclasses.replace(recipe, data=few), arguments)
+
+
+def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: AuraConfig, rows: Any) -> Iterator[str]:
     """What the data of a recipe holds, and a few training rows as the model will see them; no weights are loaded.
 
     Args:
         recipe: what to train.
         arguments: of that recipe.
         config: of its student.
+        rows: of the training.
 
     Raises:
         RecipeError: a source that is not there, holds no rows or lacks a column, or a row that cannot be read.
     """
-    rows = load_rows(recipe.data.train, "data.train")
     num_evaluated = len(load_rows(recipe.data.evaluation, "data.evaluation"))
-    steps = num_steps(arguments, len(rows))
-    yield f"rows to train on: {len(rows)} an epoch, {steps} steps; to evaluate on: {num_evaluated}"
+    steps = arguments.max_steps if isinstance(rows, StreamedRows) else num_steps(arguments, len(rows))
+    yield f"rows to train on: {describe_size(rows)}, {steps} steps; to evaluate on: {num_evaluated}"
     if (warning := early_end(arguments, steps)) is not None:
         yield f"warning: {warning}"
+    yield from describe_spelling(config, rows)
     with explained(recipe.model.student or recipe.model.base_model, {"revision": recipe.model.revision}):
         processor = build_processor(recipe, config)
     collator = AuraDataCollator(
@@ -185,26 +259,60 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
         raise RecipeError(f"'data.train': {error}") from error
 
 
+def describe_spelling(config: AuraConfig, rows: Any) -> Iterator[str]:
+    """What the alphabet of a student makes of the training transcripts, a line each; nothing for a student without a character CTC head.
+
+    Args:
+        config: of the student.
+        rows: of the training.
+    """
+    transcripts = transcripts_of(rows)
+    if config.character_ctc_alphabet is not None and transcripts:
+        yield from SpellingReport.of_texts(transcripts, CharacterAlphabet(config.character_ctc_alphabet)).lines()
+
+
+def _text_statistics(config: AuraConfig, processor: AuraProcessor, texts: Sequence[str]) -> TextStatistics | None:
+    """The words and tokens of the training transcripts: a search that knows none would take the LLM's own vocabulary for the words of the language."""
+    if not texts:
+        return None
+    tokenizer = processor.tokenizer
+    return TextStatistics.count(
+        texts,
+        tokenizer(list(texts), add_special_tokens=False).input_ids,
+        CharacterAlphabet(config.character_ctc_alphabet or ""),
+        config.text_config.vocab_size,
+        tokenizer.eos_token_id,
+    )
+
+
 def _add_heads(student: AuraForSpeechQA, section: ModelSection) -> None:
     """Give a student that a later stage goes on from the CTC heads that the section names and it lacks, and set what it answers from.
 
+    For another alphabet it gets a new character CTC head, in which the characters of both alphabets begin as they were. That is another language, so the
+    subword CTC head and the counted text of the old one go, unless the section names that head.
+
     Raises:
-        RecipeError: it has the head with another setting, or the settings do not go together.
+        RecipeError: it has the subword CTC head at another layer, or the settings do not go together.
     """
     config, model = student.config, student.model
-    for name in ("character_ctc_alphabet", "subword_ctc_layer"):
-        wanted, own = getattr(section, name), getattr(config, name)
-        if None not in (wanted, own) and wanted != own:
-            raise RecipeError(
-                f"'model.{name}' is {wanted!r}, but the student {section.student} has a head with {own!r}. Leave it out to go on with that head."
-            )
+    wanted, own = section.subword_ctc_layer, config.subword_ctc_layer
+    if None not in (wanted, own) and wanted != own:
+        raise RecipeError(
+            f"'model.subword_ctc_layer' is {wanted!r}, but the student {section.student} has a head with {own!r}. Leave it out to go on with that head."
+        )
     reference = model.embed_audio.norm.weight
     width = config.text_config.hidden_size
-    if section.character_ctc_alphabet is not None and model.character_ctc_head is None:
-        config.character_ctc_alphabet = section.character_ctc_alphabet
-        model.character_ctc_head = CharacterCTCHead(width, section.character_ctc_alphabet).to(reference)
-    if section.subword_ctc_layer is not None and model.subword_ctc_head is None:
-        config.subword_ctc_layer = section.subword_ctc_layer
+    alphabet = section.character_ctc_alphabet
+    if alphabet is not None and alphabet != config.character_ctc_alphabet:
+        head = CharacterCTCHead(width, alphabet).to(reference)
+        if model.character_ctc_head is not None:
+            head.copy_characters(model.character_ctc_head)
+            student.text_statistics = None
+            if wanted is None:
+                config.subword_ctc_layer = model.subword_ctc_head = None
+        config.character_ctc_alphabet, model.character_ctc_head = alphabet, head
+    if wanted is not None and model.subword_ctc_head is None:
+        config.subword_ctc_layer = wanted
         model.subword_ctc_head = SubwordCTCHead(width).to(reference)
     if section.answer_from is not None:
         config.answer_from = section.answer_from

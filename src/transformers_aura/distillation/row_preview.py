@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Any
+
+from transformers.trainer_utils import has_length
 
 from ..processing.processing_aura import AuraProcessor
 from .collator import AuraDataCollator
@@ -13,8 +15,10 @@ from .collator import AuraDataCollator
 NUM_ROWS = 3
 
 
-def preview_rows(rows: Sequence[Mapping[str, Any]], collator: AuraDataCollator) -> Iterator[str]:
-    """A few rows, from the first to the last, each with its number, what the model reads, and the answer that it learns.
+def preview_rows(
+    rows: Sequence[Mapping[str, Any]] | Iterable[Mapping[str, Any]], collator: AuraDataCollator
+) -> Iterator[str]:
+    """A few rows, from the first to the last (of a stream the first ones), each with its number, what the model reads, and the answer that it learns.
 
     Args:
         rows: of the training; only those that are shown are opened.
@@ -23,8 +27,8 @@ def preview_rows(rows: Sequence[Mapping[str, Any]], collator: AuraDataCollator) 
     Raises:
         ValueError, AudioLoadingError: a row cannot be read; see [`AuraDataCollator`].
     """
-    for number in sorted({round(index * (len(rows) - 1) / (NUM_ROWS - 1)) for index in range(NUM_ROWS)}):
-        batch = collator([rows[number]])
+    for number, row in _chosen(rows):
+        batch = collator([row])
         if not len(batch["input_ids"]):
             yield f"row {number}: text only, left out"
             continue
@@ -39,6 +43,14 @@ def preview_rows(rows: Sequence[Mapping[str, Any]], collator: AuraDataCollator) 
             f"  reads  {_written(prompt, seconds, collator.processor)!r}\n"
             f"  learns {collator.processor.tokenizer.decode(answer)!r}"
         )
+
+
+def _chosen(rows: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if not has_length(rows):
+        yield from enumerate(islice(rows, NUM_ROWS))
+        return
+    for number in sorted({round(index * (len(rows) - 1) / (NUM_ROWS - 1)) for index in range(NUM_ROWS)}):
+        yield number, rows[number]
 
 
 def _written(tokens: Sequence[int], seconds: float, processor: AuraProcessor) -> str:

@@ -30,9 +30,12 @@ class StudentOutputs:
         hidden_states (`tuple` of `torch.FloatTensor` of shape `(rows, span, hidden)`): one for each depth, if an objective asked for one:
             0 = the input of the first decoder layer, `n` = the output of the first `n`.
         last_hidden_state (`torch.FloatTensor` of shape `(rows, span, hidden)`): what the LLM's head reads.
+        base_states (`dict[str, torch.FloatTensor]`, each of shape `(rows, sequence, hidden)`): states of the base LLM, LoRA off and without a gradient, by
+            what it read ([`Objective.base_reads`]).
         heads: the distillation heads, if there is a teacher.
         targets (`torch.FloatTensor` of shape `(teacher_layers, audio_tokens, width)`, *optional*): the teacher's states at the audio positions
             of all rows in reading order.
+        second_heads, second_targets: the same of the second teacher, if there is one.
         row_multiple: rows that heads compute are padded to a multiple of this (0 = not at all), so that few shapes occur.
     """
 
@@ -41,8 +44,11 @@ class StudentOutputs:
     span: slice
     hidden_states: tuple[torch.Tensor, ...]
     last_hidden_state: torch.Tensor
+    base_states: Mapping[str, torch.Tensor]
     heads: DistillationHeads | None
     targets: torch.Tensor | None
+    second_heads: DistillationHeads | None = None
+    second_targets: torch.Tensor | None = None
     row_multiple: int = 0
     _shared: dict[Callable, Any] = field(default_factory=dict, repr=False)
 
@@ -77,25 +83,35 @@ class StudentOutputs:
         Raises:
             ValueError: the clips of the teacher are not those of the batch.
         """
-        if self.heads is None or self.targets is None:
+        return self._pairs(self.heads, self.targets)
+
+    @cached_property
+    def second_layer_pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The same with the second teacher."""
+        return self._pairs(self.second_heads, self.second_targets)
+
+    def _pairs(
+        self, heads: DistillationHeads | None, targets: torch.Tensor | None
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        if heads is None or targets is None:
             raise ValueError("There is no teacher in this pass.")
         positions = self.is_audio.flatten().nonzero().squeeze(-1)
-        if self.targets.shape[1] != len(positions):
+        if targets.shape[1] != len(positions):
             raise ValueError(
-                f"The teacher gave {self.targets.shape[1]} audio tokens, the batch holds {len(positions)} audio positions. "
+                f"The teacher gave {targets.shape[1]} audio tokens, the batch holds {len(positions)} audio positions. "
                 "Do `waveforms` and `input_features` of the batch belong together?"
             )
-        targets = self.heads.normalize_targets(self.targets)
-        slots = {layer: slot for slot, layer in enumerate(self.heads.teacher_layers)}
+        targets = heads.normalize_targets(targets)
+        slots = {layer: slot for slot, layer in enumerate(heads.teacher_layers)}
         padded = padded_positions(positions, self.row_multiple)
         states = [
             # hidden_states[0] is the input of the first layer: layer -1 is the patch embedding.
             self.hidden_states[student + 1].flatten(0, 1).index_select(0, padded)
-            for student, _ in self.heads.pairs
+            for student, _ in heads.pairs
         ]
         return [
             (prediction[: len(positions)], targets[slots[teacher]])
-            for (_, teacher), prediction in zip(self.heads.pairs, self.heads(states), strict=True)
+            for (_, teacher), prediction in zip(heads.pairs, heads(states), strict=True)
         ]
 
     @cached_property

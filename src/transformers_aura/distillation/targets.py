@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .alignment import TimeAlignment, pool_teacher_states
+from .alignment import TimeAlignment
 from .heads import DistillationHeads, TeacherStatistics
-from .teacher import AuraTeacher
+from .second_teacher import Teacher
+from .state_clock import SAMPLES_PER_FRAME
 from .teacher_cache import TeacherStateCache, fits_float16
 
 
@@ -35,7 +36,7 @@ class TeacherTargets:
 
     def __init__(
         self,
-        teacher: AuraTeacher,
+        teacher: Teacher,
         layers: Sequence[int],
         frames_per_token: int,
         time_alignment: TimeAlignment = "mean",
@@ -84,19 +85,15 @@ class TeacherTargets:
     def _states(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Targets `(layers, audio_tokens, width)` and the audio tokens of each clip."""
         output = self.teacher(waveforms, self.layers)
-        hop_length = self.teacher.feature_extractor.hop_length
         num_frames = torch.tensor(
-            [-(-len(waveform) // hop_length) for waveform in waveforms], device=self.teacher.device
+            [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms], device=self.teacher.device
         )
-        pooled = []
-        for states in output.hidden_states:
-            tokens, mask = pool_teacher_states(states, num_frames, self.frames_per_token, self.time_alignment)
-            pooled.append(tokens[mask])
-        stacked = torch.stack(pooled)
+        pooled, mask = self.teacher.pool(output, num_frames, self.frames_per_token, self.time_alignment)
+        stacked = torch.stack([tokens[mask] for tokens in pooled])
         if not bool(stacked.isfinite().all()):
             raise ValueError(
                 f"The teacher's states of these clips are not finite numbers (its dtype is {self.teacher.encoder.dtype}): nothing can be learnt from them. "
-                "Whisper encoders overflow in float16: load it in float32 or bfloat16, and check its weights."
+                "Encoders overflow in float16: load it in float32 or bfloat16, and check its weights."
             )
         return stacked, mask.sum(dim=1).tolist()
 

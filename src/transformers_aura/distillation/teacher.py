@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, WhisperConfig, WhisperFeatureExtractor
+from transformers import AutoConfig, PreTrainedModel, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..processing.mixing import SAMPLING_RATE
 from ..repo_files import refuse_pickles
-from .alignment import FRAMES_PER_TEACHER_STATE, num_teacher_states
+from .alignment import FRAMES_PER_TEACHER_STATE, TimeAlignment, num_teacher_states, pool_teacher_states
 
 
 SAMPLES_PER_STATE = 160 * FRAMES_PER_TEACHER_STATE
@@ -135,6 +135,9 @@ class AuraTeacher:
             dtype: of the encoder; states are always returned in float32.
             **kwargs: arguments of [`AuraTeacher`], such as `pad_to_seconds`.
 
+        Returns:
+            the teacher, frozen.
+
         Raises:
             ValueError: if the checkpoint is not of the Whisper family or lacks encoder weights.
         """
@@ -167,7 +170,17 @@ class AuraTeacher:
         revision: str | None = None,
         **kwargs: Any,
     ) -> AuraTeacher:
-        """The control: the architecture of a checkpoint (Hub id, folder or config), weights drawn at random from `seed`."""
+        """The control: the architecture of a checkpoint, with weights drawn at random.
+
+        Args:
+            pretrained_model_name_or_path: Hub id, folder or config.
+            seed: of the weights.
+            revision: of the Hub repo.
+            **kwargs: arguments of [`AuraTeacher`], such as `pad_to_seconds`.
+
+        Returns:
+            the teacher, frozen.
+        """
         if isinstance(pretrained_model_name_or_path, WhisperConfig):
             name, config = "WhisperConfig", pretrained_model_name_or_path
             feature_extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
@@ -206,7 +219,14 @@ class AuraTeacher:
         return self.encoder.device
 
     def to(self, device: torch.device | str) -> AuraTeacher:
-        """Move the encoder."""
+        """Move the encoder.
+
+        Args:
+            device: such as `"cuda:0"`.
+
+        Returns:
+            this teacher.
+        """
         self.encoder.to(device)
         return self
 
@@ -214,20 +234,8 @@ class AuraTeacher:
     def fingerprint(self) -> str:
         """A hash of everything that decides the states: weights, architecture, features, dtype, windows."""
         if self._fingerprint is None:
-            settings = {
-                "config": self.encoder.config.to_diff_dict(),
-                "features": self.feature_extractor.to_dict(),
-                "dtype": str(self.encoder.dtype),
-                "pad_to_seconds": self.pad_to_seconds,
-                "margin_seconds": self.margin_seconds,
-            }
-            for key in ("_name_or_path", "transformers_version"):
-                settings["config"].pop(key, None)
-            digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-            for name, tensor in sorted(self.encoder.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-            self._fingerprint = digest.hexdigest()
+            settings = {"pad_to_seconds": self.pad_to_seconds, "margin_seconds": self.margin_seconds}
+            self._fingerprint = states_fingerprint(self.encoder, self.feature_extractor, settings)
         return self._fingerprint
 
     def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
@@ -243,18 +251,7 @@ class AuraTeacher:
         Raises:
             ValueError: for a waveform that is not one-dimensional, is empty or is not finite, or a layer that does not exist.
         """
-        layers = list(range(self.num_layers)) if layers is None else list(layers)
-        if not layers or not all(0 <= layer < self.num_layers for layer in layers):
-            raise ValueError(f"The teacher has layers 0 to {self.num_layers - 1}, asked for {layers}.")
-        clips = [np.asarray(waveform, dtype=np.float32) for waveform in waveforms]
-        for index, clip in enumerate(clips):
-            if clip.ndim != 1 or clip.size == 0:
-                raise ValueError(
-                    f"Waveform {index} has shape {clip.shape}; the teacher expects (samples,), at least one sample."
-                )
-            if not np.isfinite(clip).all():
-                raise ValueError(f"Waveform {index} holds NaN or infinity.")
-
+        layers, clips = checked_layers(layers, self.num_layers), checked_clips(waveforms)
         lengths = [num_teacher_states(-(-clip.size // self.feature_extractor.hop_length)) for clip in clips]
         longest = max(lengths, default=0)
         outputs = [torch.zeros(len(clips), longest, self.width, device=self.device) for _ in layers]
@@ -282,11 +279,32 @@ class AuraTeacher:
             pad_states = max(round(self.pad_to_seconds * STATES_PER_SECOND), 1)
             padded = min(-(-num_states // pad_states) * pad_states, size)
             return [_Window(clip, 0, padded * SAMPLES_PER_STATE, 0, num_states)]
-        step = size - 2 * round(self.margin_seconds * STATES_PER_SECOND)
-        # The last window ends with the clip: no window over 30 s holds padding.
-        starts = [*range(0, num_states - size, step), num_states - size]
-        cuts = [0, *((a + b + size) // 2 for a, b in pairwise(starts)), num_states]
-        return [_Window(clip, start, size * SAMPLES_PER_STATE, cuts[i], cuts[i + 1]) for i, start in enumerate(starts)]
+        margin = round(self.margin_seconds * STATES_PER_SECOND)
+        return [
+            _Window(clip, start, size * SAMPLES_PER_STATE, keep_from, keep_to)
+            for start, keep_from, keep_to in overlapping_windows(num_states, size, margin)
+        ]
+
+    @staticmethod
+    def pool(
+        output: TeacherOutput, num_frames: torch.Tensor, frames_per_token: int, time_alignment: TimeAlignment
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The states at the student's clock; see [`~distillation.alignment.pool_teacher_states`].
+
+        Args:
+            output: of a call.
+            num_frames (`torch.LongTensor` of shape `(batch,)`): of the student's features.
+            frames_per_token: feature frames in one audio token.
+            time_alignment: how the states in an audio token's window become one.
+
+        Returns:
+            states of each layer, `(batch, audio_tokens, width)`, and which audio tokens are real, `(batch, audio_tokens)`.
+        """
+        pooled = [
+            pool_teacher_states(states, num_frames, frames_per_token, time_alignment)
+            for states in output.hidden_states
+        ]
+        return [tokens for tokens, _ in pooled], pooled[0][1]
 
     @torch.no_grad()
     def _encode(self, audio: list[np.ndarray], num_samples: int, layers: list[int]) -> list[torch.Tensor]:
@@ -315,3 +333,59 @@ class AuraTeacher:
         if self.num_layers - 1 in outputs:
             outputs[self.num_layers - 1] = encoder.layer_norm(hidden)
         return [outputs[layer].float() for layer in layers]
+
+
+def checked_layers(layers: Sequence[int] | None, num_layers: int) -> list[int]:
+    """The layers that were asked for, all where none were named.
+
+    Raises:
+        ValueError: a layer does not exist, or the list is empty.
+    """
+    asked = list(range(num_layers)) if layers is None else list(layers)
+    if not asked or not all(0 <= layer < num_layers for layer in asked):
+        raise ValueError(f"The teacher has layers 0 to {num_layers - 1}, asked for {asked}.")
+    return asked
+
+
+def checked_clips(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waveforms as float32.
+
+    Raises:
+        ValueError: one is not one-dimensional, is empty or is not finite.
+    """
+    clips = [np.asarray(waveform, dtype=np.float32) for waveform in waveforms]
+    for index, clip in enumerate(clips):
+        if clip.ndim != 1 or clip.size == 0:
+            raise ValueError(
+                f"Waveform {index} has shape {clip.shape}; the teacher expects (samples,), at least one sample."
+            )
+        if not np.isfinite(clip).all():
+            raise ValueError(f"Waveform {index} holds NaN or infinity.")
+    return clips
+
+
+def overlapping_windows(num_states: int, size: int, margin: int) -> list[tuple[int, int, int]]:
+    """Windows of `size` states over a clip, each state kept once, with at least `margin` states of its window on both sides (but at the ends of the clip).
+
+    Returns:
+        of each window its start, and from where to where it is kept, in states of the clip. A clip that fits into one window has one.
+    """
+    if num_states <= size:
+        return [(0, 0, num_states)]
+    # The last window ends with the clip: no window holds padding.
+    starts = [*range(0, num_states - size, size - 2 * margin), num_states - size]
+    cuts = [0, *((a + b + size) // 2 for a, b in pairwise(starts)), num_states]
+    return [(start, cuts[number], cuts[number + 1]) for number, start in enumerate(starts)]
+
+
+def states_fingerprint(encoder: PreTrainedModel, feature_extractor: Any, settings: dict[str, Any]) -> str:
+    """A hash of an encoder's weights, architecture, features and dtype, and of further settings that decide its states."""
+    config = encoder.config.to_diff_dict()
+    for key in ("_name_or_path", "transformers_version"):
+        config.pop(key, None)
+    settings = {"config": config, "features": feature_extractor.to_dict(), "dtype": str(encoder.dtype), **settings}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

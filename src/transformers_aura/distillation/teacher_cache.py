@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.utils import logging
 
+from .teacher_packs import KEY_BYTES, PackWriter, TeacherStatePacks
+
 
 logger = logging.get_logger(__name__)
 
@@ -23,7 +26,8 @@ CACHE_VERSION = 3
 
 
 class TeacherStateCache:
-    """Pooled teacher states of single clips as float16, one small safetensors file a clip, mapped into memory when it is read.
+    """Pooled teacher states of single clips as float16: in packs of many clips ([`TeacherStatePacks`]) where `aura cache-teacher` wrote them, else in one small safetensors
+    file a clip, which a training writes as it goes; mapped into memory when they are read.
 
     An entry is found by a hash of the waveform's bytes and of everything that decides the states (teacher fingerprint,
     layers, token rate, time alignment, version of this format), so that a changed setting can never return old states. It
@@ -49,16 +53,44 @@ class TeacherStateCache:
             ) from error
         self._identity = json.dumps({"version": CACHE_VERSION, **identity}, sort_keys=True).encode()
         self._writable = True
+        self._packs = TeacherStatePacks(self.folder)
+        self._writer: PackWriter | None = None
+
+    @contextmanager
+    def writing_packs(self) -> Iterator[PackWriter]:
+        """What is put into the cache goes into packs meanwhile.
+
+        Raises:
+            OSError: a pack cannot be written.
+        """
+        self._writer = PackWriter(self.folder)
+        try:
+            yield self._writer
+        finally:
+            try:
+                self._writer.flush()
+            finally:
+                self._writer = None
+                self._packs = TeacherStatePacks(self.folder)
+
+    def key(self, waveform: np.ndarray) -> bytes:
+        """What the states of a clip are found by."""
+        digest = hashlib.blake2b(self._identity, digest_size=KEY_BYTES)
+        digest.update(np.asarray(waveform, dtype=np.float32).tobytes())
+        return digest.digest()
 
     def path(self, waveform: np.ndarray) -> Path:
-        """Where the states of a clip are, or would be."""
-        digest = hashlib.blake2b(self._identity, digest_size=20)
-        digest.update(np.asarray(waveform, dtype=np.float32).tobytes())
-        key = digest.hexdigest()
+        """Where the states of a clip are, or would be, in a file of their own."""
+        key = self.key(waveform).hex()
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def get(self, waveform: np.ndarray) -> torch.Tensor | None:
         """States of shape `(layers, audio_tokens, width)`, float16, or `None` if they are not there (or are damaged)."""
+        key = self.key(waveform)
+        if self._writer is not None and (states := self._writer.get(key)) is not None:
+            return states
+        if len(self._packs) and (states := self._packs.get(key)) is not None:
+            return states
         path = self.path(waveform)
         try:
             with safe_open(path, framework="pt") as file:
@@ -80,6 +112,9 @@ class TeacherStateCache:
 
     def put(self, waveform: np.ndarray, states: torch.Tensor) -> None:
         """Keep the states `(layers, audio_tokens, width)` of a clip, as float16."""
+        if self._writer is not None:
+            self._writer.add(self.key(waveform), states)
+            return
         if not self._writable:
             return
         states = states.half().contiguous()

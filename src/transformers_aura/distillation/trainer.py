@@ -5,44 +5,52 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerState
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.trainer_utils import has_length
 from transformers.utils import ModelOutput, logging
 
 from ..folder_lock import lock_folder
 from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
-from .answers import AskedRow, answer_prompts, answer_rows
 from .augmentation import WaveformAugmentation
 from .checkpoint_files import checkpoint_to_resume
 from .checkpoints import CheckpointedTrainer
 from .collator import AuraDataCollator
 from .divergence import DivergenceWatch
 from .early_stopping import has_stopped_early, patience_kept
+from .evaluations import EvaluatedTrainer
 from .forward_pass import ForwardPass, loss_name
+from .heads import DistillationHeads
+from .launching import check_shards
 from .learning_rates import parameter_groups
 from .logs import CompactProgressCallback, FigureMeans, HistoryCallback
-from .objectives import Objective, default_objectives
+from .objectives import Objective, SecondTeacherObjective, default_objectives
 from .preparation import (
     check_compatible,
     columns_of,
     distillation_heads,
     early_end,
     freeze_what_rests,
+    second_distillation_heads,
     without_text_only_rows,
 )
-from .rows import ChosenRows, LengthGroupedBatches, NumberedRows, NumberedStream
-from .sample_answers import write_samples
+from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
+from .second_teacher import SecondTeacher, Teacher
+from .sharding import ShardedTrainer
+from .streams.loader import StreamLoader
+from .streams.mixture import StreamedRows
+from .streams.resume import ResumedEpochCallback, resume_stream
 from .targets import TeacherTargets, standardize_targets
 from .teacher import AuraTeacher
 from .training_args import AuraTrainingArguments
@@ -65,7 +73,7 @@ class AuraTrainingOutput(ModelOutput):
     counts: torch.FloatTensor | None = None
 
 
-class AuraTrainer(CheckpointedTrainer):
+class AuraTrainer(EvaluatedTrainer, CheckpointedTrainer, ShardedTrainer):
     r"""
     Trains an AuRA student with a Whisper encoder, text, and the base LLM as teachers.
 
@@ -88,6 +96,8 @@ class AuraTrainer(CheckpointedTrainer):
     - **A training that diverges** (a loss, a gradient or a weight is NaN or infinite) stops before the optimizer's step in all processes, with
       [`TrainingDivergedError`]; what is not finite is never saved, and an old checkpoint goes only once a step after the newest was finite. This
       costs one transfer from the device a step, in place of the stock Trainer's one a micro-batch.
+    - **Streams** ([`StreamedRows`], `data.stream` of a recipe) are divided among processes and workers. A process whose part ends goes along with empty batches until
+      all have ended; a checkpoint keeps where each worker is.
     - **A checkpoint** carries checksums (`SHA256SUMS`). A resume passes over one that is damaged or incomplete. A stream goes on in its own order,
       a run that has ended takes no further step, and settings of the optimizer that would be ignored are refused.
     - **One run a folder**: `output_dir` is locked while `train` runs.
@@ -106,6 +116,8 @@ class AuraTrainer(CheckpointedTrainer):
         context_texts (`Sequence[str]`, *optional*): texts for `args.context_probability`.
         augmentation ([`WaveformAugmentation`], *optional*): rooms, microphones and noise on what the student gets.
         objectives (`Mapping[str, Objective]`, *optional*): what is learnt, by the name that logs call it; `default_objectives(args)` by default.
+        second_teacher ([`SecondTeacher`], *optional*): a further encoder, for what a recogniser of words throws away (who speaks, how), with layer pairs and
+            a weight of its own.
         compute_metrics (`Callable[[EvalPrediction], dict[str, float]]`, *optional*): figures of what the student answers in an evaluation, for instance
             [`~evaluation.training_metrics.AnswerMetrics`]. It gets texts: `predictions` (what the student answers), `label_ids` (the right answers,
             `None` where a row has none) and `inputs` (a list of [`AskedRow`]), all in the order of the dataset. Without it an evaluation generates nothing.
@@ -113,6 +125,7 @@ class AuraTrainer(CheckpointedTrainer):
     Attributes:
         objectives (`dict[str, Objective]`): what is learnt.
         heads ([`DistillationHeads`] or `None`): the distillation heads, trained so far.
+        second_heads ([`DistillationHeads`] or `None`): those of the second teacher.
         forward_pass ([`ForwardPass`]): student and heads as one module.
         holds_output_dir (`bool`): whether whoever uses the trainer holds `lock_folder(output_dir)` already; else `train` does while it runs.
 
@@ -153,28 +166,38 @@ class AuraTrainer(CheckpointedTrainer):
         augmentation: WaveformAugmentation | None = None,
         objectives: Mapping[str, Objective] | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        second_teacher: SecondTeacher | None = None,
     ) -> None:
         args = AuraTrainingArguments("aura_student") if args is None else args
         if not isinstance(model, AuraForSpeechQA):
             raise TypeError(f"AuraTrainer trains an AuraForSpeechQA, got {type(model).__name__}.")
         if not isinstance(args, AuraTrainingArguments):
             raise TypeError(f"AuraTrainer needs AuraTrainingArguments, got {type(args).__name__}.")
+        check_shards(args, args.sharding)
         if processing_class is None and data_collator is not None:
             processing_class = data_collator.processor
         if processing_class is None:
             raise ValueError("Pass the student's processor as `processing_class=` (an AuraProcessor).")
         self.objectives = default_objectives(args) if objectives is None else dict(objectives)
+        if second_teacher is not None:
+            self.objectives[SecondTeacherObjective.name] = SecondTeacherObjective(second_teacher.weight)
         smoothing = args.label_smoothing_factor
         if smoothing and all(getattr(each, "label_smoothing", 0.0) != smoothing for each in self.objectives.values()):
             raise ValueError(
                 f"`label_smoothing_factor={smoothing}` acts on the next-token cross-entropy (`lm`), which these objectives lack: "
                 f"{', '.join(self.objectives)}."
             )
+        if args.sharding is not None and any(objective.asks_student for objective in self.objectives.values()):
+            raise ValueError(
+                "Where the base LLM is sharded, the student cannot answer while it trains, as each process gives answers of its own length: leave out "
+                "`on_policy_weight`, or train without `fsdp`."
+            )
         check_compatible(model, processing_class, args)
         needs_teacher = any(objective.needs_teacher for objective in self.objectives.values())
         self.heads = distillation_heads(model, teacher, args) if needs_teacher else None
+        self.second_heads = second_distillation_heads(model, second_teacher, args)
         for objective in self.objectives.values():
-            objective.prepare(model, self.heads)
+            objective.prepare(model, self.second_heads if objective.needs_second_teacher else self.heads)
         freeze_what_rests(model, self.objectives.values(), args)
         columns = columns_of(self.objectives.values())
         keep_text_only_rows = model.config.lora_scope == "always"
@@ -219,20 +242,13 @@ class AuraTrainer(CheckpointedTrainer):
                 f"{self.args.n_gpu} GPUs are visible to one process, which would use `nn.DataParallel`. Start one process "
                 "per GPU with `torchrun --nproc_per_node ...`, or set CUDA_VISIBLE_DEVICES to one of them."
             )
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError(
-                "AuraTrainer runs on one process or with DDP (`torchrun`); FSDP and DeepSpeed are not supported."
-            )
-        self.targets: TeacherTargets | None = None
-        if self.heads is not None and teacher is not None:
-            self.targets = TeacherTargets(
-                teacher.to(args.device),
-                self.heads.teacher_layers,
-                model.config.audio_config.frames_per_token,
-                args.time_alignment,
-                args.teacher_cache_dir,
-            )
-        self.forward_pass = ForwardPass(model, self.objectives, self.heads, args.pad_to_multiple_of).to(args.device)
+        self.targets = self._targets_of(teacher, self.heads)
+        self.second_targets = self._targets_of(
+            None if second_teacher is None else second_teacher.teacher, self.second_heads
+        )
+        self.forward_pass = self._place(
+            ForwardPass(model, self.objectives, self.heads, args.pad_to_multiple_of, self.second_heads)
+        )
         # Wrapped for training in place of the bare student; see `_wrap_model`.
         self.model_wrapped = self.forward_pass
         self._forget_sums()
@@ -241,6 +257,17 @@ class AuraTrainer(CheckpointedTrainer):
         self.add_callback(HistoryCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(CompactProgressCallback)
+
+    def _targets_of(self, teacher: Teacher | None, heads: DistillationHeads | None) -> TeacherTargets | None:
+        if teacher is None or heads is None:
+            return None
+        return TeacherTargets(
+            teacher.to(self.args.device),
+            heads.teacher_layers,
+            self.model.config.audio_config.frames_per_token,
+            self.args.time_alignment,
+            self.args.teacher_cache_dir,
+        )
 
     def _forget_sums(self) -> None:
         self._means = FigureMeans(len(self.forward_pass.figure_names), self.args.device)
@@ -255,20 +282,57 @@ class AuraTrainer(CheckpointedTrainer):
 
     def _active(self, training: bool) -> list[str]:
         """The objectives of this step."""
-        warming_up = training and self.state.global_step < self.args.distillation_warmup_steps
-        return [name for name, objective in self.objectives.items() if not (warming_up and objective.needs_logits)]
+        if not training:
+            return list(self.objectives)
+        step = self.state.global_step
+        warming_up = step < self.args.get_distillation_warmup_steps(self.state.max_steps)
+        drawn = np.random.default_rng([self.args.seed, step]).random()  # the same in all processes
+        return [
+            name
+            for name, objective in self.objectives.items()
+            if drawn < objective.share_of_steps and not (warming_up and objective.teaches_answers)
+        ]
+
+    def _student_columns(
+        self, batch: Mapping[str, Any], names: Sequence[str], seed: Sequence[int] | None
+    ) -> dict[str, Any]:
+        """The columns that these objectives make with the student as it is now, see [`Objective.student_columns`]."""
+        asking = [self.objectives[name] for name in names if self.objectives[name].asks_student]
+        columns: dict[str, Any] = {}
+        if asking:
+            batch = self._prepare_inputs(dict(batch))
+        with torch.no_grad(), self.accelerator.autocast():
+            for objective in asking:
+                columns |= objective.student_columns(self.model, batch, seed)
+        return columns
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, torch.Tensor | None]:
         """The micro-batches of one optimisation step, and its counts over all of them and all processes."""
         batch_samples = list(islice(epoch_iterator, num_batches))
-        if len(batch_samples) < num_batches and not has_length(self.train_dataset):
+        if isinstance(self.train_dataset, StreamedRows):
+            batch_samples = self._filled_up(batch_samples, num_batches)
+        elif len(batch_samples) < num_batches and not has_length(self.train_dataset):
             batch_samples = []  # the end of a stream: stock transformers would add what is left to the next step's gradients
         if not batch_samples:
             return batch_samples, None
+        names = self._active(training=True)
+        for number, batch in enumerate(batch_samples):
+            seed = [self.args.seed, self.state.global_step, number, self.args.process_index]
+            batch |= self._student_columns(batch, names, seed)
         counts = torch.stack([self.forward_pass.counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
         return batch_samples, self.accelerator.reduce(counts, "sum")
+
+    def _filled_up(self, batches: list, num_batches: int) -> list:
+        """The batches of a step on this process's device, with empty ones in place of those that it lacks: it has come to the end of its part of a stream, and
+        goes along until all have. Empty, where all have."""
+        taken = torch.tensor(len(batches), device=self.args.device)
+        if not (int(self.accelerator.reduce(taken, "sum")) if self.args.world_size > 1 else len(batches)):
+            self.control.should_epoch_stop = True  # else the stock Trainer asks on for as many steps as the run has
+            return []
+        batches += [self.data_collator([]) for _ in range(num_batches - len(batches))]
+        return [self._prepare_inputs(batch) for batch in batches]
 
     def _sums(self, module: nn.Module, batch: Mapping[str, Any], names: Sequence[str]) -> torch.Tensor:
         """The sums of these objectives over a batch, with the teacher's states where it has waveforms for them."""
@@ -276,7 +340,9 @@ class AuraTrainer(CheckpointedTrainer):
         waveforms = columns.pop("waveforms", [])
         needs_teacher = any(self.objectives[name].needs_teacher for name in names)
         targets = self.targets(waveforms) if needs_teacher and self.targets is not None and waveforms else None
-        return module(names, columns, targets)
+        if self.second_targets is None or not waveforms:
+            return module(names, columns, targets)
+        return module(names, columns, targets, self.second_targets(waveforms))
 
     def compute_loss(
         self,
@@ -315,7 +381,7 @@ class AuraTrainer(CheckpointedTrainer):
         self.accept_new_checkpoint()
         return grad_norm
 
-    # ---- optimizer, wrapping ----
+    # ---- optimizer ----
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with a learning rate of its own for the audio patch embedding and for the heads."""
@@ -331,12 +397,6 @@ class AuraTrainer(CheckpointedTrainer):
         self.optimizer = optimizer_class(groups, **optimizer_kwargs)
         return self.optimizer
 
-    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: DataLoader | None = None) -> nn.Module:
-        """Prepare [`ForwardPass`] (mixed precision, DDP) where the stock Trainer prepares the bare model."""
-        if self.accelerator.unwrap_model(model, keep_torch_compile=False) is not model:
-            return model
-        return self.accelerator.prepare_model(self.forward_pass, evaluation_mode=not training)
-
     # ---- data ----
 
     def get_train_dataloader(self) -> DataLoader:
@@ -348,6 +408,9 @@ class AuraTrainer(CheckpointedTrainer):
             raise ValueError(
                 "`train_sampling_strategy='group_by_length'` needs rows that can be read in any order; a stream cannot."
             )
+        if isinstance(dataset, StreamedRows):
+            self._numbered_rows = self._stream_loader(dataset)
+            return self._numbered_rows
         numbered = NumberedRows if has_length(dataset) else NumberedStream
         self.train_dataset = numbered(dataset, self.args.seed)
         try:
@@ -357,6 +420,23 @@ class AuraTrainer(CheckpointedTrainer):
             self.train_dataset = dataset
         return loader
 
+    def _stream_loader(self, rows: StreamedRows) -> StreamLoader:
+        loader = StreamLoader(
+            rows,
+            self.data_collator,
+            self._train_batch_size,
+            self.args.dataloader_num_workers,
+            self.args.process_index,
+            self.args.world_size,
+            self.args.dataloader_drop_last,
+            pin_memory=self.args.dataloader_pin_memory,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+        )
+        if self.is_world_process_zero():
+            loader.warn_of_few_shards()
+        return loader
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if self.args.train_sampling_strategy != "group_by_length":
@@ -364,61 +444,27 @@ class AuraTrainer(CheckpointedTrainer):
         step_size = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         return LengthGroupedBatches(dataset, step_size, self.args.data_seed)
 
-    @property
-    def eval_collator(self) -> AuraDataCollator:
-        """The data collator without augmentation, and with the prompts of what is answered."""
-        columns = (*self.data_collator.columns, answer_prompts)
-        return replace(
-            self.data_collator, columns=columns, random_gain_db=0.0, context_probability=0.0, augmentation=None
-        )
-
-    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
-        """As for evaluation."""
-        return self.get_eval_dataloader(test_dataset)
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """A data loader without augmentation; each process reads every n-th row, so that no row counts twice."""
-        if isinstance(eval_dataset, str):
-            eval_dataset = self.eval_dataset[eval_dataset]
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        if dataset is None:
-            raise ValueError("Evaluation needs `eval_dataset`.")
-        if not has_length(dataset):
-            raise TypeError("`eval_dataset` must have a length; an iterable cannot be divided among processes.")
-        if self.data_collator.keep_text_only_rows is False:
-            dataset = without_text_only_rows(dataset)
-        order: Sequence[int] = range(len(dataset))
-        if (seconds := getattr(dataset, "seconds", None)) is not None:
-            order = sorted(order, key=seconds.__getitem__)  # batches of one length: little is padded
-        own = order[self.args.process_index :: self.args.world_size]
-        return DataLoader(
-            ChosenRows(dataset, own),
-            batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=self.eval_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-        )
-
     # ---- training ----
 
     def _ensure_statistics(self) -> None:
-        """Estimate mean and deviation of the teacher's states over the first training clips, once."""
-        if self.heads is None or not self.heads.needs_statistics or self.targets is None:
-            return
+        """Estimate mean and deviation of each teacher's states over the first training clips, once."""
+        for heads, targets in ((self.heads, self.targets), (self.second_heads, self.second_targets)):
+            if heads is not None and heads.needs_statistics and targets is not None:
+                self._estimate_statistics(heads, targets)
+
+    def _estimate_statistics(self, heads: DistillationHeads, targets: TeacherTargets) -> None:
         source = self.train_dataset if self.train_dataset is not None else self.eval_dataset
         if isinstance(source, dict):
             source = next(iter(source.values()))
         standardize_targets(
-            self.heads,
-            self.targets,
+            heads,
+            targets,
             self._waveforms(source),
             batch_size=self.args.per_device_train_batch_size,
             show_progress=not self.args.disable_tqdm and self.is_world_process_zero(),
         )
         if self.args.world_size > 1:
-            for buffer in (self.heads.target_mean, self.heads.target_std):
+            for buffer in (heads.target_mean, heads.target_std):
                 torch.distributed.broadcast(buffer, src=0)
 
     def _waveforms(self, dataset: Any) -> Iterator[Any]:
@@ -449,7 +495,14 @@ class AuraTrainer(CheckpointedTrainer):
         saved = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
         finished_passes = math.ceil(saved.epoch) - 1
         share = saved.epoch - finished_passes
-        return finished_passes, round(share * saved.max_steps * self.args.gradient_accumulation_steps)
+        num_batches = round(share * saved.max_steps * self.args.gradient_accumulation_steps)
+        if not isinstance(self._numbered_rows, StreamLoader):
+            return finished_passes, num_batches
+        resume_stream(self._numbered_rows, Path(resume_from_checkpoint), finished_passes, num_batches)
+        self.add_callback(
+            ResumedEpochCallback(finished_passes, num_batches, max_steps * self.args.gradient_accumulation_steps)
+        )
+        return finished_passes, 0  # the loader itself begins where it was
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """See [`~transformers.Trainer.train`]; `resume_from_checkpoint=True` takes the last checkpoint that is complete and undamaged.
@@ -477,70 +530,6 @@ class AuraTrainer(CheckpointedTrainer):
             self.accept_new_checkpoint()
         self._report(*self._means.fetch(self.accelerator), is_last=True)
         return result
-
-    # ---- evaluation ----
-
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """All terms of the loss over a whole dataset, each token counting once whatever the batches and processes; and what the student answers, unless
-        `prediction_loss_only` holds: `predictions` and `label_ids` are texts then, in the order of the dataset, `metrics` has those of `compute_metrics`.
-        """
-        if prediction_loss_only is None:
-            prediction_loss_only = self.args.prediction_loss_only
-        self._ensure_statistics()
-        self.forward_pass.eval()
-        self.callback_handler.eval_dataloader = dataloader
-        names = self._active(training=False)
-        sums = torch.zeros(len(self.forward_pass.figure_names), device=self.args.device)
-        counts = torch.zeros_like(sums)
-        answered: list[tuple[AskedRow, str | None, str]] = []
-        with torch.no_grad(), self.accelerator.autocast():
-            for batch in dataloader:
-                batch = self._prepare_inputs(batch)
-                if not prediction_loss_only and batch["asked"]:
-                    texts = answer_rows(self.model, self.processing_class, batch, self.args.generation_max_new_tokens)
-                    answered += zip(batch["asked"], batch["expected"], texts, strict=True)
-                sums += self._sums(self.forward_pass, batch, names)
-                counts += self.forward_pass.counts(batch)
-                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        sums, counts = self.accelerator.reduce(torch.stack([sums, counts]), "sum")
-        means = self._named((sums / counts.clamp(min=1)).tolist(), counts.tolist())
-        means["loss"] = sum(weight * means.get(name, 0.0) for name, weight in self.loss_weights.items())
-        if self.is_in_train and not math.isfinite(means["loss"]):
-            step, terms = self.state.global_step, [name for name, value in means.items() if not math.isfinite(value)]
-            raise self.diverged(f"in the evaluation after step {step} these are not finite: {', '.join(terms)}.", step)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
-        num_samples = int(
-            self.accelerator.reduce(torch.tensor(len(dataloader.dataset), device=self.args.device), "sum")
-        )
-        if prediction_loss_only:
-            return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
-        prediction = self._in_order(answered)
-        if self.compute_metrics is not None and len(prediction.predictions):
-            figures = self.compute_metrics(prediction)
-            metrics |= {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-        if self.is_in_train and self.args.should_save:
-            write_samples(self.args, self.state.global_step, metric_key_prefix, prediction)
-        return EvalLoopOutput(prediction.predictions, prediction.label_ids, metrics, num_samples)
-
-    def _in_order(self, answered: list[tuple[AskedRow, str | None, str]]) -> EvalPrediction:
-        """The answers of all processes, in the order of the dataset."""
-        shares = [answered]
-        if self.args.world_size > 1:
-            shares = shares * self.args.world_size
-            torch.distributed.all_gather_object(shares, answered)
-        everything = sorted((each for share in shares for each in share), key=lambda each: each[0]["row"] or 0)
-        return EvalPrediction(
-            predictions=[text for _, _, text in everything],
-            label_ids=[expected for _, expected, _ in everything],
-            inputs=[asked for asked, _, _ in everything],
-        )
 
     # ---- logging ----
 

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerMapping, TimeAlignment
 from .heads import TEACHER_NORMALIZATIONS, TeacherNormalization
+from .launching import Sharding, asked_sharding, check_processes
 from .unsupported_arguments import check_supported
 
 
@@ -37,14 +38,27 @@ class AuraTrainingArguments(TrainingArguments):
         supervision (`str`, *optional*, defaults to `"both"`):
             `"transcript"`: what needs text, no teacher. `"distillation"`: what needs a teacher (cosine and MSE), no text needed.
             `"both"`: all (the best in AuRA's ablation).
-        distillation_warmup_steps (`int`, *optional*, defaults to `0`):
-            With `supervision="both"`: so many first steps are without the objectives that read the LLM's head (`lm`, `answer_kl`). They need neither the
+        distillation_warmup_steps (`float`, *optional*, defaults to `0`):
+            With `supervision="both"`: so many first steps, or below 1 such a share of all steps (as with `warmup_steps`), are without the objectives that teach
+            answers (`lm`, `answer_kl`, `on_policy`). They need neither the
             upper layers nor the head, hence are much cheaper.
         lm_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the next-token cross-entropy. `label_smoothing_factor` acts on it alone.
         answer_kl_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the KL divergence from the base LLM given the gold transcript, on rows with audio, transcript and
             answer. 0 = off; costs one forward of the base LLM.
+        on_policy_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of on-policy distillation, on the same rows: the student answers the audio itself, and the base LLM given the gold transcript judges
+            each token of that answer, by the generalised Jensen-Shannon divergence (GKD, arXiv 2306.13649). 0 = off; costs the generation and one
+            forward of each.
+        on_policy_beta (`float`, *optional*, defaults to `0.5`):
+            Of that divergence: 0 = `KL(teacher || student)`, 1 = `KL(student || teacher)`.
+        on_policy_fraction (`float`, *optional*, defaults to `1.0`):
+            Share of the steps that have on-policy distillation.
+        on_policy_max_new_tokens (`int`, *optional*, defaults to `32`):
+            Most tokens of an answer that the student gives for it.
+        on_policy_temperature (`float`, *optional*, defaults to `1.0`):
+            Of the sampling of these answers; 0 = greedy.
         character_ctc_weight (`float`, *optional*, defaults to `0.0`):
             Weight of CTC on the characters of the transcript, told from the patch embedding by the student's character CTC head: the student's config
             must have a `character_ctc_alphabet`. 0 = off.
@@ -100,6 +114,15 @@ class AuraTrainingArguments(TrainingArguments):
         greater_is_better (`bool`, *optional*):
             As in [`~transformers.TrainingArguments`], but error rates (`metric_for_best_model="eval_wer"`, `"eval_cer"`) are better the lower they are, as
             losses are.
+
+    Attributes:
+        sharding ([`Sharding`] or `None`): how the base LLM is sharded, by `fsdp` and `fsdp_config` or by what `accelerate launch` asked for.
+
+    Example:
+
+    ```python
+    >>> args = AuraTrainingArguments("outputs/my-student", max_steps=320, distillation_warmup_steps=100)
+    ```
     """
 
     learning_rate: float = field(default=2e-4, metadata={"help": "Learning rate of the LoRA."})
@@ -123,12 +146,29 @@ class AuraTrainingArguments(TrainingArguments):
 
     # Parameters that control the supervision
     supervision: Supervision = field(default="both", metadata={"help": "What teaches the student."})
-    distillation_warmup_steps: int = field(
-        default=0, metadata={"help": "So many first steps are distillation only (supervision 'both')."}
+    distillation_warmup_steps: float = field(
+        default=0,
+        metadata={
+            "help": "So many first steps, or below 1 such a share of all, are distillation only (supervision 'both')."
+        },
     )
     lm_weight: float = field(default=1.0, metadata={"help": "Weight of the next-token cross-entropy."})
     answer_kl_weight: float = field(
         default=0.0, metadata={"help": "Weight of the KL from the base LLM given the gold transcript."}
+    )
+    on_policy_weight: float = field(
+        default=0.0, metadata={"help": "Weight of distillation on the student's own answers."}
+    )
+    on_policy_beta: float = field(
+        default=0.5,
+        metadata={"help": "0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon."},
+    )
+    on_policy_fraction: float = field(
+        default=1.0, metadata={"help": "Share of the steps with the student's own answers."}
+    )
+    on_policy_max_new_tokens: int = field(default=32, metadata={"help": "Most tokens of such an answer."})
+    on_policy_temperature: float = field(
+        default=1.0, metadata={"help": "Temperature of sampling such answers; 0 = greedy."}
     )
     character_ctc_weight: float = field(
         default=0.0, metadata={"help": "Weight of the CTC loss on the transcript's characters."}
@@ -192,15 +232,16 @@ class AuraTrainingArguments(TrainingArguments):
             "mse_weight",
             "lm_weight",
             "answer_kl_weight",
+            "on_policy_weight",
             "character_ctc_weight",
             "subword_ctc_weight",
             "text_state_weight",
         )
-        for name in (*weights, "random_gain_db", "distillation_warmup_steps"):
+        for name in (*weights, "on_policy_temperature", "random_gain_db", "distillation_warmup_steps"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
-        for name in ("context_max_words", "generation_max_new_tokens"):
+        for name in ("context_max_words", "generation_max_new_tokens", "on_policy_max_new_tokens"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("context_probability", "label_smoothing_factor"):
+        for name in ("context_probability", "label_smoothing_factor", "on_policy_beta", "on_policy_fraction"):
             self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("audio_embedding_learning_rate", "heads_learning_rate"):
             value = getattr(self, name)
@@ -223,7 +264,11 @@ class AuraTrainingArguments(TrainingArguments):
         metric = self.metric_for_best_model
         if self.greater_is_better is None and metric is not None and metric.rpartition("_")[2] in ERROR_RATES:
             self.greater_is_better = False  # stock transformers takes all that is no loss for better the higher it is
+        self.sharding: Sharding | None = asked_sharding(self)
+        fsdp, self.fsdp = self.fsdp, None  # stock transformers would hand it to accelerate
         super().__post_init__()
+        self.fsdp = fsdp
+        check_processes(self)
         for name in ("learning_rate", "weight_decay", "dataloader_num_workers"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
@@ -252,6 +297,18 @@ class AuraTrainingArguments(TrainingArguments):
                 f"`train_sampling_strategy={self.train_sampling_strategy!r}` needs token lengths in the dataset, which rows "
                 "with audio do not have. Use 'random', 'sequential' or 'group_by_length' (by `seconds`)."
             )
+
+    def get_distillation_warmup_steps(self, num_training_steps: int) -> int:
+        """Steps of distillation alone, see `distillation_warmup_steps`.
+
+        Args:
+            num_training_steps: all steps of the training.
+
+        Returns:
+            how many of them, at the beginning.
+        """
+        steps = self.distillation_warmup_steps
+        return math.ceil(steps if steps >= 1 else steps * num_training_steps)
 
     @property
     def parsed_layer_mapping(self) -> LayerMapping:

@@ -7,20 +7,18 @@ from typing import Any
 
 
 _TEXTS = "the predictions of an evaluation are texts, which `compute_metrics` gets all at once, with what was asked"
-_ONE_MODEL = "AuraTrainer runs on one process, or on several with DDP (`torchrun`), each with the whole student"
+_PROCESSES = "AuraTrainer runs on one process, or on several with DDP (`torchrun`) or FSDP2 (`fsdp=True`), see docs/distributed.md"
 
 UNSUPPORTED_ARGUMENTS: dict[str, str] = {
     "average_tokens_across_devices": "each term of the loss is averaged over all processes",
     "batch_eval_metrics": _TEXTS,
     "bf16_full_eval": "evaluation runs as training does; `bf16` acts on both",
     "debug": "a loss or weight that is not finite ends the training anyway, with an error that names it",
-    "deepspeed": _ONE_MODEL,
+    "deepspeed": f"its engine takes a step inside of backward, where one that diverged cannot be stopped. {_PROCESSES}",
     "eval_accumulation_steps": _TEXTS,
     "eval_do_concat_batches": _TEXTS,
     "eval_use_gather_object": _TEXTS,
     "fp16_full_eval": "evaluation runs as training does; `fp16` acts on both",
-    "fsdp": _ONE_MODEL,
-    "fsdp_config": _ONE_MODEL,
     "include_for_metrics": _TEXTS,
     "label_names": "the terms of the loss know the columns of a batch",
     "length_column_name": "clips are grouped by their column `seconds`",
@@ -28,7 +26,7 @@ UNSUPPORTED_ARGUMENTS: dict[str, str] = {
     "logging_nan_inf_filter": "a loss that is not finite is never left out of the log: it ends the training",
     "neftune_noise_alpha": "its noise would reach what the base LLM teaches, too; `random_gain_db` and an augmentation alter what the student gets",
     "optim_target_modules": "optimizers that choose modules build parameter groups of their own",
-    "parallelism_config": _ONE_MODEL,
+    "parallelism_config": _PROCESSES,
     "remove_unused_columns": "it would drop the columns that `AuraDataCollator` reads",
     "use_liger_kernel": "there are no Liger kernels for an AuRA student",
 }

@@ -72,13 +72,13 @@ def ask(
                 continue
             context = condition.context(item.context)
             text = source.text if system.needs_text else None
-            input_ = input_hash(waveform, item.task, item.asked, context, text)
+            input_ = input_hash(waveform, item.task, item.question, context, text)
             known = file.find(item.name, input_)
             if known is not None:
                 found[item.name] = known
                 on_answer()
             else:
-                todo.append((item, Request(waveform, item.task, item.asked, context, text), input_))
+                todo.append((item, Request(waveform, item.task, item.question, context, text), input_))
         for batch in _batches(todo, batch_size):
             for (item, request, input_), (answer, failure) in zip(batch, _answers(system, batch), strict=True):
                 seconds = len(request.waveform) / SAMPLING_RATE

@@ -12,11 +12,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..decoding.scripts import is_written_without_blanks
 from ..extras import import_extra
 from ..hub_access import explain
 from ..processing.audio_source import is_path
@@ -278,7 +279,7 @@ BENCHMARKS: dict[str, Benchmark] = {
                   _read_transcript("text", "id", "speaker_id"), "openslr/librispeech_asr", "clean"),
         Benchmark("librispeech-other", ("wer", "cer"), "Read English of harder speakers (LibriSpeech test-other).",
                   _read_transcript("text", "id", "speaker_id"), "openslr/librispeech_asr", "other"),
-        Benchmark("common-voice", ("wer", "cer"), "Sentences read by volunteers (Common Voice, English).",
+        Benchmark("common-voice", ("wer", "cer"), "Sentences read by volunteers (Common Voice; English on the Hub).",
                   _read_transcript("sentence", "path", "client_id", ("accent", "accents")), "mozilla-foundation/common_voice_17_0", "en"),
         Benchmark("covost2", ("bleu",), "English speech, German text (CoVoST 2).",
                   _read_covost, "facebook/covost2", "en_de"),
@@ -293,6 +294,15 @@ OWN_SCORERS: dict[Task, tuple[str, ...]] = {
     "translation": ("bleu",),
     "slots": ("slots", "slots_strict"),
 }
+
+
+OWN_NAMES: dict[Task, str] = {
+    "answer": "answers",
+    "transcript": "transcripts",
+    "translation": "translations",
+    "slots": "slots",
+}
+"""What a part of a set with rows of several tasks is called: `rows-answers`."""
 
 
 @dataclass(frozen=True)
@@ -310,13 +320,36 @@ class LoadedBenchmark:
     origin: dict[str, Any]
 
 
-def load_benchmark(written: str, limit: int | None = None, revision: str | None = None) -> LoadedBenchmark:
-    """A benchmark by its written form.
+def load_benchmark(
+    written: str, limit: int | None = None, revision: str | None = None, instruction: str | None = None
+) -> LoadedBenchmark:
+    """The one benchmark of a written form; see [`load_benchmarks`].
+
+    Raises:
+        BenchmarkError: there is no such benchmark, it holds no item, or rows of several tasks.
+    """
+    loaded = load_benchmarks(written, limit, revision, instruction)
+    if len(loaded) > 1:
+        names = ", ".join(each.benchmark.name for each in loaded)
+        raise BenchmarkError(
+            f"{written} holds rows of several tasks, which are sets of their own ({names}): `load_benchmarks` takes them all."
+        )
+    return loaded[0]
+
+
+def load_benchmarks(
+    written: str, limit: int | None = None, revision: str | None = None, instruction: str | None = None
+) -> list[LoadedBenchmark]:
+    """A benchmark by its written form; a set of one's own with rows of several tasks is one benchmark a task, each with its own scorers.
 
     Args:
         written: the name of a public set (`sd-qa`), one with a local copy (`sd-qa=folder`), or the folder or manifest of one's own.
         limit: the first so many rows.
         revision: commit, branch or tag of a set on the Hub; the newest without it. What it resolves to is kept in `origin`.
+        instruction: the words that ask for a transcript, where a row has none; each system has its own without them.
+
+    Returns:
+        one benchmark; of `rows.jsonl` with transcripts and answers `rows-transcripts` and `rows-answers`.
 
     Raises:
         BenchmarkError: there is no such benchmark, or it holds no item.
@@ -348,6 +381,8 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
             for item in benchmark.read(row, number):
                 if item.name in items:
                     raise BenchmarkError(f"there are two items '{item.name}'")
+                if item.task == "transcript" and item.question is None:
+                    item = replace(item, question=instruction)
                 items[item.name] = item
         except KeyError as error:
             raise BenchmarkError(f"{place}: no column {error}; there are {listed(row)}.") from error
@@ -355,14 +390,24 @@ def load_benchmark(written: str, limit: int | None = None, revision: str | None 
             raise BenchmarkError(f"{place}: {error}") from error
     if not items:
         raise BenchmarkError(f"{written} holds no item with an accepted answer.")
-    if not benchmark.scorers:
-        task = next(iter(items.values())).task
-        if other := next((item for item in items.values() if item.task != task), None):
-            raise BenchmarkError(
-                f"{written}: items of '{task}' and '{other.task}' ({other.name}) need sets of their own."
-            )
-        benchmark = Benchmark(benchmark.name, OWN_SCORERS[task], benchmark.description, benchmark.read)
-    return LoadedBenchmark(benchmark, list(items.values()), origin)
+    if benchmark.scorers:
+        return [LoadedBenchmark(_with_words_to_count(benchmark, items.values()), list(items.values()), origin)]
+    of_tasks: dict[Task, list[Item]] = {}
+    for item in items.values():
+        of_tasks.setdefault(item.task, []).append(item)
+    loaded = []
+    for task, of_task in of_tasks.items():
+        name = f"{benchmark.name}-{OWN_NAMES[task]}" if len(of_tasks) > 1 else benchmark.name
+        own = replace(benchmark, name=name, scorers=OWN_SCORERS[task])
+        loaded.append(LoadedBenchmark(_with_words_to_count(own, of_task), of_task, origin))
+    return loaded
+
+
+def _with_words_to_count(benchmark: Benchmark, items: Iterable[Item]) -> Benchmark:
+    """The benchmark; scored by characters alone, where its transcripts are written without blanks between words."""
+    if "wer" in benchmark.scorers and is_written_without_blanks(" ".join(item.accepted[0] for item in items)):
+        return replace(benchmark, scorers=("cer",))
+    return benchmark
 
 
 def _local_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:

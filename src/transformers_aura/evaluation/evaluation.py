@@ -42,6 +42,7 @@ class Evaluation:
         scorers: used in place of the benchmarks' own.
         batch_size: requests at once.
         seed: of the bootstrap.
+        language: of what is said, for the scorers that normalise texts, see [`~evaluation.scorers.registry.scorer`].
         num_examples: wrong answers of each system to each benchmark that the report shows, with their recordings.
         facts: more for the results' `facts`.
 
@@ -57,6 +58,7 @@ class Evaluation:
     scorers: Sequence[Scorer] | None = None
     batch_size: int = 16
     seed: int = 0
+    language: str | None = "en"
     num_examples: int = 5
     facts: Mapping[str, Any] | None = None
 
@@ -137,7 +139,7 @@ class Evaluation:
         return results
 
     def _scorers_of(self, loaded: LoadedBenchmark) -> list[Scorer]:
-        return list(self.scorers or [scorer_by_name(name) for name in loaded.benchmark.scorers])
+        return list(self.scorers or [scorer_by_name(name, self.language) for name in loaded.benchmark.scorers])
 
     def _ask_all(
         self, loaded: LoadedBenchmark, condition: Condition, results: Results, on_answer: Callable[[str], None]

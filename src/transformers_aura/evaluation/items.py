@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..processing.conversation import TRANSCRIPTION_INSTRUCTION
-
 
 Task = Literal["answer", "transcript", "translation", "slots"]
 """What is wanted: an answer to a question, what was said, what was said in another language, or the slots of an order as JSON."""
@@ -23,7 +21,7 @@ class Item:
         name: unique within its benchmark.
         task: what is wanted.
         audio: what `load_audio` takes: a path, encoded bytes, or `{"array", "sampling_rate"}`.
-        question: what is asked in writing; `None` = the recording is the question.
+        question: what is asked in writing; `None` = the recording is the question, or, for a transcript, each system has words of its own.
         accepted: accepted answers; or the one transcript, translation or JSON object of slots.
         text: what is said, `None` where it is not known.
         context: text that the answer may rest on, put before the recording.
@@ -57,13 +55,6 @@ class Item:
     def cluster(self) -> str:
         """Items with the same one are not independent of each other."""
         return self.source or self.name
-
-    @property
-    def asked(self) -> str | None:
-        """What the system is asked in writing; a transcript is asked for by the words that every student knows."""
-        if self.task == "transcript" and self.question is None:
-            return TRANSCRIPTION_INSTRUCTION
-        return self.question
 
 
 def length_group(seconds: float) -> str:

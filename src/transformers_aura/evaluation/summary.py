@@ -130,10 +130,11 @@ def read_scores(folder: Path, scorers: dict[str, dict[str, Any]]) -> list[Scored
 
 
 def _same_scorer(name: str, identity: dict[str, Any], folder: Path) -> Scorer:
-    scorer = scorer_by_name(name)
-    if json.loads(json.dumps(scorer.identity)) != identity:
+    of_languages = [scorer_by_name(name), scorer_by_name(name, None)]
+    scorer = next((each for each in of_languages if json.loads(json.dumps(each.identity)) == identity), None)
+    if scorer is None:
         raise ValueError(
-            f"{folder} was scored by another version of '{name}' ({identity}, here {scorer.identity}). Run `aura evaluate` there again: "
+            f"{folder} was scored by another version of '{name}' ({identity}, here {of_languages[0].identity}). Run `aura evaluate` there again: "
             "its answers are kept, only the scoring is done anew."
         )
     return scorer

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from transformers import EvalPrediction
 
-from .scorers import Normalizer, Reference, Scorer, scorer
+from .scorers import Reference, scorer
 
 
 TRANSCRIPT_SCORERS = ("wer", "cer")
@@ -42,7 +41,7 @@ class AnswerMetrics:
     def __init__(self, scorers: Sequence[str] = DEFAULT_SCORERS, language: str | None = "en") -> None:
         if len(set(scorers)) < len(scorers):
             raise ValueError(f"A scorer is named twice: {', '.join(scorers)}.")
-        self.scorers = {name: _in_language(scorer(name), language) for name in scorers}
+        self.scorers = {name: scorer(name, language) for name in scorers}
         for each in self.scorers.values():
             each.identity  # noqa: B018 - asks for the libraries that it needs, before the training rather than after its first part
 
@@ -67,10 +66,3 @@ class AnswerMetrics:
             if statistics:
                 figures[name] = float(each.value(np.sum(statistics, axis=0)))
         return figures
-
-
-def _in_language(found: Scorer, language: str | None) -> Scorer:
-    """The scorer with the normaliser of a language, where it has one that can be chosen."""
-    if not dataclasses.is_dataclass(found) or "normalizer" not in {each.name for each in dataclasses.fields(found)}:
-        return found
-    return dataclasses.replace(found, normalizer=Normalizer(language or ""))

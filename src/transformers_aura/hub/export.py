@@ -95,6 +95,12 @@ def merge_to_folder(
     Returns:
         `Path`: `out`.
 
+    Example:
+
+    ```python
+    >>> merge_to_folder("my-org/my-student", "outputs/merged", dtype="bfloat16")
+    ```
+
     Raises:
         HubError: `out` is in use, or the disk is full.
         ValueError: the student is merged already, or cannot be merged (a quantised base, LoRA on audio positions only).

@@ -45,6 +45,10 @@ class Result:
         num_examples (`int`): how many items went into it.
         interval (`tuple[float, float]`, *optional*): 95 % confidence interval.
         command (`str`, *optional*): the command that reproduces it.
+
+    Example:
+        >>> Result("exact_match", 0.9, "my orders", num_examples=50, interval=(0.79, 0.96)).dataset
+        'my orders'
     """
 
     metric: str
@@ -76,6 +80,10 @@ class TrainingSummary:
         results_text (`str`): Markdown below the table of results: how they were measured, what the numbers do not say.
         limits (`Sequence[str]`): what this student cannot do, beyond what no student can.
         languages (`Sequence[str]`): codes of the languages it was trained on (`"en"`).
+
+    Example:
+        >>> TrainingSummary(teacher="openai/whisper-tiny.en", num_steps=320, languages=["en"]).num_steps
+        320
     """
 
     teacher: str | None = None
@@ -92,14 +100,24 @@ class TrainingSummary:
     languages: Sequence[str] = ()
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Keep the summary beside the student, so that results that come later find it."""
+        """Keep the summary beside the student, so that results that come later find it.
+
+        Args:
+            folder: of the student.
+        """
         path = Path(folder) / SUMMARY_FILE_NAME
         path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> TrainingSummary:
         """
-        The summary of the student in `folder`; an empty one where none was kept.
+        The summary that [`save`] kept.
+
+        Args:
+            folder: of the student.
+
+        Returns:
+            the summary; an empty one where none was kept.
 
         Raises:
             HubError: its file is damaged.
@@ -129,6 +147,12 @@ def add_results(folder: str | os.PathLike, results: Sequence[Result]) -> Path:
 
     Returns:
         `Path`: the README.md.
+
+    Example:
+
+    ```python
+    >>> add_results("outputs/my-student", [Result("exact_match", 0.9, "my orders", num_examples=50)])
+    ```
     """
     summary = TrainingSummary.load(folder)
     names = {(result.metric, result.dataset) for result in results}
@@ -159,6 +183,12 @@ def save_model_card(
         base_model (`str`, *optional*): the base model of a merged checkpoint, whose own config no longer names it.
         license (`str`, *optional*): the Hub's name of a licence. Without it, the base model's own is inherited where it can be read.
         packaged (`bool`): the student comes with this package; the card's examples load it by its name.
+
+    Example:
+
+    ```python
+    >>> save_model_card("outputs/my-student", TrainingSummary(num_steps=320), repo_id="my-org/my-student")
+    ```
 
     Returns:
         `Path`: the README.md.

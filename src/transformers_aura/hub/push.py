@@ -93,7 +93,13 @@ def push_to_hub(
         report (`Callable`): is told, line by line, what will happen.
 
     Returns:
-        [`Pushed`]
+        [`Pushed`]: where it is, and what was sent.
+
+    Example:
+
+    ```python
+    >>> push_to_hub("outputs/my-student", "my-org/my-student", private=True)
+    ```
 
     Raises:
         HubError: the folder is no student, or the Hub refused; the message says what to do.

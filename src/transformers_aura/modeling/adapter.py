@@ -31,7 +31,7 @@ ADAPTER_NAME = "aura"
 """Name of the student's own LoRA among PEFT's adapters, of which `"default"` is the one that people add. (Students that were saved by earlier versions
 have `default` in the names of their tensors.)"""
 
-# "off": the bare base LLM; "on": LoRA everywhere; a tensor of shape (batch, 1, 1) or (batch, seq, 1): LoRA where not 0
+# "off": the bare base LLM; "on": LoRA everywhere; a tensor of shape (batch, seq, 1): LoRA where not 0
 LoraGate: TypeAlias = torch.Tensor | Literal["on", "off"]
 
 
@@ -93,11 +93,14 @@ def checkpoint_in_pass(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
+def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> list[int]:
     """Puts LoRA into the first `config.lora_num_layers` layers of `language_model`, in place, and freezes the rest.
 
     The new parameters stand on the device of the layer that they adapt, in the dtype of the language model, and
     start as no change (B = 0).
+
+    Returns:
+        linear layers with LoRA in each of these decoder layers: fewer than `config.lora_target_modules` where a layer has not all of them.
     """
     from peft import inject_adapter_in_model
 
@@ -113,6 +116,7 @@ def inject_lora(language_model: PreTrainedModel, config: AuraConfig) -> None:
         layer.set_adapter = partial(_set_others, layer)
         layer.unload_and_optionally_merge_module = partial(_unload_others, layer)
         layer.set_adapter([])
+    return [len(lora_layers(layer)) for layer in language_model.layers[: config.lora_num_layers]]
 
 
 def peft_config(config: AuraConfig, **settings: Any) -> Any:
@@ -168,7 +172,8 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     lora_b = layer.lora_B[ADAPTER_NAME]
     branch = lora_a(layer.lora_dropout[ADAPTER_NAME](x.to(lora_a.weight.dtype)))
     if not isinstance(gate, str):
-        branch = branch * gate.to(branch.dtype)
+        of_positions = gate.flatten(0, 1) if x.ndim == 2 else gate  # experts get the positions of all rows in one line
+        branch = branch * of_positions.to(branch.dtype)
     is_of_one_dtype = output.dtype == branch.dtype == lora_b.weight.dtype
     if torch.is_grad_enabled() or not is_of_one_dtype or not output.is_contiguous():
         return (output + lora_b(branch) * scaling).to(output.dtype)

@@ -64,7 +64,8 @@ def _check_sizes(source: str, config: AuraConfig, hub_kwargs: dict[str, Any]) ->
     if file is None:
         return
     check_small_files(source, [CONFIG_NAME], **hub_kwargs)
-    of_base, of_student = json.loads(Path(file).read_text(encoding="utf-8")), config.text_config.to_dict()
+    of_checkpoint, of_student = json.loads(Path(file).read_text(encoding="utf-8")), config.text_config.to_dict()
+    of_base = of_checkpoint.get("text_config", of_checkpoint)
     for name in _SIZES:
         if name in of_base and name in of_student and of_base[name] != of_student[name]:
             raise AdapterMismatchError(
@@ -99,7 +100,11 @@ def load_base(
                 source,
                 config=without_lora,
                 key_mapping={
-                    r"^model\.(?!language_model\.|embed_audio\.|subword_ctc_head\.|character_ctc_head\.)": prefix
+                    # a multimodal checkpoint, as it is saved today and as it was before
+                    r"^model\.language_model\.": prefix,
+                    r"^language_model\.model\.": prefix,
+                    r"^language_model\.lm_head\.": "lm_head.",
+                    r"^model\.(?!language_model\.|embed_audio\.|subword_ctc_head\.|character_ctc_head\.)": prefix,
                 },
                 output_loading_info=True,
                 **source_kwargs,

@@ -1,11 +1,13 @@
-"""The name under which the installed `transformers` hands over a cache: `cache` since 5.24, `past_key_values` before."""
+"""What the code needs to know of caches: the name under which the installed `transformers` hands them over (`cache` since 5.24, `past_key_values` before),
+and what an LLM's own holds."""
 
 from __future__ import annotations
 
 import inspect
 import warnings
 
-from transformers import Cache, GenerationMixin
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
 
 
 CACHE_ARGUMENT = (
@@ -32,3 +34,8 @@ def one_cache(cache: Cache | None, past_key_values: Cache | None) -> Cache | Non
     if CACHE_ARGUMENT != "past_key_values":
         warnings.warn("`past_key_values` is deprecated: pass `cache` instead.", FutureWarning, stacklevel=3)
     return past_key_values
+
+
+def caches_every_token(text_config: PreTrainedConfig) -> bool:
+    """Whether the cache of an LLM has keys and values of each token in each layer: no sliding window drops them, no layer sums them up in a state."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=text_config).layers)

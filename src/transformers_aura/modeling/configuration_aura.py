@@ -71,6 +71,10 @@ class AuraAudioConfig(PreTrainedConfig):
             0.64 s at 12.5 tokens a second; 1 is causal attention; `None` makes a whole clip one block.
         rms_norm_eps (`float`, defaults to 1e-6):
             Epsilon of the norm that ends the patch embedding.
+
+    Example:
+        >>> AuraAudioConfig(frames_per_token=16).tokens_per_second
+        6.25
     """
 
     model_type = "aura_audio"
@@ -148,12 +152,21 @@ class AuraConfig(PreTrainedConfig):
             position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
         subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] reads the transcript's tokens off the audio
-            positions: `n` = after the first `n` decoder layers. Without one (the default) there is no `transcribe`.
+            positions: `n` = after the first `n` decoder layers; without it (the default) there is no such head.
         character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
-            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. `transcribe` searches with both heads.
+            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. `transcribe` searches with the heads that there are, and needs one.
         answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): what a pipeline answers from where a call does not say: `"audio"`: the student answers
-            the recording directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a subword CTC head.
+            the recording directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a CTC head.
         decoding_config (`dict`, *optional*): settings of [`~transformers_aura.decoding.config.DecodingConfig`] that differ from its defaults.
+        tie_word_embeddings (`bool`): that of `text_config`, whatever is given.
+
+    Example:
+
+    ```python
+    >>> config = AuraConfig.from_pretrained("aura-smollm2-135m")
+    >>> config.lora_num_layers, config.audio_config.tokens_per_block
+    (18, 32)
+    ```
     """
 
     model_type = "aura"
@@ -236,9 +249,16 @@ class AuraConfig(PreTrainedConfig):
             )
         if self.character_ctc_alphabet is not None:
             CharacterAlphabet(self.character_ctc_alphabet)  # raises where it is none
-        if self.answer_from == "transcript" and self.subword_ctc_layer is None:
-            raise ValueError('`answer_from="transcript"` needs a subword CTC head: `subword_ctc_layer` is None.')
+        if self.answer_from == "transcript" and not self.can_transcribe:
+            raise ValueError(
+                '`answer_from="transcript"` needs a CTC head: `subword_ctc_layer` and `character_ctc_alphabet` are None.'
+            )
         DecodingConfig.from_dict(self.decoding_config)  # raises where a setting is none
+
+    @property
+    def can_transcribe(self) -> bool:
+        """Whether the student has a CTC head, which `transcribe` reads."""
+        return self.subword_ctc_layer is not None or self.character_ctc_alphabet is not None
 
     @classmethod
     def get_config_dict(
@@ -266,9 +286,15 @@ class AuraConfig(PreTrainedConfig):
     def from_text_audio_configs(
         cls, text_config: PreTrainedConfig, audio_config: AuraAudioConfig, **kwargs: Any
     ) -> "AuraConfig":
-        """Configuration of a student of `text_config`'s LLM with `audio_config`'s patch embedding.
+        """Configuration of a student out of its two parts.
 
-        `kwargs` are further fields of this class.
+        Args:
+            text_config: of the LLM.
+            audio_config: of the patch embedding.
+            kwargs: further fields of this class.
+
+        Returns:
+            the configuration.
         """
         return cls(text_config=text_config.to_dict(), audio_config=audio_config.to_dict(), **kwargs)
 

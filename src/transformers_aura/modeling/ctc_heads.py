@@ -22,7 +22,8 @@ class CharacterCTCHead(nn.Module):
 
     def __init__(self, student_width: int, alphabet: str) -> None:
         super().__init__()
-        self.num_symbols = len(CharacterAlphabet(alphabet))
+        self.characters = CharacterAlphabet(alphabet).characters
+        self.num_symbols = 1 + len(self.characters)
         self.norm = nn.RMSNorm(student_width, eps=1e-6)
         self.projection = nn.Linear(student_width, STEPS_PER_TOKEN * self.num_symbols)
 
@@ -30,6 +31,20 @@ class CharacterCTCHead(nn.Module):
         """Begins anew."""
         nn.init.ones_(self.norm.weight)
         self.projection.reset_parameters()
+
+    @torch.no_grad()
+    def copy_characters(self, other: CharacterCTCHead) -> None:
+        """The blank and the characters that both alphabets have begin as they are in `other`, a head of the same width; the others stay."""
+        pairs = [(0, 0)] + [
+            (1 + symbol, 1 + other.characters.index(character))
+            for symbol, character in enumerate(self.characters)
+            if character in other.characters
+        ]
+        mine, theirs = map(list, zip(*pairs, strict=True))
+        for own, others in zip(self.projection.parameters(), other.projection.parameters(), strict=True):
+            steps = (STEPS_PER_TOKEN, -1, *own.shape[1:])
+            own.view(steps)[:, mine] = others.view(steps)[:, theirs].to(own)
+        self.norm.load_state_dict(other.norm.state_dict())
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Logits, symbol 0 is the blank, `(rows, steps, symbols)`.

@@ -29,7 +29,7 @@ from .adapter_weights import AdapterMismatchError, listed, load_adapter_weights,
 from .base_model import NAME_A_COPY, check_base, load_base
 from .configuration_aura import AuraAudioConfig, AuraConfig
 from .fingerprint import fingerprint
-from .language_models import check_language_model_supported
+from .language_models import text_config_of
 
 
 # ---------------------------------------------------------------------------------------------- a new student
@@ -61,8 +61,8 @@ def compose_student(
         source_kwargs["gguf_file"] = gguf_file
     files = [gguf_file] if gguf_file is not None else [CONFIG_NAME, *TOKENIZER_FILES]
     with explained(base_model, hub_kwargs), naming_damaged_files(base_model, files, True, **hub_kwargs):
-        text_config = AutoConfig.from_pretrained(base_model, **source_kwargs)
-    check_language_model_supported(text_config)
+        config_of_checkpoint = AutoConfig.from_pretrained(base_model, **source_kwargs)
+    text_config = text_config_of(config_of_checkpoint)
     with explained(base_model, hub_kwargs), naming_damaged_files(base_model, files, True, **hub_kwargs):
         tokenizer = AutoTokenizer.from_pretrained(base_model, **source_kwargs)
     num_base_tokens = len(tokenizer)

@@ -59,12 +59,26 @@ class AuraAudioFeatures(BaseModelOutputWithPooling):
 
 
 class AuraModel(AuraPreTrainedModel):
-    """The headless student: base LLM with LoRA in its first layers, and the audio patch embedding before it."""
+    """The headless student: base LLM with LoRA in its first layers, and the audio patch embedding before it.
 
-    _keys_to_ignore_on_load_unexpected = [r"^lm_head\."]
+    Args:
+        config ([`AuraConfig`]): of the student.
+        add_lora (`bool`, defaults to `True`): put LoRA into the LLM; `False` where the model around it does so.
+
+    Example:
+
+    ```python
+    >>> hidden_states = student.model(**inputs).last_hidden_state  # (batch, sequence, hidden)
+    ```
+    """
+
+    _keys_to_ignore_on_load_unexpected = [*AuraPreTrainedModel._keys_to_ignore_on_load_unexpected, r"^lm_head\."]
 
     lora_is_merged = False
     """Whether the LLM's weights have LoRA merged in, see `merge_lora` of [`from_pretrained`]."""
+
+    num_lora_layers: list[int]
+    """Linear layers with LoRA in each decoder layer that has any."""
 
     def __init__(self, config: AuraConfig, *, add_lora: bool = True):
         super().__init__(config)
@@ -97,6 +111,10 @@ class AuraModel(AuraPreTrainedModel):
                 [`AuraAudioEmbedding.forward`]. As the config says when not given.
             output_attentions (`bool`, *optional*): also return attentions, of which the patch embedding has none: `()`.
             return_dict (`bool`, *optional*): `False` = a tuple, without what is `None`. As the config says when not given.
+
+        Returns:
+            [`AuraAudioFeatures`]: `last_hidden_state` of shape `(num_audios, audio_tokens, hidden)`, padded on the right, and
+            `pooler_output` of shape `(audio tokens of all clips, hidden)`, without padding.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -232,6 +250,8 @@ class AuraModel(AuraPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """One pass of the language model, or of its first layers, with LoRA where the gate says."""
         language_model = self.language_model if num_hidden_layers is None else self.first_layers(num_hidden_layers)
+        if isinstance(gate, torch.Tensor):
+            gate = gate.expand(-1, inputs_embeds.shape[1], -1)
         with lora_gate(gate) as lora_pass:
             outputs = language_model(
                 inputs_embeds=inputs_embeds,
@@ -242,8 +262,7 @@ class AuraModel(AuraPreTrainedModel):
                 **kwargs,
             )
         if self.lora_is_merged or not (isinstance(gate, str) and gate == "off"):
-            num_layers = min(self.config.lora_num_layers, num_hidden_layers or self.config.lora_num_layers)
-            check_lora_acted(lora_pass, num_layers * len(self.config.lora_target_modules))
+            check_lora_acted(lora_pass, sum(self.num_lora_layers[:num_hidden_layers]))
         return outputs
 
     def _may_take_parts(self, is_audio: torch.Tensor, cache: Cache | None, kwargs: dict[str, Any]) -> bool:
@@ -265,6 +284,15 @@ class AuraModel(AuraPreTrainedModel):
         audio_embeds_mask: torch.Tensor | None,
     ) -> AuraAudioFeatures:
         """The clips of a call, in either form, as [`get_audio_features`] returns them, but for `pooler_output`.
+
+        Args:
+            input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames, padded on the right.
+            input_features_mask (`(num_audios, num_frames)`): `True` = a real frame; `None` = all.
+            audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings, in the place of features.
+            audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; `None` = all.
+
+        Returns:
+            [`AuraAudioFeatures`]: embeddings and their mask.
 
         Raises:
             ValueError: both forms were given, or none.
@@ -316,6 +344,9 @@ class AuraModel(AuraPreTrainedModel):
 
         Returns:
             `torch.BoolTensor` of shape `(batch, seq)`.
+
+        Raises:
+            ValueError: the audio token has no embedding and there are no ids, or text holds it.
         """
         if inputs_embeds is None or (input_ids is not None and input_ids.numel()):
             is_audio_token = input_ids == self.config.audio_token_id
@@ -429,6 +460,12 @@ class AuraModel(AuraPreTrainedModel):
         """The language model cut after `num_hidden_layers` layers, without the final norm: a view on the same layers, not a copy.
 
         Called by itself it is the base LLM: only this model's `forward` turns LoRA on. All layers = the whole language model.
+
+        Args:
+            num_hidden_layers: decoder layers to keep, counted from the embedding.
+
+        Returns:
+            the view, which shares all weights with this model.
         """
         if num_hidden_layers >= self.config.text_config.num_hidden_layers:
             return self.language_model
@@ -442,7 +479,11 @@ class AuraModel(AuraPreTrainedModel):
 
 
 class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedModel):
-    """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down."""
+    """The student with the base LLM's language-modelling head: `generate` answers what was said, `transcribe` writes it down.
+
+    Args:
+        config ([`AuraConfig`]): of the student. Mostly `from_pretrained` or [`from_language_model_pretrained`] makes one.
+    """
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}  # the base LLM's plan shards the embedding that it may be tied to
@@ -451,7 +492,10 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
         super().__init__(config)
         self.model = AuraModel(config, add_lora=False)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
-        self._final_logit_softcapping = config.text_config.to_dict().get("final_logit_softcapping")  # Gemma's
+        head_settings = config.text_config.to_dict()
+        self._final_logit_softcapping = head_settings.get("final_logit_softcapping")  # Gemma's
+        self._logits_scaling = head_settings.get("logits_scaling")  # Granite's, a divisor
+        self._logit_scale = head_settings.get("logit_scale")  # Cohere's, a factor
         self.post_init()
         self._add_lora()
 
@@ -527,6 +571,9 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
         it equals this student. Text-only rows feel the adapter too, as under scope `"always"`: they are no longer the base
         LLM's.
 
+        Returns:
+            the merged student, another model.
+
         Raises:
             ValueError: the base is quantised, or LoRA acts on audio positions only, which merged weights cannot do.
         """
@@ -549,18 +596,43 @@ class AuraForSpeechQA(TranscriptionMixin, AudioGenerationMixin, AuraPreTrainedMo
     def get_audio_features(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> AuraAudioFeatures:
-        """See [`AuraModel.get_audio_features`]."""
+        """Embeds clips into the LLM's space, see [`AuraModel.get_audio_features`].
+
+        Args:
+            input_features (`(num_audios, num_frames, num_mel_bins)`): log-mel frames, padded on the right.
+            input_features_mask (`(num_audios, num_frames)`, *optional*): `True` = a real frame; all when not given.
+
+        Returns:
+            [`AuraAudioFeatures`]: `pooler_output` of shape `(audio tokens of all clips, hidden)` holds no padding.
+        """
         return self.model.get_audio_features(input_features, input_features_mask, **kwargs)
 
     def init_audio_embedding_from_teacher(
         self, encoder: nn.Module, attention_kernels: torch.Tensor | None = None
     ) -> None:
-        """Starts the patch embedding from a Whisper encoder, see [`AuraAudioEmbedding.init_from_teacher`]."""
+        """Starts the patch embedding from a Whisper encoder of the same width and mel bins.
+
+        Args:
+            encoder: a `WhisperEncoder`, such as that of [`AuraTeacher`].
+            attention_kernels (`(layers, heads, 41)`, *optional*): its heads' mean attention by distance in time. Needed for
+                `conv_block_type="kernel"`, and for nothing else.
+        """
         self.model.embed_audio.init_from_teacher(encoder, attention_kernels)
 
     def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Logits as the base LLM computes them: `(..., hidden)`, after the final norm, to `(..., vocab_size)`."""
+        """Logits as the base LLM computes them.
+
+        Args:
+            hidden_states (`(..., hidden)`): states after the final norm.
+
+        Returns:
+            `torch.Tensor` of shape `(..., vocab_size)`.
+        """
         logits = self.lm_head(hidden_states)
+        if self._logits_scaling is not None:
+            logits = logits / self._logits_scaling
+        if self._logit_scale is not None:
+            logits = logits * self._logit_scale
         if self._final_logit_softcapping is not None:
             logits = torch.tanh(logits / self._final_logit_softcapping) * self._final_logit_softcapping
         return logits

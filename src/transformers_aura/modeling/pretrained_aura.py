@@ -57,6 +57,11 @@ class AuraPreTrainedModel(PreTrainedModel):
     """Folder that holds the base LLM of this config, `None` = where the config says."""
     before_push: ClassVar[Callable[..., None]] = staticmethod(lambda model, repo_id, *, private, token: None)
     """Called with the student and the hub id before `push_to_hub` uploads."""
+    # Parts of a base's checkpoint that a student does without: those of a multimodal model beside its LLM, and heads that predict several tokens.
+    _keys_to_ignore_on_load_unexpected = [
+        r"(^|\.)(vision_tower|visual|vision_model|multi_modal_projector|audio_tower|mtp)\."
+    ]
+
     open_stream: ClassVar[Callable[..., Any]]
     """Makes an [`AuraStream`] of the student, its processor and the arguments of [`~AuraForSpeechQA.stream`]."""
 
@@ -96,7 +101,8 @@ class AuraPreTrainedModel(PreTrainedModel):
         if self.config.is_compact:  # the loader reads the base LLM's repo, where these cannot be
             self._keys_to_ignore_on_load_missing |= {r"(^|\.)embed_audio\.", r"(^|\.)(subword|character)_ctc_head\."}
         if self.config.lora_rank:
-            inject_lora(self.audio_language_model.language_model, self.config)
+            student = self.audio_language_model
+            student.num_lora_layers = inject_lora(student.language_model, self.config)
             output_embeddings = self.get_output_embeddings()
             if output_embeddings is not None:
                 output_embeddings.requires_grad_(False)

@@ -12,7 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from .adapter import weights_and_adapters_state
-from .cache_argument import CACHE_ARGUMENT, STARTS_EMPTY
+from .cache_argument import CACHE_ARGUMENT, STARTS_EMPTY, caches_every_token
 
 
 class PromptCache:
@@ -60,11 +60,14 @@ class PromptCache:
         Arguments of `generate` for these inputs that go on from what is kept. Afterwards their own beginning is kept.
 
         They are the inputs as they are where nothing can be kept or used: rows that do not begin alike or that are padded on the left, rows without audio,
-        inputs with a cache of their own, settings with which `generate` makes another cache, an LLM with sliding windows.
+        inputs with a cache of their own, settings with which `generate` makes another cache, an LLM with sliding windows or linear attention.
 
         Args:
             inputs: what the processor returned.
             settings: further arguments of `generate`, which are only read here.
+
+        Returns:
+            a context manager that gives the arguments of `generate`.
         """
         beginning = self._beginning(inputs, settings)
         if not beginning:
@@ -102,7 +105,7 @@ class PromptCache:
             return ()
         if {CACHE_ARGUMENT, "past_key_values", "inputs_embeds"} & inputs.keys() | {CACHE_ARGUMENT} & settings.keys():
             return ()
-        if any(DynamicCache(config=self.model.config.text_config).is_sliding):
+        if not caches_every_token(self.model.config.text_config):
             return ()
         positions = self.model.audio_positions_of(inputs)
         if positions is None or not bool(positions.any(-1).all()):

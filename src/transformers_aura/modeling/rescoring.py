@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 
-from .cache_argument import CACHE_ARGUMENT
+from .cache_argument import CACHE_ARGUMENT, caches_every_token
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Scores:
 
 
 def can_score_texts(language_model: PreTrainedModel) -> bool:
-    """Whether a token of this LLM can be shown any of the tokens before it: not behind a sliding window, and not by flash attention."""
+    """Whether a token of this LLM can be shown any of the tokens before it: not behind a sliding window or in linear attention, and not by flash attention."""
     config = language_model.config
-    return "flash" not in (config._attn_implementation or "") and not any(DynamicCache(config=config).is_sliding)
+    return "flash" not in (config._attn_implementation or "") and caches_every_token(config)
 
 
 class _Tree:

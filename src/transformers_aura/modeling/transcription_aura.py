@@ -1,7 +1,7 @@
 """`transcribe`: recordings written down by what the student's CTC heads emit, and, of the best texts, by what the base LLM thinks of them.
 
 audio patch embeddings -> character emissions -> chunks, cut at pauses
-chunks -> one pass of the first layers -> subword emissions -> beam search (decoding/) -> the best texts
+chunks -> one pass of the first layers -> subword emissions (of a student with that head) -> beam search (decoding/) -> the best texts
 the best texts -> one pass of the base LLM over them as a prefix tree -> the transcript (`transcripts`)
 """
 
@@ -23,6 +23,7 @@ from ..decoding.config import DecodingConfig
 from ..decoding.ctc import Emissions
 from ..decoding.lexicon import LexiconTrie
 from ..decoding.scorers import NGramScorer, SubwordCTCScorer, TokenScorer
+from ..decoding.scripts import is_written_without_blanks
 from ..decoding.segmentation import cut_at_pauses, is_pause
 from ..decoding.speech_detection import contains_speech
 from ..decoding.text_statistics import TextStatistics
@@ -32,7 +33,16 @@ from .context_length import context_length
 from .ctc_heads import STEPS_PER_TOKEN
 from .dtypes import without_autocast
 from .rescoring import Candidates, can_score_texts, score_texts
-from .transcripts import ChunkText, Draft, Recording, Transcript, chunk_texts, greedy_text, timed_words
+from .transcripts import (
+    ChunkText,
+    Draft,
+    Recording,
+    Transcript,
+    chunk_texts,
+    greedy_characters,
+    greedy_text,
+    timed_words,
+)
 
 
 CLOSING_TOKENS = 4
@@ -91,7 +101,8 @@ class TranscriptionMixin:
             audio_embeds (`(num_audios, audio_tokens, hidden)`): audio patch embeddings of the clips, if they are at hand: `last_hidden_state` of
                 [`get_audio_features`]. They take the place of `input_features`.
             audio_embeds_mask (`(num_audios, audio_tokens)`): `True` = a real audio token; all when not given.
-            method: `"beam_search"`, or `"greedy"`: the likeliest tokens of the subword CTC head as they are, with no search (live captions).
+            method: `"beam_search"`, or `"greedy"`: the likeliest tokens of the subword CTC head as they are, or, without such a head, the likeliest characters,
+                with no search (live captions).
             num_hypotheses: texts of each clip: the best one, and `alternatives`.
             beam_size, language_model_weight: in place of those of the student's [`DecodingConfig`]. A weight that is given holds for recordings that are cut
                 into chunks too, whose texts the base LLM does not score by default (`rescore_chunks`).
@@ -213,10 +224,10 @@ class TranscriptionMixin:
     def _check_heads(self, method: str) -> None:
         if method not in ("beam_search", "greedy"):
             raise ValueError(f'`method` must be "beam_search" or "greedy", got {method!r}.')
-        if self.model.subword_ctc_head is None:
+        if not self.config.can_transcribe:
             raise ValueError(
-                "This student has no subword CTC head (`config.subword_ctc_layer` is None), which `transcribe` needs. Ask it in words: "
-                'generate an answer to "Transcribe the audio."; a pipeline answers directly with `answer_from="audio"`.'
+                "This student has no CTC head (`config.character_ctc_alphabet` and `config.subword_ctc_layer` are None), which `transcribe` needs. Ask it in "
+                'words: generate an answer to `processor.transcription_instruction`; a pipeline answers directly with `answer_from="audio"`.'
             )
         if method == "beam_search" and self.model.character_ctc_head is None:
             raise ValueError(
@@ -285,25 +296,32 @@ class TranscriptionMixin:
         num_hypotheses: int,
     ) -> list[list[ChunkText]]:
         """The best texts of each chunk, at least one, the best first."""
-        subwords = self._subword_emissions(
-            [draft.recording.embeddings[first:end] for draft, first, end in chunks],
-            [draft.recording.context for draft, _, _ in chunks],
-        )
+        subwords: list[Emissions] | None = None
+        if self.model.subword_ctc_head is not None:
+            subwords = self._subword_emissions(
+                [draft.recording.embeddings[first:end] for draft, first, end in chunks],
+                [draft.recording.context for draft, _, _ in chunks],
+            )
+            if method == "greedy":
+                return [[greedy_text(emissions, tokenizer)] for emissions in subwords]
+        characters = [_characters(draft.recording, first, end) for draft, first, end in chunks]
         if method == "greedy":
-            return [[greedy_text(emissions, tokenizer)] for emissions in subwords]
+            alphabet = CharacterAlphabet(self.config.character_ctc_alphabet)
+            return [[greedy_characters(emissions, alphabet, tokenizer)] for emissions in characters]
         forms = self._forms(tokenizer)
         found = []
-        for (draft, first, end), emissions in zip(chunks, subwords, strict=True):
-            whole = draft.recording.characters
-            assert whole is not None
-            characters = whole[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
-            scorers: list[tuple[TokenScorer, float]] = [(SubwordCTCScorer(emissions), config.subword_weight)]
+        for index, of_chunk in enumerate(characters):
+            scorers: list[tuple[TokenScorer, float]] = []
+            closing_tokens: list[int] = []
+            if subwords is not None:
+                scorers.append((SubwordCTCScorer(subwords[index]), config.subword_weight))
+                closing_tokens = _closing_tokens(subwords[index], self._punctuation(tokenizer))
             if self.text_statistics is not None and config.ngram_weight:
                 scorers.append(
                     (NGramScorer(self.text_statistics.ngram, self.text_statistics.end), config.ngram_weight)
                 )
-            search = BeamSearch(forms, scorers, _closing_tokens(emissions, self._punctuation(tokenizer)), config)
-            hypotheses = search.search(characters)[: max(config.num_rescored, num_hypotheses)]
+            search = BeamSearch(forms, scorers, closing_tokens, config)
+            hypotheses = search.search(of_chunk)[: max(config.num_rescored, num_hypotheses)]
             found.append(chunk_texts(hypotheses, tokenizer))
         if config.language_model_weight and can_score_texts(self.model.language_model):
             found = self._rescore(chunks, found, config)
@@ -315,8 +333,7 @@ class TranscriptionMixin:
     def _with_words(self, text: ChunkText, recording: Recording, first: int, end: int) -> ChunkText:
         """A text of the chunk between two audio tokens, with the times of its words."""
         assert text.hypothesis is not None
-        assert recording.characters is not None
-        characters = recording.characters[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
+        characters = _characters(recording, first, end)
         offset = first / self.config.audio_config.tokens_per_second
         return replace(text, words=timed_words(text.hypothesis, characters, offset, self.character_frames_per_second))
 
@@ -396,7 +413,9 @@ class TranscriptionMixin:
         if known is not None and known[0] is tokenizer and known[1] is self.text_statistics:
             return known[2]
         alphabet = CharacterAlphabet(self.config.character_ctc_alphabet)
-        if self.text_statistics is not None:
+        if is_written_without_blanks(alphabet.characters):
+            lexicon = LexiconTrie.of_counts({})
+        elif self.text_statistics is not None:
             lexicon = self.text_statistics.lexicon
         else:
             lexicon = LexiconTrie.of_vocabulary(_texts_of_tokens(tokenizer), alphabet)
@@ -426,6 +445,12 @@ class TranscriptionMixin:
             ]
             self._punctuation_of = tokenizer, np.array(ids, dtype=np.int64)
         return self._punctuation_of[1]
+
+
+def _characters(recording: Recording, first: int, end: int) -> Emissions:
+    """The character emissions of the chunk between two audio tokens."""
+    assert recording.characters is not None
+    return recording.characters[first * STEPS_PER_TOKEN : end * STEPS_PER_TOKEN]
 
 
 def _closing_tokens(emissions: Emissions, punctuation: np.ndarray) -> list[int]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..decoding.alphabet import GAP
+from ..decoding.alphabet import GAP, CharacterAlphabet
 from ..decoding.beam_search import Hypothesis
 from ..decoding.ctc import Emissions, align, greedy_labelling
+from ..decoding.scripts import joined
 from .rescoring import TextCache
 
 
@@ -147,7 +148,7 @@ class Draft:
         )
 
     def _text(self) -> str:
-        return " ".join(filter(None, (texts[0].text for texts in self._chunks)))
+        return joined(texts[0].text for texts in self._chunks)
 
     def _token_ids(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if len(self._chunks) == 1:
@@ -215,4 +216,23 @@ def greedy_text(emissions: Emissions, tokenizer: PreTrainedTokenizerBase) -> Chu
     return ChunkText(text, tokens, log_probability, log_probability)
 
 
-__all__ = ["ChunkText", "Draft", "Recording", "TimedWord", "Transcript", "chunk_texts", "greedy_text", "timed_words"]
+def greedy_characters(
+    emissions: Emissions, alphabet: CharacterAlphabet, tokenizer: PreTrainedTokenizerBase
+) -> ChunkText:
+    """The likeliest characters as they are."""
+    log_probability = float(emissions.max(axis=1).sum())
+    text = alphabet.decode(greedy_labelling(emissions))
+    return ChunkText(text, tokenizer(text, add_special_tokens=False).input_ids, log_probability, log_probability)
+
+
+__all__ = [
+    "ChunkText",
+    "Draft",
+    "Recording",
+    "TimedWord",
+    "Transcript",
+    "chunk_texts",
+    "greedy_characters",
+    "greedy_text",
+    "timed_words",
+]

@@ -52,6 +52,13 @@ def load_audio(
     Returns:
         `np.ndarray` of shape `(n_samples,)`, float32, mono, at `target_sampling_rate`.
 
+    Example:
+
+    ```python
+    >>> load_audio("question.wav").shape  # three seconds
+    (48000,)
+    ```
+
     Raises:
         AudioLoadingError: a missing, empty, truncated, damaged or undecodable file, one beyond the limits, an unreachable URL,
             samples without a rate, with a contradicted or impossible rate, of a wrong shape, type or scale, or with NaN or

@@ -15,7 +15,7 @@ from .audio_source import AudioSource
 
 
 TRANSCRIPTION_INSTRUCTION = "Transcribe the audio."
-"""What the user asks in a transcription row of training and evaluation."""
+"""What the user asks in a transcription row of training, where the student's processor has no other words for it (`transcription_instruction`)."""
 
 PLAIN_CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -56,6 +56,10 @@ def build_conversation(
     Returns:
         `list[dict]`: `history` and one user message, whose parts are the context, the audio and the question, in this
         order.
+
+    Example:
+        >>> build_conversation(question="Who are you?")
+        [{'role': 'user', 'content': [{'type': 'text', 'text': 'Who are you?'}]}]
 
     Raises:
         TypeError: a question or context that is no string, or a history that is no list of messages.

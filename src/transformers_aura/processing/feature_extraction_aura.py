@@ -132,7 +132,18 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         return self.sampling_rate / self.hop_length
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a clip of `num_samples` samples at `sampling_rate`: `ceil(num_samples / hop_length)`."""
+        """Frames of a clip.
+
+        Args:
+            num_samples: its samples, at `sampling_rate`.
+
+        Returns:
+            `ceil(num_samples / hop_length)`.
+
+        Example:
+            >>> AuraFeatureExtractor().num_frames(16_001)  # a second and one sample
+            101
+        """
         return -(-num_samples // self.hop_length)
 
     def __call__(
@@ -259,7 +270,11 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         return batch
 
     def assumed_sampling_rate(self) -> int:
-        """The rate of samples that came without one: the extractor's, with one warning for all of them."""
+        """The rate of samples that came without one, with one warning for all of them.
+
+        Returns:
+            the extractor's rate, in hertz.
+        """
         logger.warning_once(
             f"Samples came without a sampling rate, and are taken to be at {self.sampling_rate} Hz. Pass `sampling_rate=` "
             '(in hertz), or {"array": ..., "sampling_rate": ...}, so that no wrong rate goes unnoticed.'
@@ -267,7 +282,11 @@ class AuraFeatureExtractor(SequenceFeatureExtractor):
         return self.sampling_rate
 
     def stream(self) -> "AuraFeatureStream":
-        """A new stream: push samples as they come, get the frames that are complete."""
+        """For samples that come in chunks.
+
+        Returns:
+            a new stream: push samples as they come, get the frames that are complete.
+        """
         return AuraFeatureStream(self)
 
     def fetch_audio(self, audio_url_or_urls: Any, sampling_rate: int | None = None) -> Any:

@@ -129,18 +129,26 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown)
 
 
+def parse_json_line(file: Path, number: int, line: str) -> Any:
+    """
+    One line of JSON.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    try:
+        row = _JSON.decode(line)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(file, number, error) from error
+    if isinstance(row, list):
+        raise _error(file, number, f"holds a list, not an object; one JSON array belongs into {file.stem}.json")
+    return row
+
+
 def _line_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            try:
-                row = _JSON.decode(line)
-            except (ValueError, RecursionError) as error:
-                raise _not_json(file, number, error) from error
-            if isinstance(row, list):
-                raise _error(
-                    file, number, f"holds a list, not an object; one JSON array belongs into {file.stem}.json"
-                )
-            yield number, row
+            yield number, parse_json_line(file, number, line)
 
 
 def _array_rows(file: Path, text: str) -> Iterator[tuple[int, Any]]:

@@ -33,6 +33,7 @@ from .conversation import (
     PART_FORMS,
     PLAIN_CHAT_TEMPLATE,
     TEMPLATE_ERRORS,
+    TRANSCRIPTION_INSTRUCTION,
     Conversation,
     FlattenedChats,
     as_batch_of_chats,
@@ -67,6 +68,21 @@ class AuraProcessor(ProcessorMixin):
             message's content as one string; if it reads parts only, as one text part.
         audio_token (`str`, defaults to `"<|audio|>"`): marks the place of an audio in a text; a token of the tokenizer, or a new one.
         frames_per_token (`int`, defaults to 8): feature frames in one audio token, as in the model's `audio_config`.
+        transcription_instruction (`str`, defaults to `"Transcribe the audio."`): the words that ask the student for a transcript, in any language: those
+            that it is trained with.
+
+    Example:
+
+    ```python
+    >>> processor = AuraProcessor.from_pretrained("aura-smollm2-135m")
+    >>> inputs = processor.apply_chat_template(
+    ...     build_conversation("question.wav"),
+    ...     add_generation_prompt=True,
+    ...     tokenize=True,
+    ...     return_dict=True,
+    ...     return_tensors="pt",
+    ... )
+    ```
     """
 
     locate_student: ClassVar[Callable[[str | os.PathLike], str | os.PathLike]] = staticmethod(lambda name: name)
@@ -79,7 +95,10 @@ class AuraProcessor(ProcessorMixin):
         chat_template: str | dict[str, str] | None = None,
         audio_token: str = AUDIO_TOKEN,
         frames_per_token: int = 8,
+        transcription_instruction: str = TRANSCRIPTION_INSTRUCTION,
     ) -> None:
+        if not arguments.text("`transcription_instruction`", transcription_instruction).strip():
+            raise ValueError("`transcription_instruction` must not be empty: it asks for a transcript.")
         frames_per_token = arguments.whole_number("frames_per_token", frames_per_token)
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             raise TypeError(f"`tokenizer` must be the base LLM's tokenizer, got {arguments.described(tokenizer)}.")
@@ -89,6 +108,7 @@ class AuraProcessor(ProcessorMixin):
         self.audio_token = audio_token
         self.audio_token_id = add_audio_token(tokenizer, audio_token)
         self.frames_per_token = frames_per_token
+        self.transcription_instruction = transcription_instruction
         tokenizer.chat_template = self.chat_template  # both are saved to the same file
         tokenizer.padding_side = "left"
         if tokenizer.is_fast:  # a state that a saved tokenizer may bring along, see `tokenize_texts`
@@ -138,6 +158,9 @@ class AuraProcessor(ProcessorMixin):
         Args:
             audio_config: settings of the student's `audio_config`, by name.
             audio_token_id: the student's.
+
+        Raises:
+            ValueError: they differ; the message names the setting.
         """
         of_processor = {
             "frames_per_token": self.frames_per_token,
@@ -165,6 +188,7 @@ class AuraProcessor(ProcessorMixin):
         num_mel_bins: int = 80,
         frames_per_token: int = 8,
         chat_template: str | None = None,
+        transcription_instruction: str = TRANSCRIPTION_INSTRUCTION,
         **kwargs: Any,
     ) -> "AuraProcessor":
         """A processor for a new student of a base LLM, beside `AuraForSpeechQA.from_language_model_pretrained`.
@@ -177,7 +201,11 @@ class AuraProcessor(ProcessorMixin):
             frames_per_token (`int`, defaults to 8): frames in one audio token, as in the model's `audio_config`.
             chat_template (`str`, *optional*): instead of the base LLM's own. A base without one gets
                 [`~processing.conversation.PLAIN_CHAT_TEMPLATE`], with a warning.
+            transcription_instruction (`str`, defaults to `"Transcribe the audio."`): the words that ask for a transcript.
             kwargs: `token`, `cache_dir` and the like, for `AutoTokenizer.from_pretrained`.
+
+        Returns:
+            the processor, whose tokenizer has the audio token.
 
         The audio token is the one that the student has, see [`~processing.audio_tokens.choose_audio_token`].
         """
@@ -207,6 +235,7 @@ class AuraProcessor(ProcessorMixin):
             chat_template=chat_template,
             audio_token=audio_token,
             frames_per_token=frames_per_token,
+            transcription_instruction=transcription_instruction,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,11 +248,26 @@ class AuraProcessor(ProcessorMixin):
         return ["input_ids", "attention_mask", *self.feature_extractor.model_input_names]
 
     def get_num_audio_tokens(self, num_samples: int) -> int:
-        """Audio tokens of a clip of `num_samples` samples at the feature extractor's sampling rate."""
+        """Audio tokens of a clip.
+
+        Args:
+            num_samples: its samples, at the feature extractor's sampling rate.
+
+        Returns:
+            `ceil(frames / frames_per_token)`.
+        """
         return num_audio_tokens(self.feature_extractor.num_frames(num_samples), self.frames_per_token)
 
     def load_audio(self, source: AudioSource, sampling_rate: int | None = None) -> NDArray[np.float32]:
-        """[`~transformers_aura.load_audio`] at the feature extractor's sampling rate."""
+        """[`~transformers_aura.load_audio`] at the feature extractor's sampling rate.
+
+        Args:
+            source: anything that it takes.
+            sampling_rate: of plain samples, in hertz.
+
+        Returns:
+            `np.ndarray` of shape `(samples,)`, float32, mono.
+        """
         return load_audio(source, sampling_rate, target_sampling_rate=self.feature_extractor.sampling_rate)
 
     def __call__(

@@ -35,7 +35,7 @@ from vllm.transformers_utils.processor import cached_processor_from_config
 from ..hub.base_copy import copy_of_base_model
 from ..modeling.audio_embedding import AuraAudioEmbedding
 from ..modeling.configuration_aura import AuraConfig
-from ..processing.conversation import TRANSCRIPTION_INSTRUCTION, build_conversation
+from ..processing.conversation import build_conversation
 from ..processing.processing_aura import AuraProcessor
 from .compact_weights import weights_of_compact_student
 from .vllm_inputs import AuraDummyInputs, AuraMultiModalProcessor, AuraProcessingInfo
@@ -160,7 +160,7 @@ class AuraForVLLM(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP, Suppo
                 f"An AuRA student is asked for translations in a chat, not by the task {stt_params.task_type!r}."
             )
         processor = _processor(stt_params.model_config)
-        chat = build_conversation(stt_params.audio, stt_params.request_prompt or TRANSCRIPTION_INSTRUCTION)
+        chat = build_conversation(stt_params.audio, stt_params.request_prompt or processor.transcription_instruction)
         text = processor.apply_chat_template(chat, add_generation_prompt=True)
         tokens = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return TokensPrompt(prompt_token_ids=tokens, multi_modal_data={"audio": stt_params.audio})

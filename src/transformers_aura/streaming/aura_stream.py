@@ -119,8 +119,8 @@ class AuraStream:
             pause_seconds = real_number("pause_seconds", pause_seconds, above=0)
             _check_characters(model, "`pause_seconds`")
         one_of("answer_from", answer_from, ("audio", "transcript"))
-        if answer_from == "transcript" and model.config.subword_ctc_layer is None:
-            raise ValueError('`answer_from="transcript"` needs a subword CTC head, which this student does not have.')
+        if answer_from == "transcript" and not model.config.can_transcribe:
+            raise ValueError('`answer_from="transcript"` needs a CTC head, which this student does not have.')
         self._writes_down = answer_from == "transcript"
         self._model = model
         self.processor = processor
@@ -218,6 +218,9 @@ class AuraStream:
         """
         What was said in this turn so far, as it is spelled by the likeliest path of the character CTC head: lower case, without punctuation. Its end may
         change while the block of audio goes on.
+
+        Returns:
+            the text; empty where nothing was said.
 
         Raises:
             ValueError: the student has no character CTC head.

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from ..modeling.cache_argument import CACHE_ARGUMENT
 from ..modeling.modeling_aura import AuraForSpeechQA
-from .growing_cache import growing_cache
+from .growing_cache import GrowingLayer, growing_cache
 
 
 class AudioToken(NamedTuple):
@@ -43,8 +43,8 @@ class CachedRow:
 
     @property
     def can_go_back(self) -> bool:
-        """Whether tokens at the end can be dropped without computing those before anew: not where a window has slid over them."""
-        return not any(self.cache.is_sliding)
+        """Whether tokens at the end can be dropped without computing those before anew: not where a window has slid over them, or a layer sums them up."""
+        return all(isinstance(layer, GrowingLayer) for layer in self.cache.layers)
 
     def cut(self, length: int) -> None:
         """Drops all but the first so many tokens."""

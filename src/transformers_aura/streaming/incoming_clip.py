@@ -151,7 +151,7 @@ class IncomingClip:
         alphabet = CharacterAlphabet(self._model.config.character_ctc_alphabet)
         paths = [part.path() for part in [*self.parts, *self._kept_with(self._look_ahead(1))]]
         symbols = labelling_of_path(np.concatenate(paths)) if paths else []
-        return " ".join("".join(alphabet.characters[symbol - 1] for symbol in symbols).split())
+        return alphabet.decode(symbols)
 
     def ended(self) -> EndedClip:
         """The clip as it is if nothing more comes in. More may come in all the same."""

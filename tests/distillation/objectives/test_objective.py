@@ -112,6 +112,7 @@ def test_a_weight_of_zero_measures_without_learning(tmp_path):
     [
         ({}, ["cosine", "mse", "lm"]),
         ({"supervision": "transcript", "answer_kl_weight": 1.0}, ["lm", "answer_kl"]),
+        ({"supervision": "transcript", "lm_weight": 0, "on_policy_weight": 1.0}, ["on_policy"]),
         ({"supervision": "distillation", "answer_kl_weight": 1.0, "character_ctc_weight": 1.0}, ["cosine", "mse"]),
         (
             {"mse_weight": 0.0, "lm_weight": 0.0, "subword_ctc_weight": 1.0, "text_state_weight": 1.0},

@@ -14,6 +14,8 @@ from .cosine import CosineObjective
 from .language_modeling import LanguageModelingObjective
 from .mse import MSEObjective
 from .objective import Objective
+from .on_policy import OnPolicyObjective
+from .second_teacher import SecondTeacherObjective
 from .subword_ctc import SubwordCTCObjective
 from .text_states import TextStatesObjective
 
@@ -23,7 +25,20 @@ ROW_SWITCHES: tuple[str, ...] = (ROW_SWITCH,)
 
 
 def default_objectives(args: AuraTrainingArguments) -> dict[str, Objective]:
-    """The objectives that training arguments ask for: those with a weight above 0 that `supervision` lets in, by name.
+    """The objectives that training arguments ask for.
+
+    Args:
+        args: with the weights, and with `supervision`.
+
+    Returns:
+        by name those with a weight above 0 that `supervision` lets in.
+
+    Example:
+
+    ```python
+    >>> sorted(default_objectives(AuraTrainingArguments("out", supervision="distillation")))
+    ['cosine', 'mse']
+    ```
 
     Raises:
         ValueError: none is left.
@@ -33,6 +48,13 @@ def default_objectives(args: AuraTrainingArguments) -> dict[str, Objective]:
         MSEObjective(args.mse_weight),
         LanguageModelingObjective(args.lm_weight, args.label_smoothing_factor),
         AnswerKLObjective(args.answer_kl_weight),
+        OnPolicyObjective(
+            args.on_policy_weight,
+            args.on_policy_beta,
+            args.on_policy_fraction,
+            args.on_policy_max_new_tokens,
+            args.on_policy_temperature,
+        ),
         CharacterCTCObjective(args.character_ctc_weight),
         SubwordCTCObjective(args.subword_ctc_weight),
         TextStatesObjective(args.text_state_weight),
@@ -59,6 +81,8 @@ __all__ = [
     "LanguageModelingObjective",
     "MSEObjective",
     "Objective",
+    "OnPolicyObjective",
+    "SecondTeacherObjective",
     "SubwordCTCObjective",
     "TextStatesObjective",
     "default_objectives",

@@ -25,18 +25,24 @@ def gold_prompts(batch: ExampleBatch) -> dict[str, torch.Tensor]:
         `gold_input_ids`, `gold_attention_mask`, `gold_labels` (`torch.LongTensor` of shape `(gold rows, sequence)`), whose labels are the same
         tokens in the same order as those of these rows in the batch; and `has_gold_prompt` (`torch.BoolTensor` of shape `(rows,)`).
     """
-    has_gold_prompt = [_has_gold_prompt(example) for example in batch.examples]
+    has_gold_prompt, prompts = gold_chats(batch)
     gold = [example for example, has_one in zip(batch.examples, has_gold_prompt, strict=True) if has_one]
-    chats = [
-        build_conversation(question="\n".join(filter(None, (example.transcript, example.row.get("question")))))
-        for example in gold
-    ]
-    prompts = tokenize_chats(batch.processor, chats)["input_ids"]
     columns = batch.pad(prompts, [example.completion for example in gold])
     return {
         **{f"gold_{name}": column for name, column in columns.items()},
         "has_gold_prompt": torch.tensor(has_gold_prompt, dtype=torch.bool),
     }
+
+
+def gold_chats(batch: ExampleBatch) -> tuple[list[bool], list[list[int]]]:
+    """Which rows have audio, transcript and answer, and their chats with the transcript in the place of the audio, up to where the answer begins."""
+    has_gold_prompt = [_has_gold_prompt(example) for example in batch.examples]
+    chats = [
+        build_conversation(question="\n".join(filter(None, (example.transcript, example.row.get("question")))))
+        for example, has_one in zip(batch.examples, has_gold_prompt, strict=True)
+        if has_one
+    ]
+    return has_gold_prompt, tokenize_chats(batch.processor, chats)["input_ids"]
 
 
 def _has_gold_prompt(example: Example) -> bool:
@@ -70,10 +76,13 @@ class AnswerKLObjective(Objective):
     name = "answer_kl"
     needs_text = True
     needs_logits = True
+    teaches_answers = True
     columns = (gold_prompts,)
+    base_reads = "gold"
 
     @staticmethod
     def divergences(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+        """The divergence of each answer token; shapes as in the table of the class."""
         student = F.log_softmax(student_logits.float(), dim=-1)
         teacher = F.log_softmax(teacher_logits.detach().float(), dim=-1)
         return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
@@ -89,10 +98,7 @@ class AnswerKLObjective(Objective):
         if not len(student_logits):
             return outputs.labelled_logits.sum() * 0.0
         with torch.no_grad():
-            # LoRA is off unless AuraModel turns it on: this is the base LLM.
-            hidden = student.model.language_model(
-                input_ids=batch["gold_input_ids"], attention_mask=batch["gold_attention_mask"], use_cache=False
-            ).last_hidden_state
             positions = predicting_positions(batch["gold_labels"])
-            teacher_logits = student.compute_logits(hidden.flatten(0, 1).index_select(0, positions))
+            hidden = outputs.base_states["gold"].flatten(0, 1).index_select(0, positions)
+            teacher_logits = student.compute_logits(hidden)
         return self.divergences(student_logits, teacher_logits).sum()

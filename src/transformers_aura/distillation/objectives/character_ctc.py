@@ -99,7 +99,8 @@ class CharacterCTCObjective(CTCObjective):
         if student.config.character_ctc_alphabet is None:
             raise ValueError(
                 "CTC on characters (`character_ctc_weight` above 0) trains the student's character CTC head, and this student has none. Set "
-                '`character_ctc_alphabet` (`model.character_ctc_alphabet` of a recipe), such as " abcdefghijklmnopqrstuvwxyz\'".'
+                '`character_ctc_alphabet` (`model.character_ctc_alphabet` of a recipe), such as " abcdefghijklmnopqrstuvwxyz\'"; in a recipe, `auto` takes the '
+                "characters of the transcripts."
             )
         self.alphabet = student.config.character_ctc_alphabet
         self.columns = (TranscriptSymbols(self.alphabet),)

@@ -44,6 +44,7 @@ class CosineObjective(Objective):
 
     @staticmethod
     def distances(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The distance of each token; shapes as in the table of the class."""
         return 1.0 - F.cosine_similarity(prediction.float(), target.float(), dim=-1)
 
     def prepare(self, student: AuraForSpeechQA, heads: DistillationHeads | None) -> None:

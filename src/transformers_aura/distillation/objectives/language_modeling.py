@@ -41,6 +41,7 @@ class LanguageModelingObjective(Objective):
     name = "lm"
     needs_text = True
     needs_logits = True
+    teaches_answers = True
 
     def __init__(self, weight: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__(weight)
@@ -48,6 +49,7 @@ class LanguageModelingObjective(Objective):
 
     @staticmethod
     def cross_entropies(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """The cross-entropy of each token; shapes as in the table of the class."""
         return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
     def count(self, batch: Mapping[str, Any]) -> torch.Tensor:

@@ -42,6 +42,7 @@ class MSEObjective(Objective):
 
     @staticmethod
     def distances(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The distance of each token; shapes as in the table of the class."""
         return (prediction.float() - target.float()).square().mean(dim=-1)
 
     def prepare(self, student: AuraForSpeechQA, heads: DistillationHeads | None) -> None:

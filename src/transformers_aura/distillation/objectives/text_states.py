@@ -44,16 +44,19 @@ class TextStatesObjective(Objective):
     name = "text_state"
     needs_text = True
     columns = (transcript_tokens,)
+    base_reads = "text"
 
     @staticmethod
     def distances(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The distance of each token; shapes as in the table of the class."""
         target = target.detach().float()
         distance = (prediction.float() - target).square().sum(dim=-1)
         return distance / target.square().sum(dim=-1).clamp(min=1e-12)
 
     def prepare(self, student: AuraForSpeechQA, heads: DistillationHeads | None) -> None:
         super().prepare(student, heads)
-        self.depths = (subword_ctc_layer_of(student, self.name),)
+        self.base_depth = subword_ctc_layer_of(student, self.name)
+        self.depths = (self.base_depth,)
 
     def count(self, batch: Mapping[str, Any]) -> torch.Tensor:
         return batch["transcript_token_lengths"].sum()
@@ -67,19 +70,5 @@ class TextStatesObjective(Objective):
             return states.sum() * 0.0
         text_mask = outputs.batch["text_attention_mask"]
         positions = (text_mask.sum(-1) - outputs.batch["transcript_token_lengths"])[clips] + tokens
-        target = self._text_states(outputs.student, outputs.batch["text_input_ids"], text_mask, depth)[
-            clips, positions
-        ]
+        target = outputs.base_states["text"][clips, positions]
         return self.distances(states[clips, frames[clips, tokens]], target).sum()
-
-    @staticmethod
-    @torch.no_grad()
-    def _text_states(
-        student: AuraForSpeechQA, input_ids: torch.Tensor, attention_mask: torch.Tensor, depth: int
-    ) -> torch.Tensor:
-        """The base LLM's states at a depth, `(rows, sequence, hidden)`."""
-        if depth == 0:
-            return student.get_input_embeddings()(input_ids)
-        # LoRA is off unless AuraModel turns it on: this is the base LLM.
-        base = student.model.first_layers(depth)
-        return base(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state

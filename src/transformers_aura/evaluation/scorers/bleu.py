@@ -21,6 +21,12 @@ class Bleu:
 
     Args:
         tokenize, lowercase: of sacrebleu.
+
+    Example:
+        >>> bleu = Bleu()
+        >>> sums = bleu.statistics("ein kleiner Kaffee bitte", Reference(("ein kleiner Kaffee bitte",)))
+        >>> round(float(bleu.value(np.array(sums))))
+        100
     """
 
     tokenize: str = "13a"

@@ -25,6 +25,10 @@ class Containment:
     Args:
         first_sentence: only the answer's first sentence counts.
         normalizer: of both sides.
+
+    Example:
+        >>> Containment().statistics("It is Paris, of course.", Reference(("Paris",)))
+        (1.0, 1.0)
     """
 
     first_sentence: bool = False

@@ -47,11 +47,26 @@ class Scorer(Protocol):
         ...
 
     def statistics(self, answer: str, reference: Reference) -> tuple[float, ...]:
-        """Of one item."""
+        """Numbers of one item.
+
+        Args:
+            answer: what a system said.
+            reference: what is true.
+
+        Returns:
+            as many numbers for every item; those of several items are summed.
+        """
         ...
 
     def value(self, sums: np.ndarray) -> np.ndarray:
-        """Figures `(...)` from summed statistics `(..., num_statistics)`."""
+        """The figure of any set of items.
+
+        Args:
+            sums (`np.ndarray` of shape `(..., num_statistics)`): summed statistics.
+
+        Returns:
+            `np.ndarray` of shape `(...)`.
+        """
         ...
 
 

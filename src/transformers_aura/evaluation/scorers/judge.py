@@ -28,6 +28,10 @@ class JudgeScorer:
         judge: which model replies, for the result file.
         prompt: with `{accepted}`, `{answer}` and, if wanted, `{question}`; other braces stay as they are.
 
+    Example:
+        >>> JudgeScorer(ask=lambda prompt: "yes", judge="always yes").statistics("Paris", Reference(("Paris",)))
+        (1.0, 1.0)
+
     Raises:
         ValueError: the prompt has no place for the answer, or for what is accepted.
     """

@@ -52,6 +52,12 @@ class Pedant:
         model_folder: has the four [`MODEL_FILES`].
         trust_pickle: the files come from someone whose code may run here.
 
+    Example:
+
+    ```python
+    >>> pedant = Pedant("pedant_models", trust_pickle=True)
+    ```
+
     Raises:
         ImportError: qa-metrics is not installed, or in a version that is not supported.
         FileNotFoundError: no folder was given, or files are missing; says what to fetch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from .containment import Containment
 from .interface import Scorer
 from .slots import SlotAcceptance
 from .squad import SquadExactMatch, SquadF1
-from .words import WordErrorRate
+from .words import Normalizer, WordErrorRate
 
 
 _SCORERS: dict[str, Callable[[], Scorer]] = {
@@ -29,14 +30,30 @@ SCORERS = tuple(_SCORERS)
 """Names of all scorers that need nothing else to be set."""
 
 
-def scorer(name: str) -> Scorer:
+def scorer(name: str, language: str | None = "en") -> Scorer:
     """The scorer of a name.
+
+    Args:
+        name: one of [`SCORERS`].
+        language: of the texts, for the scorers that normalise them as Whisper does: `"en"` gets the English rules, any other the basic ones. `None`: those of
+            no language.
+
+    Returns:
+        the scorer, with its default settings.
 
     Raises:
         ValueError: there is none.
+
+    Example:
+        >>> from transformers_aura.evaluation.scorers import Reference
+        >>> scorer("squad_f1").statistics("a small latte", Reference(("latte",)))
+        (0.6666666666666666, 1.0)
     """
     if name not in _SCORERS:
         close = difflib.get_close_matches(name, SCORERS, n=1)
         suggestion = f" Did you mean '{close[0]}'?" if close else ""
         raise ValueError(f"There is no scorer '{name}'.{suggestion} There are {', '.join(SCORERS)}.")
-    return _SCORERS[name]()
+    found = _SCORERS[name]()
+    if not dataclasses.is_dataclass(found) or "normalizer" not in {each.name for each in dataclasses.fields(found)}:
+        return found
+    return dataclasses.replace(found, normalizer=Normalizer(language or ""))

@@ -17,6 +17,12 @@ class SlotAcceptance:
 
     Args:
         strict: and nothing else is answered.
+
+    Example:
+        >>> SlotAcceptance().statistics('{"size": "small", "more": 1}', Reference(('{"size": "small"}',)))
+        (1.0, 1.0)
+        >>> SlotAcceptance(strict=True).statistics('{"size": "small", "more": 1}', Reference(('{"size": "small"}',)))
+        (0.0, 1.0)
     """
 
     strict: bool = False

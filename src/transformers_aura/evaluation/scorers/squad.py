@@ -31,7 +31,12 @@ def f1(answer: str, accepted: str) -> float:
 
 @dataclass(frozen=True)
 class SquadExactMatch:
-    """Whether the answer is an accepted one, after normalisation."""
+    """Whether the answer is an accepted one, after normalisation.
+
+    Example:
+        >>> SquadExactMatch().statistics("The Paris.", Reference(("Paris",)))
+        (1.0, 1.0)
+    """
 
     name: str = "exact_match"
     higher_is_better: bool = True
@@ -54,7 +59,12 @@ class SquadExactMatch:
 
 @dataclass(frozen=True)
 class SquadF1:
-    """Token F1 with the nearest accepted answer."""
+    """Token F1 with the nearest accepted answer.
+
+    Example:
+        >>> SquadF1().statistics("large mocha", Reference(("mocha", "large mocha")))
+        (1.0, 1.0)
+    """
 
     name: str = "squad_f1"
     higher_is_better: bool = True

@@ -23,6 +23,10 @@ class Normalizer:
     Args:
         language: `"en"` gets the English rules, any other the basic ones.
         spellings: British to American spellings, as `normalizer.json` of a Whisper model has them.
+
+    Example:
+        >>> Normalizer()("Twenty-one lattes, please!")
+        '21 lattes please'
     """
 
     language: str = "en"
@@ -49,6 +53,14 @@ class Normalizer:
         return self.language.lower().split("-")[0] == "en"
 
     def __call__(self, text: str) -> str:
+        """A text by the rules.
+
+        Args:
+            text: any.
+
+        Returns:
+            the text in lower case, on one line, without punctuation.
+        """
         return self._rules(text).strip()
 
 
@@ -68,6 +80,10 @@ class WordErrorRate:
     Args:
         normalizer: `None` = the texts are compared as they are.
         by_character: count characters in place of words.
+
+    Example:
+        >>> WordErrorRate().statistics("a small latte", Reference(("a small mocha",)))  # one error in three words
+        (1.0, 3.0)
     """
 
     normalizer: Normalizer | None = field(default_factory=Normalizer)

@@ -15,7 +15,14 @@ from .student import AuraSystem
 
 @dataclass
 class BridgeSystem(AuraSystem):
-    """As [`AuraSystem`]; `model` is the folder of a bridge, see `evaluation.baselines.bridge`."""
+    """As [`AuraSystem`]; `model` is the folder of a bridge, see `evaluation.baselines.bridge`.
+
+    Example:
+
+    ```python
+    >>> system = BridgeSystem("outputs/bridge", name="bridge")
+    ```
+    """
 
     @cached_property
     def identity(self) -> dict[str, Any]:

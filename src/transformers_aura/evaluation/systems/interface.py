@@ -22,7 +22,8 @@ class Request:
     Attributes:
         waveform: float32 `(n_samples,)` at 16 kHz.
         task: what is wanted; all requests of a call want the same.
-        question: what is asked in writing; `None` = the recording is the question. The same for all requests of a call.
+        question: what is asked in writing; `None` = the recording is the question, or, for a transcript, the system has words of its own. The same for all
+            requests of a call.
         context: text that the answer may rest on.
         text: the gold transcript, which only a system that works on text may use.
     """
@@ -71,7 +72,14 @@ class System(Protocol):
         ...
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """One answer a request; the requests run as one batch."""
+        """Answers to requests, which run as one batch.
+
+        Args:
+            requests: that want the same.
+
+        Returns:
+            one answer a request, in their order.
+        """
         ...
 
 

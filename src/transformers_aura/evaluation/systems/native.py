@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from jinja2 import TemplateError
 
-from ...processing.conversation import Conversation, build_conversation
+from ...processing.conversation import TRANSCRIPTION_INSTRUCTION, Conversation, build_conversation
 from ...processing.mixing import SAMPLING_RATE
 from ...repo_files import refuse_pickles
 from ..items import Task
@@ -31,7 +31,14 @@ class NativeAudioSystem:
     Args:
         model: Hub id or folder.
         name: its row in the tables; the last part of the id without this.
-        dtype, device: see [`~transformers_aura.evaluation.AuraSystem`].
+        revision: of a Hub id.
+        dtype, device: see [`AuraSystem`].
+
+    Example:
+
+    ```python
+    >>> system = NativeAudioSystem("Qwen/Qwen2-Audio-7B-Instruct", dtype="bfloat16", device="cuda:0")
+    ```
     """
 
     model: str
@@ -73,6 +80,8 @@ class NativeAudioSystem:
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`]."""
         task, question = shared(requests)
+        if task == "transcript" and question is None:
+            question = TRANSCRIPTION_INSTRUCTION
         chats = [build_conversation(request.waveform, question, request.context) for request in requests]
         inputs = self._inputs(chats).to(self.device, self.audio_language_model.dtype)
         tokens, confidences = generate_greedily(self.audio_language_model, inputs, MAX_NEW_TOKENS[task])

@@ -24,9 +24,17 @@ class AuraSystem:
         model: Hub id, folder, or name of a packaged student.
         name: its row in the tables.
         base_model: where its base LLM lies, if not where the student says.
+        revision: of a Hub id.
         dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: see [`AuraForSpeechQA.from_pretrained`].
         device: `"cpu"`, `"cuda:0"`, ...
         answer_from: what questions are answered from; `None` = as the student's config says.
+
+    Example:
+
+    ```python
+    >>> system = AuraSystem("aura-smollm2-135m")
+    >>> system.answer([Request(load_audio("question.wav"), "answer")])
+    ```
     """
 
     model: str
@@ -82,6 +90,8 @@ class AuraSystem:
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """See [`System`]. Slots, an object that is no text for people, are answered from the audio."""
         task, question = shared(requests)
+        if task == "transcript" and question is None:
+            question = self.processor.transcription_instruction
         chats = [
             build_conversation({"array": request.waveform, "sampling_rate": SAMPLING_RATE}, question, request.context)
             for request in requests
@@ -99,7 +109,7 @@ class AuraSystem:
         inputs = self.processor.apply_chat_template(
             chats, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True
         ).to(self.device, self.student.dtype)
-        if task == "transcript" and self.student.config.subword_ctc_layer is not None:
+        if task == "transcript" and self.student.config.can_transcribe:
             method = "greedy" if self.student.config.character_ctc_alphabet is None else "beam_search"
             transcripts = self.student.transcribe(**inputs, tokenizer=self.processor.tokenizer, method=method)
             return [Answer(transcript.text) for transcript in transcripts]

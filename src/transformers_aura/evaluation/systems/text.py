@@ -32,6 +32,12 @@ class TextLanguageModel:
         revision: of a Hub id.
         gguf_file: where the weights are of that format.
         dtype, device: see [`AuraSystem`].
+
+    Example:
+
+    ```python
+    >>> reader = TextLanguageModel("HuggingFaceTB/SmolLM2-135M-Instruct")
+    ```
     """
 
     model: str
@@ -71,7 +77,15 @@ class TextLanguageModel:
         return tokenizer
 
     def reply(self, texts: Sequence[str], requests: Sequence[Request]) -> list[Answer]:
-        """Replies to the chats of `requests` with `texts` in the place of the recordings: the chats that a student gets."""
+        """Replies to the chats that a student gets, with texts in the place of the recordings.
+
+        Args:
+            texts: what is said in each recording.
+            requests: that want the same.
+
+        Returns:
+            one answer a request, in their order.
+        """
         task, question = shared(requests)
         chats = [_as_text(text, question, request.context) for text, request in zip(texts, requests, strict=True)]
         inputs = self.tokenizer.apply_chat_template(
@@ -95,7 +109,17 @@ def _as_text(said: str, question: str | None, context: str | None) -> list[dict[
 
 @dataclass
 class GoldText:
-    """The LLM on the gold transcript: what no system on the recording can be expected to beat."""
+    """The LLM on the gold transcript: what no system on the recording can be expected to beat.
+
+    Args:
+        reader: the LLM.
+
+    Example:
+
+    ```python
+    >>> gold = GoldText(TextLanguageModel("HuggingFaceTB/SmolLM2-135M-Instruct"))
+    ```
+    """
 
     reader: TextLanguageModel
     name: str = "gold"
@@ -127,7 +151,16 @@ class Transcriber:
 
     Args:
         model: Hub id or folder of a Whisper-family model.
+        revision: of a Hub id.
+        dtype, device: see [`AuraSystem`].
         language: what is spoken, for multilingual models.
+
+    Example:
+
+    ```python
+    >>> Transcriber("openai/whisper-tiny.en").transcribe([load_audio("order.flac")])
+    ['A small latte, please.']
+    ```
     """
 
     model: str
@@ -160,7 +193,14 @@ class Transcriber:
         return WhisperProcessor.from_pretrained(self.model, revision=self.revision)
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        """Transcripts of recordings, float32 `(n_samples,)` at 16 kHz."""
+        """Transcripts of recordings.
+
+        Args:
+            waveforms: each float32 `(n_samples,)` at 16 kHz.
+
+        Returns:
+            one text a recording, in their order.
+        """
         names = [input_hash(waveform) for waveform in waveforms]
         new = {name: wave for name, wave in zip(names, waveforms, strict=True) if name not in self._transcripts}
         longest = WHISPER_WINDOW_SECONDS * SAMPLING_RATE
@@ -177,7 +217,7 @@ class Transcriber:
         inputs = self.processor(waveforms, sampling_rate=SAMPLING_RATE, return_tensors="pt", **long_form)
         inputs = inputs.to(self.device, self.whisper.dtype)
         if self.whisper.generation_config.is_multilingual:
-            settings |= {"language": self.language, "task": "transcribe"}
+            settings |= {"language": self.language.split("-")[0], "task": "transcribe"}
         if not long_form:
             settings |= {"max_new_tokens": MAX_NEW_TOKENS["transcript"]}
         tokens = self.whisper.generate(**inputs, do_sample=False, num_beams=1, **settings)
@@ -186,7 +226,19 @@ class Transcriber:
 
 @dataclass
 class Cascade:
-    """Whisper, then the LLM with the transcript in the place of the audio. Asked to transcribe, it gives Whisper's transcript."""
+    """Whisper, then the LLM with the transcript in the place of the audio. Asked to transcribe, it gives Whisper's transcript.
+
+    Args:
+        transcriber: writes the recordings down.
+        reader: the LLM.
+
+    Example:
+
+    ```python
+    >>> whisper = Transcriber("openai/whisper-tiny.en")
+    >>> cascade = Cascade(whisper, TextLanguageModel("HuggingFaceTB/SmolLM2-135M-Instruct"))
+    ```
+    """
 
     transcriber: Transcriber
     reader: TextLanguageModel

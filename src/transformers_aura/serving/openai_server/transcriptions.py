@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from ...modeling.modeling_aura import AuraForSpeechQA
-from ...processing.conversation import TRANSCRIPTION_INSTRUCTION, build_conversation
+from ...processing.conversation import build_conversation
 from ...processing.processing_aura import AuraProcessor
 from .errors import RequestError
 
@@ -52,10 +52,10 @@ class Transcriber:
             waveform: from `load`.
             on_text: is given the text so far, whenever there is more of it, and returns whether to stop.
         """
-        has_heads = self._student.model.subword_ctc_head is not None
+        has_heads = self._student.config.can_transcribe
         audio = {"array": waveform, "sampling_rate": self._processor.feature_extractor.sampling_rate}
         inputs = self._processor.apply_chat_template(
-            build_conversation(audio, None if has_heads else TRANSCRIPTION_INSTRUCTION),
+            build_conversation(audio, None if has_heads else self._processor.transcription_instruction),
             tokenize=True,
             return_dict=True,
             return_tensors="pt",

@@ -65,7 +65,7 @@ def web_page(model: AuraForSpeechQA, name: str, visitors: Visitors[Visit], limit
                     _ANSWER_FROM,
                     value=model.config.answer_from,
                     label="Answer from",
-                    visible=model.config.subword_ctc_layer is not None,
+                    visible=model.config.can_transcribe,
                     elem_id="aura-answer-from",
                 )
             with gr.Column(scale=3, min_width=360):
