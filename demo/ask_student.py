@@ -8,6 +8,7 @@ was trained on. Then its first token is timed beside that of Whisper with the sa
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -187,7 +188,11 @@ def main() -> int:
     for name, of_one in marks.items():
         table.add_row(name, share_right(sum(of_one), len(of_one)))
     console.print(table)
-    console.print("So few questions show what the student does; they do not measure how well: see its card for that.")
+    console.print(
+        "So few questions show what the student does; they do not measure how well: its card does "
+        f"({os.path.relpath(student / 'README.md')}).",
+        soft_wrap=True,
+    )
     if arguments.write_card:
         write_into_card(student, {name: (sum(of_one), len(of_one)) for name, of_one in marks.items()}, "make demo")
 
