@@ -1,21 +1,61 @@
 """The experiment with a second teacher, on tones in the place of voices."""
 
+import io
+import subprocess
+
+import numpy as np
 import pytest
 import soundfile
 
 from aura_research import second_teacher
+from aura_research.second_teacher import ARMS, QUESTIONS
 from tests.support.tiny import tone
 
 
 @pytest.fixture
-def rows(tmp_path):
-    made = []
-    for number in range(16):
-        path = tmp_path / f"{number}.flac"
-        soundfile.write(path, tone(0.5, 150 + 100 * (number % 2)), 16_000)
-        who, pace = ("woman", "man")[number % 2], ("slow", "fast")[number // 2 % 2]
-        made.append({"audio": str(path), "transcript": "a tone", "who": who, "pace": pace, "tract": 1.0})
-    return made
+def voices(monkeypatch):
+    """espeak-ng says a tone, higher for the second voice,."""
+
+    def say(command, **_):
+        file = io.BytesIO()
+        soundfile.write(file, tone(0.6, 250 if "high" in command else 150), 16_000, format="WAV")
+        return subprocess.CompletedProcess(command, 0, file.getvalue())
+
+    monkeypatch.setattr(subprocess, "run", say)
+
+
+@pytest.fixture
+def rows(tmp_path, voices):
+    return second_teacher.clips(tmp_path, "training", ("low", "high"), ["A tone."] * 32, seed=0)
+
+
+def test_every_combination_of_answers_is_as_frequent(rows):
+    assert len({tuple(row[kind] for kind in QUESTIONS) for row in rows}) == 32
+    assert all(row[kind] in QUESTIONS[kind][1] for row in rows for kind in QUESTIONS)
+
+
+def test_loudness_and_noise_are_in_the_samples(rows):
+    peaks = {"soft": [], "loud": []}
+    for row in rows:
+        samples, answers = second_teacher.waveform_and_answers(row)
+        if row["noise"] == "clean":
+            peaks[row["loudness"]].append(20 * np.log10(np.abs(samples).max()))
+        assert [QUESTIONS[kind][1][answer] for kind, answer in zip(QUESTIONS, answers, strict=True)] == [
+            row[kind] for kind in QUESTIONS
+        ]
+    assert max(peaks["soft"]) <= -20
+    assert min(peaks["loud"]) >= -10
+
+
+def test_features_keep_loudness_above_their_target_level_alone(tmp_path, rows):
+    samples = tone(0.6, 200)
+    samples[:3200] *= 0.003  # what sounds all the time would count as noise
+    soundfile.write(tmp_path / "loud.flac", samples, 16_000)
+    loud = next(row for row in rows if row["loudness"] == "loud" and row["noise"] == "clean")
+    lines = second_teacher.kept_loudness([{**loud, "audio": str(tmp_path / "loud.flac")}]).splitlines()[2:]
+    levels = [int(line.split("|")[2].split()[0]) for line in lines]
+    assert levels[0] > -20
+    assert levels[-2:] == [-25, -25]
 
 
 def test_every_arm_is_trained_and_asked(tmp_path, rows, monkeypatch):
@@ -23,12 +63,13 @@ def test_every_arm_is_trained_and_asked(tmp_path, rows, monkeypatch):
     monkeypatch.setattr(second_teacher, "TEACHER_STEPS", 2)
     encoder = second_teacher.train_encoder(tmp_path / "encoder", rows)
     assert (tmp_path / "encoder" / "model.safetensors").is_file()
+    probed = second_teacher.probe(encoder, rows, {"same voices": rows[:4]})
+    assert set(probed) == {f"same voices {kind}" for kind in QUESTIONS}
     base = second_teacher.save_base(tmp_path / "base")
     encoders = {"trained": encoder, "random": second_teacher.new_encoder(1)}
-    for arm in second_teacher.ARMS:
-        found = second_teacher.run(tmp_path, base, encoders, rows, {"same voices": rows[:4]}, arm, 0)
-        assert {"same voices who", "same voices pace"} <= found.keys()
-        assert 0 <= found["same voices who"] <= 1
+    for arm in ARMS:
+        found = second_teacher.run(tmp_path, base, encoders, rows, {"same voices": rows[:4]}, arm, 1.0, 0)
+        assert all(0 <= found[f"same voices {kind}"] <= 1 for kind in QUESTIONS)
         assert (found["cosine"] is None) == (arm == "without")
 
 
@@ -38,20 +79,14 @@ def test_sentences_of_training_and_test_differ():
     assert texts == second_teacher.short_sentences(400, seed=0)
 
 
-def test_questions_have_answers_of_a_closed_set(rows):
-    asked = second_teacher.questions(rows, ("who", "pace"))
-    assert len(asked) == 2 * len(rows)
-    assert {row["answer"] for row in asked} == {answer for pair in second_teacher.ANSWERS.values() for answer in pair}
-
-
 def test_the_table_has_each_arm_and_the_gain_of_two():
-    figures = ("same voices who", "same voices pace", "other voices who", "other voices pace")
+    figures = [f"{voices} voices {kind}" for voices in ("same", "other") for kind in QUESTIONS]
     done = [
         {"arm": arm, "seed": seed, **dict.fromkeys(figures, 0.5 + 0.1 * number)}
         for seed in (0, 1)
-        for number, arm in enumerate(second_teacher.ARMS)
+        for number, arm in enumerate(ARMS)
     ]
-    lines = second_teacher.table(done).splitlines()
-    assert len(lines) == 8
-    assert lines[2].startswith("| without | 50 % (50, 50)")
-    assert "+20 [+20, +20]" in lines[-2]
+    lines = second_teacher.table(done, {"trained": dict.fromkeys(figures, 0.9)}).splitlines()
+    assert len(lines) == 2 + len(figures)
+    assert lines[2].startswith("| same voices: who | 50 (50, 50) | 60 (60, 60) | 70 (70, 70) | +20 [+20, +20] |")
+    assert lines[2].endswith("| 90 |")

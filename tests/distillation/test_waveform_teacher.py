@@ -66,3 +66,19 @@ def test_errors_for_people(tmp_path):
     save_file({k: v for k, v in load_file(weights).items() if "layers.1" not in k}, weights, {"format": "pt"})
     with pytest.raises(ValueError, match=r"lacks 1. of the encoder's weights"):
         WaveformTeacher.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "do_normalize", "is_kept"),
+    [
+        ({"feat_extract_norm": "group"}, False, False),
+        ({"feat_extract_norm": "layer", "conv_bias": False}, False, False),
+        ({"feat_extract_norm": "layer", "conv_bias": True}, True, False),
+        ({"feat_extract_norm": "layer", "conv_bias": True}, False, True),
+    ],
+)
+def test_which_encoders_keep_loudness(settings, do_normalize, is_kept, tmp_path):
+    teacher = WaveformTeacher.from_pretrained(save_tiny_waveform_encoder(tmp_path, **settings))
+    teacher.feature_extractor.do_normalize = do_normalize
+    loud, soft = (teacher([gain * tone(0.5, 300)], [1]).hidden_states[0] for gain in (1.0, 0.2))
+    assert ((loud - soft).norm() > 0.1 * loud.norm()) == is_kept

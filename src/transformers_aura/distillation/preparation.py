@@ -16,8 +16,8 @@ from .examples import ColumnMaker
 from .heads import DistillationHeads
 from .learning_rates import learning_rates, part_of
 from .objectives import Objective
-from .second_teacher import SecondTeacher, Teacher
-from .teacher import AuraTeacher
+from .second_teacher import SecondTeacher
+from .teacher import AuraTeacher, Teacher
 from .training_args import AuraTrainingArguments
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from .alignment import LayerMapping
-from .teacher import AuraTeacher
-from .waveform_teacher import WaveformTeacher
+from .teacher import Teacher
 
-
-Teacher: TypeAlias = AuraTeacher | WaveformTeacher
 
 SECOND_HEADS_FILE_NAME = "second_distillation_heads.safetensors"
 

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 
 from .alignment import TimeAlignment
 from .heads import DistillationHeads, TeacherStatistics
-from .second_teacher import Teacher
 from .state_clock import SAMPLES_PER_FRAME
+from .teacher import Teacher
 from .teacher_cache import TeacherStateCache, fits_float16
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ STATES_PER_SECOND = SAMPLING_RATE // SAMPLES_PER_STATE
 
 WINDOWS_PER_FORWARD = 16
 """Windows in one forward pass of the encoder: a bound on memory."""
+
+
+SomeTeacher = TypeVar("SomeTeacher", bound="Teacher")
 
 
 class _Encoder(WhisperEncoder):
@@ -58,7 +62,104 @@ class _Window:
     keep_to: int
 
 
-class AuraTeacher:
+class Teacher(ABC):
+    """What teachers have in common: a frozen encoder with its feature extractor, whose states are brought to the student's clock.
+
+    Not an `nn.Module`: a model or trainer that holds a teacher takes no weights of it along.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, feature_extractor: Any, name_or_path: str) -> None:
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.feature_extractor = feature_extractor
+        self.name_or_path = name_or_path
+        self._fingerprint: str | None = None
+
+    @property
+    def num_layers(self) -> int:
+        """Encoder layers; layer `i` (0-based) is the output of encoder layer `i`, the last one after the closing norm."""
+        return self.encoder.config.num_hidden_layers
+
+    @property
+    def width(self) -> int:
+        """Width of a state."""
+        return self.encoder.config.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        return self.encoder.device
+
+    def to(self: SomeTeacher, device: torch.device | str) -> SomeTeacher:
+        """Move the encoder.
+
+        Args:
+            device: such as `"cuda:0"`.
+
+        Returns:
+            this teacher.
+        """
+        self.encoder.to(device)
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the states: weights, architecture, features, dtype, windows."""
+        if self._fingerprint is None:
+            self._fingerprint = _states_fingerprint(self.encoder, self.feature_extractor, self._window_settings())
+        return self._fingerprint
+
+    @abstractmethod
+    def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
+        """The states of some clips.
+
+        Args:
+            waveforms (`list` of `np.ndarray` of shape `(samples,)`): mono, float32, 16 kHz, any length above 0.
+            layers: 0-based encoder layers to return, in this order. All by default.
+
+        Returns:
+            [`TeacherOutput`], float32, on the teacher's device.
+
+        Raises:
+            ValueError: for a waveform that is not one-dimensional, is empty or is not finite, or a layer that does not exist.
+        """
+
+    def pool(
+        self, output: TeacherOutput, num_frames: torch.Tensor, frames_per_token: int, time_alignment: TimeAlignment
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The states at the student's clock.
+
+        Args:
+            output: of a call.
+            num_frames (`torch.LongTensor` of shape `(batch,)`): of the student's features.
+            frames_per_token: feature frames in one audio token.
+            time_alignment: how the states in an audio token's window become one.
+
+        Returns:
+            states of each layer, `(batch, audio_tokens, width)`, and which audio tokens are real, `(batch, audio_tokens)`.
+        """
+        pooled = [
+            self._pool(states, output.lengths, num_frames, frames_per_token, time_alignment)
+            for states in output.hidden_states
+        ]
+        return [tokens for tokens, _ in pooled], pooled[0][1]
+
+    @abstractmethod
+    def _pool(
+        self,
+        states: torch.Tensor,
+        num_states: torch.Tensor,
+        num_frames: torch.Tensor,
+        frames_per_token: int,
+        time_alignment: TimeAlignment,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[`~Teacher.pool`] of one layer."""
+
+    @abstractmethod
+    def _window_settings(self) -> dict[str, Any]:
+        """How long clips are cut: settings that decide the states beside the encoder and its features."""
+
+
+class AuraTeacher(Teacher):
     """A frozen Whisper-family encoder with its own feature extractor.
 
     Not an `nn.Module` on purpose: set as an attribute of a module or trainer it cannot become part of a checkpoint, of the
@@ -103,9 +204,7 @@ class AuraTeacher:
                 f"A teacher must take 16000 Hz at a hop of 160 samples (50 states a second); the feature extractor of "
                 f"{name_or_path!r} has {feature_extractor.sampling_rate} Hz and a hop of {feature_extractor.hop_length}."
             )
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.feature_extractor = feature_extractor
-        self.name_or_path = name_or_path
+        super().__init__(encoder, feature_extractor, name_or_path)
         self.states_per_window = encoder.config.max_source_positions
         window_seconds = self.states_per_window / STATES_PER_SECOND
         self.pad_to_seconds = window_seconds if pad_to_seconds is None else pad_to_seconds
@@ -114,7 +213,6 @@ class AuraTeacher:
                 f"`pad_to_seconds` must be above 0 and at most {window_seconds:g} (the teacher's window), got {pad_to_seconds}."
             )
         self.margin_seconds = window_seconds / 6
-        self._fingerprint: str | None = None
 
     @classmethod
     def from_pretrained(
@@ -203,54 +301,7 @@ class AuraTeacher:
             )
         return config
 
-    @property
-    def num_layers(self) -> int:
-        """Encoder layers; layer `i` (0-based) is the output of encoder layer `i`, the last one after the closing norm."""
-        return self.encoder.config.encoder_layers
-
-    @property
-    def width(self) -> int:
-        """Width of a state."""
-        return self.encoder.config.d_model
-
-    @property
-    def device(self) -> torch.device:
-        """Where the encoder is."""
-        return self.encoder.device
-
-    def to(self, device: torch.device | str) -> AuraTeacher:
-        """Move the encoder.
-
-        Args:
-            device: such as `"cuda:0"`.
-
-        Returns:
-            this teacher.
-        """
-        self.encoder.to(device)
-        return self
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides the states: weights, architecture, features, dtype, windows."""
-        if self._fingerprint is None:
-            settings = {"pad_to_seconds": self.pad_to_seconds, "margin_seconds": self.margin_seconds}
-            self._fingerprint = states_fingerprint(self.encoder, self.feature_extractor, settings)
-        return self._fingerprint
-
     def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
-        """The states of some clips.
-
-        Args:
-            waveforms (`list` of `np.ndarray` of shape `(samples,)`): mono, float32, 16 kHz, any length above 0.
-            layers: 0-based encoder layers to return, in this order. All by default. Layers above the deepest are not run.
-
-        Returns:
-            [`TeacherOutput`], float32, on the teacher's device.
-
-        Raises:
-            ValueError: for a waveform that is not one-dimensional, is empty or is not finite, or a layer that does not exist.
-        """
         layers, clips = checked_layers(layers, self.num_layers), checked_clips(waveforms)
         lengths = [num_teacher_states(-(-clip.size // self.feature_extractor.hop_length)) for clip in clips]
         longest = max(lengths, default=0)
@@ -285,26 +336,18 @@ class AuraTeacher:
             for start, keep_from, keep_to in overlapping_windows(num_states, size, margin)
         ]
 
-    @staticmethod
-    def pool(
-        output: TeacherOutput, num_frames: torch.Tensor, frames_per_token: int, time_alignment: TimeAlignment
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The states at the student's clock; see [`~distillation.alignment.pool_teacher_states`].
+    def _pool(
+        self,
+        states: torch.Tensor,
+        num_states: torch.Tensor,
+        num_frames: torch.Tensor,
+        frames_per_token: int,
+        time_alignment: TimeAlignment,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return pool_teacher_states(states, num_frames, frames_per_token, time_alignment)
 
-        Args:
-            output: of a call.
-            num_frames (`torch.LongTensor` of shape `(batch,)`): of the student's features.
-            frames_per_token: feature frames in one audio token.
-            time_alignment: how the states in an audio token's window become one.
-
-        Returns:
-            states of each layer, `(batch, audio_tokens, width)`, and which audio tokens are real, `(batch, audio_tokens)`.
-        """
-        pooled = [
-            pool_teacher_states(states, num_frames, frames_per_token, time_alignment)
-            for states in output.hidden_states
-        ]
-        return [tokens for tokens, _ in pooled], pooled[0][1]
+    def _window_settings(self) -> dict[str, Any]:
+        return {"pad_to_seconds": self.pad_to_seconds, "margin_seconds": self.margin_seconds}
 
     @torch.no_grad()
     def _encode(self, audio: list[np.ndarray], num_samples: int, layers: list[int]) -> list[torch.Tensor]:
@@ -378,7 +421,7 @@ def overlapping_windows(num_states: int, size: int, margin: int) -> list[tuple[i
     return [(start, cuts[number], cuts[number + 1]) for number, start in enumerate(starts)]
 
 
-def states_fingerprint(encoder: PreTrainedModel, feature_extractor: Any, settings: dict[str, Any]) -> str:
+def _states_fingerprint(encoder: PreTrainedModel, feature_extractor: Any, settings: dict[str, Any]) -> str:
     """A hash of an encoder's weights, architecture, features and dtype, and of further settings that decide its states."""
     config = encoder.config.to_diff_dict()
     for key in ("_name_or_path", "transformers_version"):

@@ -46,13 +46,13 @@ from .preparation import (
     without_text_only_rows,
 )
 from .rows import LengthGroupedBatches, NumberedRows, NumberedStream
-from .second_teacher import SecondTeacher, Teacher
+from .second_teacher import SecondTeacher
 from .sharding import ShardedTrainer
 from .streams.loader import StreamLoader
 from .streams.mixture import StreamedRows
 from .streams.resume import ResumedEpochCallback, resume_stream
 from .targets import TeacherTargets, standardize_targets
-from .teacher import AuraTeacher
+from .teacher import AuraTeacher, Teacher
 from .training_args import AuraTrainingArguments
 
 

@@ -14,7 +14,7 @@ from ..processing.mixing import SAMPLING_RATE
 from ..repo_files import refuse_pickles
 from .alignment import TimeAlignment
 from .state_clock import StateClock
-from .teacher import TeacherOutput, checked_clips, checked_layers, overlapping_windows, states_fingerprint
+from .teacher import Teacher, TeacherOutput, checked_clips, checked_layers, overlapping_windows
 
 
 STATES_PER_WINDOW = 1500
@@ -24,7 +24,7 @@ UNUSED_WEIGHTS = {"masked_spec_embed"}
 """Weights that a checkpoint may lack: of pre-training."""
 
 
-class WaveformTeacher:
+class WaveformTeacher(Teacher):
     """A frozen encoder over the waveform, with its own feature extractor: what it keeps of a voice is not what a recogniser of words keeps.
 
     Any encoder of transformers whose config tells its convolutions over the waveform (`conv_kernel`, `conv_stride`): wav2vec2, HuBERT, WavLM,
@@ -51,11 +51,8 @@ class WaveformTeacher:
             raise ValueError(
                 f"A teacher must take 16000 Hz; the feature extractor of {name_or_path!r} takes {feature_extractor.sampling_rate} Hz."
             )
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.feature_extractor = feature_extractor
-        self.name_or_path = name_or_path
+        super().__init__(encoder, feature_extractor, name_or_path)
         self.clock = StateClock.of_convolutions(encoder.config.conv_kernel, encoder.config.conv_stride)
-        self._fingerprint: str | None = None
 
     @classmethod
     def from_pretrained(
@@ -92,41 +89,6 @@ class WaveformTeacher:
             )
         return cls(encoder, AutoFeatureExtractor.from_pretrained(name, revision=revision), name_or_path=name)
 
-    @property
-    def num_layers(self) -> int:
-        """Encoder layers; layer `i` (0-based) is the output of encoder layer `i`."""
-        return self.encoder.config.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Width of a state."""
-        return self.encoder.config.hidden_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the encoder is."""
-        return self.encoder.device
-
-    def to(self, device: torch.device | str) -> WaveformTeacher:
-        """Move the encoder.
-
-        Args:
-            device: where to.
-
-        Returns:
-            the teacher.
-        """
-        self.encoder.to(device)
-        return self
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides the states: weights, architecture, features, dtype, windows."""
-        if self._fingerprint is None:
-            settings = {"states_per_window": STATES_PER_WINDOW}
-            self._fingerprint = states_fingerprint(self.encoder, self.feature_extractor, settings)
-        return self._fingerprint
-
     def __call__(self, waveforms: Sequence[np.ndarray], layers: Sequence[int] | None = None) -> TeacherOutput:
         """The states of some clips; a clip that is shorter than one receptive field (25 ms) is filled up with silence.
 
@@ -145,25 +107,18 @@ class WaveformTeacher:
             outputs[:, row, : states.shape[1]] = states
         return TeacherOutput(tuple(outputs), torch.tensor(lengths, dtype=torch.long, device=self.device))
 
-    def pool(
-        self, output: TeacherOutput, num_frames: torch.Tensor, frames_per_token: int, time_alignment: TimeAlignment
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The states at the student's clock; see [`StateClock.pool`].
+    def _pool(
+        self,
+        states: torch.Tensor,
+        num_states: torch.Tensor,
+        num_frames: torch.Tensor,
+        frames_per_token: int,
+        time_alignment: TimeAlignment,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.clock.pool(states, num_states, num_frames, frames_per_token, time_alignment)
 
-        Args:
-            output: of a call.
-            num_frames (`torch.LongTensor` of shape `(batch,)`): of the student's features.
-            frames_per_token: feature frames in one audio token.
-            time_alignment: how the states in an audio token's window become one.
-
-        Returns:
-            states of each layer, `(batch, audio_tokens, width)`, and which audio tokens are real, `(batch, audio_tokens)`.
-        """
-        pooled = [
-            self.clock.pool(states, output.lengths, num_frames, frames_per_token, time_alignment)
-            for states in output.hidden_states
-        ]
-        return [tokens for tokens, _ in pooled], pooled[0][1]
+    def _window_settings(self) -> dict[str, Any]:
+        return {"states_per_window": STATES_PER_WINDOW}
 
     @torch.no_grad()
     def _states(self, clip: np.ndarray, layers: list[int]) -> torch.Tensor:
