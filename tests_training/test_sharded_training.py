@@ -61,6 +61,33 @@ def measured(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / f"{name}.json").read_text())
 
 
+def assert_same_training(folder: Path, name: str, expected: str) -> None:
+    """Losses of every step, evaluation and saved files of two trainings."""
+    found, wanted = measured(folder, name), measured(folder, expected)
+    loss, weight = (HALF_LOSS, HALF_WEIGHT) if name.endswith("bfloat16") else (LOSS, WEIGHT)
+    for first, second in zip(wanted["logs"], found["logs"], strict=True):
+        assert first.keys() == second.keys()
+        for figure in first.keys() - {"epoch", "step", "on_policy/generation_seconds"}:
+            assert second[figure] == pytest.approx(first[figure], **loss), figure
+    assert found["metrics"].keys() == wanted["metrics"].keys()
+    for figure, value in wanted["metrics"].items():
+        assert found["metrics"][figure] == pytest.approx(value, **loss), figure
+    for file in ("model.safetensors", "checkpoint-4/model.safetensors", "checkpoint-4/distillation_heads.safetensors"):
+        assert_same_weights(load_file(folder / expected / file), load_file(folder / name / file), **weight)
+    for file in ("config.json", "processor_config.json", "tokenizer_config.json"):
+        assert (folder / name / file).read_text() == (folder / expected / file).read_text()
+
+
+def assert_stopped_together(folder: Path, name: str) -> None:
+    """What two processes said of a loss that was no number in one of them."""
+    for process in (0, 1):
+        said = (folder / f"{name}-diverged-{process}.txt").read_text()
+        assert re.search(r"at step 2 the loss is nan.*last finite loss was [\d.]+, at step 1", said), said
+    checkpoint = folder / f"{name}_diverged" / "checkpoint-1"
+    check_checkpoint(checkpoint)
+    assert (checkpoint / CHECKSUMS_FILE_NAME).read_text().count("rng_state") == 2
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -75,19 +102,7 @@ def measured(folder: Path, name: str) -> dict[str, Any]:
     ],
 )
 def test_losses_answers_and_weights_are_the_same(folder, name, expected):
-    found, wanted = measured(folder, name), measured(folder, expected)
-    loss, weight = (HALF_LOSS, HALF_WEIGHT) if name.endswith("bfloat16") else (LOSS, WEIGHT)
-    for first, second in zip(wanted["logs"], found["logs"], strict=True):
-        assert first.keys() == second.keys()
-        for figure in first.keys() - {"epoch", "step", "on_policy/generation_seconds"}:
-            assert second[figure] == pytest.approx(first[figure], **loss), figure
-    assert found["metrics"].keys() == wanted["metrics"].keys()
-    for figure, value in wanted["metrics"].items():
-        assert found["metrics"][figure] == pytest.approx(value, **loss), figure
-    for file in ("model.safetensors", "checkpoint-4/model.safetensors", "checkpoint-4/distillation_heads.safetensors"):
-        assert_same_weights(load_file(folder / expected / file), load_file(folder / name / file), **weight)
-    for file in ("config.json", "processor_config.json", "tokenizer_config.json"):
-        assert (folder / name / file).read_text() == (folder / expected / file).read_text()
+    assert_same_training(folder, name, expected)
 
 
 @pytest.mark.parametrize(("name", "kinds"), [("one", ["Parameter"]), ("ddp", ["Parameter"]), ("fsdp", ["DTensor"])])
@@ -139,9 +154,4 @@ def test_what_is_saved_is_the_compact_repo(folder):
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
 def test_both_processes_stop_when_the_loss_of_one_is_no_number(folder, name):
-    for process in (0, 1):
-        said = (folder / f"{name}-diverged-{process}.txt").read_text()
-        assert re.search(r"at step 2 the loss is nan.*last finite loss was [\d.]+, at step 1", said), said
-    checkpoint = folder / f"{name}_diverged" / "checkpoint-1"
-    check_checkpoint(checkpoint)
-    assert (checkpoint / CHECKSUMS_FILE_NAME).read_text().count("rng_state") == 2
+    assert_stopped_together(folder, name)

@@ -40,7 +40,6 @@ REFUSED: dict[str, Any] = {
     "batch_eval_metrics": True,
     "bf16_full_eval": True,
     "debug": "underflow_overflow",
-    "deepspeed": {"zero_optimization": {"stage": 2}},
     "eval_accumulation_steps": 2,
     "eval_do_concat_batches": False,
     "eval_use_gather_object": True,
@@ -153,6 +152,13 @@ def sharding(run):
     """Of several processes: `tests_training/test_sharded_training.py`."""
     with pytest.raises(ValueError, match="FSDP was asked for, but there is one process"):
         run(fsdp=True, fsdp_config={"reshard_after_forward": False})
+
+
+@works("deepspeed")
+def zero(run):
+    """Of several processes: `tests_training/test_deepspeed.py`."""
+    with pytest.raises(ValueError, match="DeepSpeed was asked for, but there is one process"):
+        run(deepspeed={"zero_optimization": {"stage": 2}})
 
 
 # ---- the loop ----

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,6 @@ _VARIABLES = {
 """Settings by the environment variables of `accelerate launch`."""
 
 _OTHER_LAUNCHES = {
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "`parallelism_config` (tensor, context or sequence parallelism)",
 }
@@ -98,12 +98,12 @@ def asked_sharding(args: TrainingArguments) -> Sharding | None:
         ValueError: FSDP1, a setting that would have no effect, or another kind of training altogether.
     """
     for variable, what in _OTHER_LAUNCHES.items():
-        if _is_true(os.environ.get(variable)):
+        if is_true(os.environ.get(variable)):
             raise ValueError(
                 f"{what} was asked for ({variable} is set, as `accelerate launch` does), which AuraTrainer does not support. Use FSDP2 "
-                "(`fsdp=True`), or DDP (`torchrun`): docs/distributed.md."
+                "(`fsdp=True`), DeepSpeed (`deepspeed`) or DDP (`torchrun`): docs/distributed.md."
             )
-    is_on = _is_true(os.environ.get("ACCELERATE_USE_FSDP"))
+    is_on = is_true(os.environ.get("ACCELERATE_USE_FSDP"))
     settings: dict[str, Any] = {}
     if is_on:
         settings = {name: os.environ[key] for key, name in _VARIABLES.items() if os.environ.get(key)}
@@ -118,7 +118,7 @@ def asked_sharding(args: TrainingArguments) -> Sharding | None:
         settings |= config
     if not is_on and not args.fsdp:
         return None
-    return _sharding(settings)
+    return sharding_of(settings)
 
 
 def _named_strategy(fsdp: Any) -> dict[str, str]:
@@ -132,7 +132,14 @@ def _named_strategy(fsdp: Any) -> dict[str, str]:
     return {"sharding_strategy": " ".join(names)} if names else {}
 
 
-def _sharding(settings: Mapping[str, Any]) -> Sharding:
+def sharding_of(settings: Mapping[str, Any]) -> Sharding:
+    """
+    Args:
+        settings: of FSDP, by name; those of a launcher are texts.
+
+    Raises:
+        ValueError: one would have no effect.
+    """
     for name, value in settings.items():
         if name in _OTHER_SETTINGS and value not in (None, 0, "") and not _is_false(value):
             raise ValueError(f"FSDP's `{name}={value!r}` is not supported: {_OTHER_SETTINGS[name]}. Leave it out.")
@@ -154,9 +161,7 @@ def _sharding(settings: Mapping[str, Any]) -> Sharding:
     if name not in STRATEGIES:
         raise ValueError(f"FSDP's strategy {name!r} is not supported; use one of {', '.join(STRATEGIES)}.")
     strategy = STRATEGIES[name]
-    if _is_true(settings.get("cpu_ram_efficient_loading")) or _is_true(
-        os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING")
-    ):
+    if is_true(settings.get("cpu_ram_efficient_loading")) or is_true(os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING")):
         logger.warning(
             "FSDP's `cpu_ram_efficient_loading` is turned off: every process loads the base LLM, of which processes of a node share what the files hold."
         )
@@ -205,13 +210,25 @@ def check_shards(args: TrainingArguments, sharding: Sharding | None) -> None:
         )
 
 
+@contextmanager
+def hidden_from_accelerate() -> Iterator[None]:
+    """Let accelerate not know that FSDP or DeepSpeed was asked for: they are used in a way of their own here."""
+    variables = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")
+    values = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(values)
+
+
 def _was_launched_for_several() -> bool:
     """Whether `accelerate launch` gave its only process an address to meet others at."""
     names = ("ACCELERATE_MIXED_PRECISION", "MASTER_ADDR")
     return all(name in os.environ for name in names) and not any(name in os.environ for name in _PROCESS_COUNTS)
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
+    """Whether a setting, such as an environment variable, is on."""
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")
 
 

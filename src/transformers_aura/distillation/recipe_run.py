@@ -41,6 +41,7 @@ from .teacher import AuraTeacher
 from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
 from .waveform_teacher import WaveformTeacher
+from .zero import check_zero
 
 
 KERNEL_CLIPS = 64
@@ -68,6 +69,7 @@ def build_trainer(
     """
     if not recipe.data.train:
         raise RecipeError("'data.train' names no source.")
+    check_zero(arguments, arguments.zero)
     check_shards(arguments, arguments.sharding)
     check_evaluation(recipe, arguments)
     if recipe.evaluation.metrics and kwargs.get("compute_metrics") is None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 
 from ..modeling.adapter import is_adapter_key
 from .forward_pass import ForwardPass
+from .launching import hidden_from_accelerate
 from .training_args import AuraTrainingArguments
+from .zero_optimizer import ZeroTrainer
 
 
 def shard_base(forward_pass: ForwardPass, args: AuraTrainingArguments) -> None:
@@ -90,20 +91,17 @@ def check_can_be_sharded(layers: nn.ModuleList, layer_classes: tuple[str, ...]) 
             )
 
 
-class ShardedTrainer(Trainer):
+class ShardedTrainer(ZeroTrainer):
     """A `Trainer` that shards the student's base LLM where that was asked for, and wraps [`ForwardPass`] for several processes."""
 
     args: AuraTrainingArguments
     forward_pass: ForwardPass
 
     def create_accelerator_and_postprocess(self) -> None:
-        """As always, but accelerate does not get to know of FSDP: it would shard what is trained too, which needs other optimizers and checkpoints."""
-        variable = os.environ.pop("ACCELERATE_USE_FSDP", None)
-        try:
+        """As always, but accelerate gets to know neither of FSDP, which it would let shard what is trained too, nor of DeepSpeed, which it would let take a step
+        inside of backward: both need checkpoints of their own."""
+        with hidden_from_accelerate():
             super().create_accelerator_and_postprocess()
-        finally:
-            if variable is not None:
-                os.environ["ACCELERATE_USE_FSDP"] = variable
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
         if self.args.sharding is None:  # else `shard_base` moves it, one layer after the other
@@ -120,7 +118,9 @@ class ShardedTrainer(Trainer):
         """Prepare [`ForwardPass`] (mixed precision, DDP) where the stock Trainer prepares the bare model."""
         if self.accelerator.unwrap_model(model, keep_torch_compile=False) is not model:
             return model
-        if self.args.sharding is None:
+        if training:
+            self._divide_optimizer()
+        if self.args.sharding is None and self.args.zero is None:
             return self.accelerator.prepare_model(self.forward_pass, evaluation_mode=not training)
         # Without DDP: it reduces gradients while backward gathers layers, in an order that depends on the rows of a process.
         return self.accelerator.prepare_model(self.forward_pass, device_placement=False, evaluation_mode=True)
@@ -128,6 +128,8 @@ class ShardedTrainer(Trainer):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """See [`~transformers.Trainer.training_step`]; after the last micro-batch of a step, all processes have the same gradients."""
         loss = super().training_step(*args, **kwargs)
-        if self.args.sharding is not None and self.accelerator.sync_gradients:
+        if self._zero_optimizer is not None and self.accelerator.sync_gradients:
+            self._zero_optimizer.reduce_gradients()
+        elif self.args.sharding is not None and self.accelerator.sync_gradients:
             average_gradients(self.forward_pass)
         return loss

@@ -54,6 +54,7 @@ from .streams.resume import ResumedEpochCallback, resume_stream
 from .targets import TeacherTargets, standardize_targets
 from .teacher import AuraTeacher, Teacher
 from .training_args import AuraTrainingArguments
+from .zero import check_zero
 
 
 logger = logging.get_logger(__name__)
@@ -173,6 +174,7 @@ class AuraTrainer(EvaluatedTrainer, CheckpointedTrainer, ShardedTrainer):
             raise TypeError(f"AuraTrainer trains an AuraForSpeechQA, got {type(model).__name__}.")
         if not isinstance(args, AuraTrainingArguments):
             raise TypeError(f"AuraTrainer needs AuraTrainingArguments, got {type(args).__name__}.")
+        check_zero(args, args.zero)
         check_shards(args, args.sharding)
         if processing_class is None and data_collator is not None:
             processing_class = data_collator.processor
@@ -190,7 +192,7 @@ class AuraTrainer(EvaluatedTrainer, CheckpointedTrainer, ShardedTrainer):
         if args.sharding is not None and any(objective.asks_student for objective in self.objectives.values()):
             raise ValueError(
                 "Where the base LLM is sharded, the student cannot answer while it trains, as each process gives answers of its own length: leave out "
-                "`on_policy_weight`, or train without `fsdp`."
+                "`on_policy_weight`, or train without `fsdp` or stage 3 of DeepSpeed."
             )
         check_compatible(model, processing_class, args)
         needs_teacher = any(objective.needs_teacher for objective in self.objectives.values())

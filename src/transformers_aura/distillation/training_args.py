@@ -11,8 +11,9 @@ from transformers import TrainingArguments
 
 from .alignment import LAYER_MAPPINGS, TIME_ALIGNMENTS, LayerMapping, TimeAlignment
 from .heads import TEACHER_NORMALIZATIONS, TeacherNormalization
-from .launching import Sharding, asked_sharding, check_processes
+from .launching import Sharding, asked_sharding, check_processes, hidden_from_accelerate, sharding_of
 from .unsupported_arguments import check_supported
+from .zero import Zero, asked_zero
 
 
 Supervision: TypeAlias = Literal["transcript", "distillation", "both"]
@@ -117,6 +118,7 @@ class AuraTrainingArguments(TrainingArguments):
 
     Attributes:
         sharding ([`Sharding`] or `None`): how the base LLM is sharded, by `fsdp` and `fsdp_config` or by what `accelerate launch` asked for.
+        zero ([`Zero`] or `None`): what DeepSpeed divides over the processes, by `deepspeed` or by what `accelerate launch` asked for.
 
     Example:
 
@@ -265,10 +267,17 @@ class AuraTrainingArguments(TrainingArguments):
         if self.greater_is_better is None and metric is not None and metric.rpartition("_")[2] in ERROR_RATES:
             self.greater_is_better = False  # stock transformers takes all that is no loss for better the higher it is
         self.sharding: Sharding | None = asked_sharding(self)
-        fsdp, self.fsdp = self.fsdp, None  # stock transformers would hand it to accelerate
-        super().__post_init__()
-        self.fsdp = fsdp
+        fsdp, deepspeed = self.fsdp, self.deepspeed
+        self.fsdp = self.deepspeed = None  # stock transformers would hand them to accelerate
+        with hidden_from_accelerate():
+            super().__post_init__()
+        self.fsdp, self.deepspeed = fsdp, deepspeed
         check_processes(self)
+        self.zero: Zero | None = asked_zero(self)
+        if self.zero is not None and self.sharding is not None:
+            raise ValueError("Both FSDP and DeepSpeed were asked for: use one of them.")
+        if self.zero is not None and self.zero.stage == 3:
+            self.sharding = sharding_of({})
         for name in ("learning_rate", "weight_decay", "dataloader_num_workers"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):

@@ -7,14 +7,13 @@ from typing import Any
 
 
 _TEXTS = "the predictions of an evaluation are texts, which `compute_metrics` gets all at once, with what was asked"
-_PROCESSES = "AuraTrainer runs on one process, or on several with DDP (`torchrun`) or FSDP2 (`fsdp=True`), see docs/distributed.md"
+_PROCESSES = "AuraTrainer runs on one process, or on several with DDP (`torchrun`), FSDP2 (`fsdp=True`) or DeepSpeed (`deepspeed`), see docs/distributed.md"
 
 UNSUPPORTED_ARGUMENTS: dict[str, str] = {
     "average_tokens_across_devices": "each term of the loss is averaged over all processes",
     "batch_eval_metrics": _TEXTS,
     "bf16_full_eval": "evaluation runs as training does; `bf16` acts on both",
     "debug": "a loss or weight that is not finite ends the training anyway, with an error that names it",
-    "deepspeed": f"its engine takes a step inside of backward, where one that diverged cannot be stopped. {_PROCESSES}",
     "eval_accumulation_steps": _TEXTS,
     "eval_do_concat_batches": _TEXTS,
     "eval_use_gather_object": _TEXTS,
