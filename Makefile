@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-training test-release test-min-versions test-quantization test-serving test-vllm test-fuzz fuzz docs quality format clean
+.PHONY: help install real-models demo bench bench-all bench-gpu bench-levels demo-train demo-control test test-peer test-web test-processors test-training test-deepspeed test-release test-min-versions test-quantization test-serving test-vllm test-fuzz fuzz docs quality format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ test-peer: $(STAMP)  ## transformers' own common tests, of the installed release
 test-training: real-models  ## trainings of several processes, by TRL, in other languages and with other teachers (ten minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[notebook,trl]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests_training
+
+test-deepspeed: $(STAMP)  ## trainings of two processes with DeepSpeed's ZeRO (four minutes)
+	$(BIN)/python -m pip install --quiet --editable '.[deepspeed]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests_training/test_deepspeed.py
 
 test-web: real-models  ## the page of `aura web` in headless Chromium that hears a recording, in an environment of its own (a few minutes)
 	@test -x $(VENV)-web/bin/python || $(PYTHON) -m venv $(VENV)-web

@@ -253,10 +253,10 @@ def main() -> int:
     console.rule("What this shows")
     trained = "earlier" if seconds is None else f"in {seconds / 60:.1f} minutes"
     console.print(
-        f"The student was taught {trained}, on {len({row['transcript'] for row in read_rows(corpus / 'train.jsonl')})} sentences of one small grammar, by "
-        "synthetic voices alone. Its own layers take the audio: no encoder runs. It repeats orders of that grammar, best in the voices it knows; the "
-        "rows above say how well it understands people that no training had. It cannot transcribe other sentences, answer questions about the "
-        "world, or ignore loud noise: that takes hours of varied speech, not minutes. Its text path is the base LLM's, unchanged."
+        f"The student was trained {trained}, on {len({row['transcript'] for row in read_rows(corpus / 'train.jsonl')})} sentences of one small grammar, by "
+        "synthetic voices only. Its own layers process the audio: no encoder runs. It repeats orders of that grammar, best in the voices that it knows. The "
+        "rows above show how well it understands people who are not in the training data. It cannot transcribe other sentences, answer questions about the "
+        "world, or cope with loud noise: that takes hours of varied speech. Without audio, it answers exactly as the base LLM."
     )
     console.print(
         f"Done in {(time.perf_counter() - started) / 60:.1f} minutes. Ask it yourself: aura ask {student} RECORDING"

@@ -88,7 +88,7 @@ def _command_page(name: str, function: Callable[..., Any]) -> str:
     if name not in COMMANDS:
         raise LookupError(f"tools/docs_texts.py has no examples of `aura {name}`: add them to COMMANDS.")
     arguments = [parameter for parameter in parameters(function) if not parameter.is_option]
-    options = [parameter for parameter in parameters(function) if parameter.is_option]
+    options = [parameter for parameter in parameters(function) if parameter.is_option and not parameter.info.hidden]
     usage = " ".join(["aura", name, *map(_usage, arguments), *["[OPTIONS]"] * bool(options)])
     parts = [f"# aura {name}", _plain(function.__doc__ or ""), f"```text\n{usage}\n```"]
     parts.append(f"## Examples\n\n```bash\n{COMMANDS[name]['examples']}\n```")

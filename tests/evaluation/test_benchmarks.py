@@ -196,7 +196,7 @@ def test_a_scorer_without_its_library_is_an_error_before_anybody_is_asked(tmp_pa
 def test_errors_for_people(tmp_path):
     with pytest.raises(BenchmarkError, match=r"'sdqa' is neither .* Did you mean 'sd-qa'"):
         load_benchmark("sdqa")
-    with pytest.raises(BenchmarkError, match="'barista' is on no Hub"):
+    with pytest.raises(BenchmarkError, match="'barista' is not on the Hub"):
         load_benchmark("barista")
     with pytest.raises(BenchmarkError, match=r"holds neither manifest\.jsonl nor"):
         load_benchmark(str(tmp_path))

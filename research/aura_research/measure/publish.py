@@ -10,28 +10,29 @@ from pathlib import Path
 
 
 HEADER = """\
-<!-- Made by `make results`; changes belong into what makes it. -->
+<!-- Written by `make results`: change the text in research/aura_research/measure/publish.py, not here. -->
 # Results
 
-What could be run on two CPU cores, every system on the same clips and the same LLM, SmolLM2-135M-Instruct:
+How the packaged student compares with other systems, on the same clips and with the same LLM, SmolLM2-135M-Instruct. This is what could be run on two CPU cores.
 
 | system | what it is |
 |---|---|
-| `aura` | the packaged student; it writes down what is said, then the LLM answers; orders become JSON directly |
-| `gold` | the LLM on the gold transcript: the ceiling |
+| `aura` | the packaged student: it transcribes, then the LLM answers; it answers orders directly, as JSON |
+| `gold` | the LLM on the reference ("gold") transcript: the ceiling |
 | `cascade` | Whisper tiny.en, then the LLM |
-| `bridge` | Whisper tiny.en's encoder, frozen, an adapter, the frozen LLM; taught to write answers and transcripts (BLSP's kind) |
-| `diva` | the same, taught at its input what the LLM makes of the text (DiVA's kind) |
-| `parser` | Whisper tiny.en, then a strict grammar of orders, where a forgiving one would find more |
+| `bridge` | Whisper tiny.en's encoder, frozen, an adapter, the frozen LLM; trained to write answers and transcripts (as BLSP) |
+| `diva` | the same, distilled at the LLM's input from the LLM's own answers to the text (as DiVA) |
+| `parser` | Whisper tiny.en, then a strict grammar of orders; a more tolerant one would find more |
 
-`make baselines` trains `bridge` and `diva`; where that was not run they are left out here, and [baselines.md](../research/docs/baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was never
-taught the orders' JSON object. What each set is, stands below; how figures, intervals and tests are made, in [evaluation.md](evaluation.md). `make results` makes this page again. What the number of training clips is worth to a student: [ablations](../research/docs/ablations.md#data-size).
+`make baselines` trains `bridge` and `diva`. If that was not run, they are missing here; [baselines](../research/docs/baselines.md) has their last figures. The LLM of `gold`, `cascade` and `diva` was not
+trained to write orders as JSON objects. [Evaluation](evaluation.md) explains figures, intervals and tests; the datasets are described below. `make results` reproduces this page. The effect of the number of training clips is in the [ablations](../research/docs/ablations.md#data-size). Figures without † in the
+[student's model card](../hub_cards/aura-smollm2-135m/README.md#results) were measured later, in float32, and may differ.
 """
 
 NOT_RUN = """\
 ## Not run
 
-The table of the paper needs a GPU, a Hub and a student of Qwen2.5-7B-Instruct. With them:
+The paper's table needs a GPU, access to the Hub and a student of Qwen2.5-7B-Instruct. The commands are:
 
 ```
 aura distill --config qwen2.5-7b-paper
@@ -39,7 +40,7 @@ aura evaluate outputs/aura-qwen2.5-7b -b sd-qa -b heysquad -b heysquad-context -
     -s qwen2.5-omni=Qwen/Qwen2.5-Omni-7B -s qwen2-audio=Qwen/Qwen2-Audio-7B-Instruct -c clean -c shuffled --dtype bfloat16 --out outputs/paper
 ```
 
-and, for the bridge (BLSP) and input-side (DiVA) baselines on the same LLM, the two commands of [evaluation.md](evaluation.md#systems) with `--config qwen2.5-7b-paper`, their folders among the systems. Nothing of this has been run.
+For the bridge (BLSP) and input-side (DiVA) baselines on the same LLM, use the [commands for bridges](evaluation.md#training-a-bridge) with `--config qwen2.5-7b-paper`, and add their folders to the systems. None of this has been run.
 """
 
 

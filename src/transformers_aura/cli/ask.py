@@ -50,43 +50,47 @@ def ask(
         str | None,
         typer.Option(
             "--from",
-            help="audio: answer the recording directly. transcript: write it down first, then answer the text. As the student's config says without it.",
+            help="audio: answer the recording directly. transcript: write it down first, then answer the text. Default: what the student's config says.",
         ),
     ] = None,
-    context: Annotated[str | None, typer.Option(help="Text that the answer may rest on.")] = None,
+    context: Annotated[str | None, typer.Option(help="Text to answer from, placed before the recording.")] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Length limit of the answer, in tokens; 256, or more of long recordings, without it."
-        ),
+        typer.Option(min=1, help="Length limit of the answer, in tokens. Default: 256, more for long recordings."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0.01, help="Sample at this temperature instead of taking the likeliest words.")
+        float | None, typer.Option(min=0.01, help="Sample at this temperature instead of greedy decoding.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the sampling.")] = 0,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="Where the base model lies: folder, Hub id or .gguf file. Without it, a copy by `make real-models`, or where the student says."
+            help="Where to load the base model from: folder, Hub id or .gguf file. Default: a copy by `make real-models`, or what the student names."
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of the answer alone; of several, one a line.")
+        bool,
+        typer.Option(
+            "--json", help="Print a JSON object instead of the answer alone; for several recordings, one a line."
+        ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="FILE.jsonl or FILE.parquet, a row a recording. A run that was stopped goes on with it."),
+        typer.Option(
+            help="FILE.jsonl or FILE.parquet, with a row per recording. The same command again continues a stopped run."
+        ),
     ] = None,
     batch_size: BatchSizeOption = DEFAULT_BATCH_SIZE,
     shard: ShardOption = None,
     engine: Annotated[
-        Engine, typer.Option(help="vllm: where that is installed; it answers directly (--from audio).")
+        Engine,
+        typer.Option(help="What runs the student. vllm must be installed, and answers directly (--from audio)."),
     ] = Engine.transformers,
 ) -> None:
-    """Ask a student by voice, or ask it about a recording, or about many."""
+    """Ask a student a spoken question, or a written question about one or many recordings."""
     if audio == "-" and sys.stdin is None:
         raise typer.BadParameter("there is no standard input to read from.", param_hint="AUDIO")
     if out is not None and not is_rows_file(out):

@@ -24,7 +24,7 @@ def cache_teacher(
     ] = None,
     shard: ShardOption = None,
 ) -> None:
-    """Compute what a recipe's teacher says to its training clips, so that the training needs no pass of it. What is there already is kept."""
+    """Compute and store the teacher's states for a recipe's training clips, so that training need not run the teacher. States that are already stored are kept."""
     from tqdm.auto import tqdm
 
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments

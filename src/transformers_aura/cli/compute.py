@@ -18,8 +18,10 @@ class Dtype(str, Enum):
     float16 = "float16"
 
 
-DtypeOption = Annotated[Dtype, typer.Option(help="auto: as stored, or float32 where the processor is faster so.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is without it.")]
+DtypeOption = Annotated[
+    Dtype, typer.Option(help="auto: the stored format, or float32 where that is faster on the CPU.")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Default: the best available.")]
 
 
 GROUPED_ATTENTION = "TRANSFORMERS_SDPA_FORCE_GQA"

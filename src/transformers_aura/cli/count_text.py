@@ -13,13 +13,12 @@ from .console import print_status
 def count_text(
     student: Annotated[Path, typer.Argument(help="Folder of the student; the counts are written into it.")],
     files: Annotated[
-        list[Path], typer.Argument(help="Text files, one utterance a line, as transcripts are to be written.")
+        list[Path], typer.Argument(help="Text files with one utterance a line, written as transcripts should be.")
     ],
 ) -> None:
-    """Count words and token trigrams of text, so that a student's transcripts hold likely words.
+    """Count words and token trigrams of text, so that `transcribe` prefers likely words.
 
-    The student's folder gets a small file, text_statistics.safetensors, which `transcribe` uses in its first pass. Any language will do: what the
-    student is to understand, or what its base LLM writes.
+    Writes a small file, text_statistics.safetensors, into the student's folder; the beam search uses it. Use text in the student's language.
     """
     from ..hub.repo_folder import human_bytes
     from ..hub.text_statistics import add_text_statistics

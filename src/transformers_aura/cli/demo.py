@@ -12,10 +12,10 @@ def demo(
     context: typer.Context,
     train: Annotated[
         bool,
-        typer.Option("--train", help="Distil a small student on spoken orders first, and ask that one (20 minutes)."),
+        typer.Option("--train", help="Train a small student on spoken orders first, and ask that one (20 minutes)."),
     ] = False,
 ) -> None:
-    """Ask the student that comes with the package spoken questions and orders, and time it. Needs a checkout of the repository."""
+    """Play spoken questions and orders to the packaged student, and time its answers. Needs a checkout of the repository."""
     checkout = Path(__file__).parents[3]
     script = checkout / "demo" / ("train_student.py" if train else "ask_student.py")
     if not script.is_file():

@@ -36,13 +36,13 @@ def distill(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.max_steps=10. Repeatable."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of this recipe's output folder.")
+        bool, typer.Option("--resume", help="Continue from the last checkpoint in this recipe's output folder.")
     ] = False,
     bridge: Annotated[
         str | None,
         typer.Option(
             metavar="WHISPER",
-            help="Train the baseline in place of the student: this frozen Whisper encoder (Hub id or folder), a small adapter, the frozen LLM.",
+            help="Train a baseline (bridge) instead of a student: this frozen Whisper encoder (Hub id or folder), a small adapter, the frozen LLM.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -53,10 +53,13 @@ def distill(
         ),
     ] = False,
     shards: Annotated[
-        int, typer.Option(min=1, help="With --dry-run: so many GPUs hold the base LLM together (`training.fsdp`).")
+        int,
+        typer.Option(
+            min=1, help="With --dry-run: number of GPUs over which the base LLM is sharded (`training.fsdp`)."
+        ),
     ] = 1,
 ) -> None:
-    """Distil a student by a recipe; saves it, with its model card, into the recipe's output folder."""
+    """Train a student by a recipe, and save it with its model card in the recipe's output folder."""
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments
     from ..folder_lock import lock_folder
 

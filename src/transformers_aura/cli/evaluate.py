@@ -31,7 +31,7 @@ def evaluate(
         typer.Option(
             "--benchmark",
             "-b",
-            help="A public set (sd-qa), its local copy (sd-qa=folder), or the folder or manifest of your own.",
+            help="A public benchmark (sd-qa), a local copy of it (sd-qa=folder), or your own folder or manifest.",
         ),
     ] = None,
     system: Annotated[
@@ -39,7 +39,7 @@ def evaluate(
         typer.Option(
             "--system",
             "-s",
-            help="Beside the students: gold, cascade, or NAME=HUB_ID of an audio LLM that transformers runs.",
+            help="Another system to compare with: gold, cascade, or NAME=HUB_ID of an audio LLM that transformers runs.",
         ),
     ] = None,
     condition: Annotated[
@@ -49,19 +49,19 @@ def evaluate(
         ),
     ] = None,
     scorer: Annotated[
-        list[str] | None, typer.Option(help="In place of the benchmarks' own: squad_f1, wer, ...")
+        list[str] | None, typer.Option(help="Scorer to use instead of the benchmark's own: squad_f1, wer, ...")
     ] = None,
-    noise: Annotated[Path | None, typer.Option(help="Recording of noise, for noise:...")] = None,
+    noise: Annotated[Path | None, typer.Option(help="Noise recording for the condition noise:...")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, max=2**31, help="The first so many rows of each benchmark.")
+        int | None, typer.Option(min=1, max=2**31, help="Use only the first rows of each benchmark.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.md, results.json, pictures and every answer.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for results.md, results.json, plots and every answer.")] = Path(
         "outputs/evaluation"
     ),
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="Where the base model of students, gold and cascade lies: folder or Hub id. Without it, where the student says."
+            help="Where to load the base model of students, gold and cascade from: folder or Hub id. Default: what the student names."
         ),
     ] = None,
     whisper: Annotated[
@@ -70,37 +70,35 @@ def evaluate(
     language: Annotated[
         str | None,
         typer.Option(
-            help="Code of what is spoken (de): of the normaliser of wer and cer (English rules for en, Whisper's basic ones else), and for the cascade's Whisper. "
-            "Without it, what the first student's folder says, else en."
+            help="Code of the spoken language (de), for the normaliser of wer and cer (Whisper's English rules for en, its basic rules otherwise) and the cascade's Whisper. "
+            "Default: what the first student's folder says, else en."
         ),
     ] = None,
     instruction: Annotated[
         str | None,
-        typer.Option(
-            help="The words that ask for a transcript. Without them, those that each student was trained with."
-        ),
+        typer.Option(help="The prompt for a transcript. Default: the one that each student was trained with."),
     ] = None,
     revision: Annotated[
         str | None,
         typer.Option(
-            help="Commit, branch or tag of benchmarks on the Hub. Without it, the newest; that of the results in --out, where there are some."
+            help="Commit, branch or tag of benchmarks on the Hub. Default: that of the results in --out, else the newest."
         ),
     ] = None,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=2**31, help="Requests at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, max=2**31, help="Requests per batch.")] = 16,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of excerpts of noise, shuffling and bootstrap.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of noise excerpts, shuffling and bootstrap.")
     ] = 0,
     card: Annotated[
         bool, typer.Option("--card", help="Write the first student's figures into the model card in its folder.")
     ] = False,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Put evaluations that were run apart (their --out folders) into one table."),
+        typer.Option("--compare", help="Put separate evaluations (their --out folders) into one table."),
     ] = False,
 ) -> None:
-    """Measure students beside what people would use instead. A run that stopped goes on where it was."""
+    """Measure students beside other systems. The same command again continues a stopped run."""
     if compare:
         from ..evaluation.comparison import compare_evaluations
 

@@ -29,32 +29,32 @@ CHUNK_SECONDS = 0.1
 def listen(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     question: Annotated[
-        str | None, typer.Argument(help="A question about what is said. Without it, what is said is the question.")
+        str | None, typer.Argument(help="A question about what is said. Without it, the speech is the question.")
     ] = None,
     file: Annotated[
-        str | None, typer.Option(help="Audio file or URL, played at the speed of speech in the place of a microphone.")
+        str | None, typer.Option(help="Audio file or URL, played in real time instead of a microphone.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system message of the chat.")] = None,
     answer_from: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="audio: answer what is heard directly. transcript: write it down first, then answer the text. As the student's config says without it.",
+            help="audio: answer what is heard directly. transcript: write it down first, then answer the text. Default: what the student's config says.",
         ),
     ] = None,
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that end a turn.")] = 0.8,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length limit of an answer, in tokens.")] = None,
     input_device: Annotated[
-        str | None, typer.Option(help="Name or number of the microphone, see `python -m sounddevice`.")
+        str | None, typer.Option(help="Name or number of the microphone, as `python -m sounddevice` lists it.")
     ] = None,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model lies: folder, Hub id or .gguf file.")
+        str | None, typer.Option(help="Where to load the base model from: folder, Hub id or .gguf file.")
     ] = None,
 ) -> None:
-    """Talk to a student: captions while you speak, an answer when you pause, and silence when you speak into it. Ctrl-C ends."""
+    """Talk to a student: it shows captions while you speak, answers when you pause, and stops when you interrupt it. Ctrl-C ends."""
     sounddevice = None if file is not None else _sounddevice()
     prepare_device(device)
 

@@ -11,13 +11,15 @@ from .console import print_status, quiet_libraries
 
 def merge(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    dtype: Annotated[Dtype, typer.Option(help="What to save in; auto: what the student's config names.")] = Dtype.auto,
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    dtype: Annotated[
+        Dtype, typer.Option(help="Format of the saved weights. auto: the one that the student's config names.")
+    ] = Dtype.auto,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="Where the base model lies: folder, Hub id or .gguf file. Without it, a copy by `make real-models`, or where the student says."
+            help="Where to load the base model from: folder, Hub id or .gguf file. Default: a copy by `make real-models`, or what the student names."
         ),
     ] = None,
 ) -> None:

@@ -16,21 +16,21 @@ def serve(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     engine: Annotated[
         Engine | None,
-        typer.Option(help="What serves it. Without it: vllm where that is installed, else transformers."),
+        typer.Option(help="What serves it. Default: vllm if installed, else transformers."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Others than this machine's own need an API key.")
+        str, typer.Option(help="Address to listen on. Addresses that other machines can reach need an API key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar="AURA_API_KEY",
-            help="What clients must send. Better in the environment variable, which others cannot see.",
+            help="Key that clients must send. Better set the environment variable, which other users cannot see.",
         ),
     ] = None,
 ) -> None:
-    """Serve a student over HTTP: chat completions, responses and transcriptions, for every client of OpenAI's interface. Ctrl-C ends."""
+    """Serve a student over HTTP: chat completions, responses and transcriptions, for any client of OpenAI's API. Ctrl-C ends."""
     try:
         check_host(host, api_key)
     except ValueError as error:

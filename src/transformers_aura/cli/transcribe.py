@@ -54,38 +54,36 @@ def transcribe(
     ],
     output_format: Annotated[
         Format,
-        typer.Option(
-            "--format", help="text; json: one object a line, with the times of the words; srt, vtt: captions."
-        ),
+        typer.Option("--format", help="json: one object a line, with the times of the words. srt, vtt: captions."),
     ] = Format.text,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for one file a recording, named after it; or FILE.jsonl or FILE.parquet, a row a recording, with which a run that was stopped goes on. "
-            "Without it, standard output."
+            help="A folder, for one file per recording; or FILE.jsonl or FILE.parquet, with a row per recording (the same command again continues a stopped run). "
+            "Default: standard output."
         ),
     ] = None,
     greedy: Annotated[
         bool,
-        typer.Option("--greedy", help="The likeliest tokens as they are: fastest, with more errors and no times."),
+        typer.Option("--greedy", help="Greedy decoding: fastest, with more errors and no word times."),
     ] = False,
     num_hypotheses: Annotated[
-        int, typer.Option("--best", min=1, help="With json: so many texts of each recording.")
+        int, typer.Option("--best", min=1, help="With json: number of alternative texts per recording.")
     ] = 1,
-    beam_size: Annotated[int | None, typer.Option(min=1, help="Hypotheses of the search.")] = None,
+    beam_size: Annotated[int | None, typer.Option(min=1, help="Number of hypotheses in the beam search.")] = None,
     language_model_weight: Annotated[
-        float | None, typer.Option("--lm-weight", min=0, help="Of the base LLM's opinion; 0 = it is not asked.")
+        float | None, typer.Option("--lm-weight", min=0, help="Weight of the base LLM's score; 0 = not used.")
     ] = None,
     dtype: DtypeOption = Dtype.auto,
     device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model lies: folder, Hub id or .gguf file.")
+        str | None, typer.Option(help="Where to load the base model from: folder, Hub id or .gguf file.")
     ] = None,
     batch_size: BatchSizeOption = DEFAULT_BATCH_SIZE,
     shard: ShardOption = None,
 ) -> None:
-    """Write recordings down, with the times of the words."""
+    """Transcribe recordings, with the times of the words."""
     if greedy and output_format in (Format.srt, Format.vtt):
         raise typer.BadParameter("Captions need the times of words, which --greedy does not have.")
     rows_file = out if out is not None and is_rows_file(out) else None

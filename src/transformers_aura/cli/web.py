@@ -20,11 +20,12 @@ PASSWORD_VARIABLE = "AURA_WEB_PASSWORD"
 def web(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or name of a student that comes with the package.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Other than this machine's own only with --user.")
+        str, typer.Option(help="Address to listen on. Addresses that other machines can reach need --user.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 7860,
     user: Annotated[
-        str | None, typer.Option(help=f"Ask for this name, and the password in the variable {PASSWORD_VARIABLE}.")
+        str | None,
+        typer.Option(help=f"Require a login with this name, and the password in the variable {PASSWORD_VARIABLE}."),
     ] = None,
     password: Annotated[str | None, typer.Option(envvar=PASSWORD_VARIABLE, hidden=True)] = None,
     max_seconds: Annotated[float, typer.Option(min=1, help="Longest recording, in seconds.")] = 60.0,
@@ -33,7 +34,7 @@ def web(
     device: DeviceOption = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the student.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model lies: folder, Hub id or .gguf file.")
+        str | None, typer.Option(help="Where to load the base model from: folder, Hub id or .gguf file.")
     ] = None,
 ) -> None:
     """Talk to a student in the browser: captions while you speak, its answer, and written questions. Ctrl-C ends."""

@@ -68,12 +68,12 @@ class ModelSection:
     Args:
         base_model (`str`): Hub id or folder of the base LLM.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
-        transcription_instruction (`str`, *optional*): the words that ask the student for a transcript, in its language; its processor keeps them.
+        transcription_instruction (`str`, *optional*): the prompt for a transcript, in the student's language; stored in its processor.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
-        student (`str`, *optional*): Hub id or folder of a student to go on from, as a later stage does; of a training checkpoint
-            (`checkpoint-N`) the distillation heads are taken over too. Its own settings hold; of this section only `base_model` (where its
-            base LLM is found), `dtype` and `attn_implementation` apply, `transcription_instruction`, and `character_ctc_alphabet`, `subword_ctc_layer` and
-            `answer_from`, with which it gets the heads that it lacks; with another alphabet it learns another language.
+        student (`str`, *optional*): Hub id or folder of a student to continue from, or a training checkpoint (`checkpoint-N`), whose
+            distillation heads are used too. The student keeps its own settings. Of this section only these apply: `base_model` (where to load its base
+            LLM from), `dtype`, `attn_implementation`, `transcription_instruction`, `answer_from`, and `character_ctc_alphabet` and
+            `subword_ctc_layer`, which add missing CTC heads. With another alphabet, the student learns another language.
 
     Settings that are `None` keep the library's default. `auto` is two thirds of the base LLM's layers for `lora_num_layers`, the teacher's own for
     `num_mel_bins` and `conv_width`, as `init_from_teacher` needs them, and the characters of the training transcripts for `character_ctc_alphabet`; see
@@ -125,9 +125,9 @@ class TeacherSection:
 
     Args:
         model (`str`): Hub id or folder of a Whisper-family model.
-        dtype (`str`, *optional*): of the encoder.
-        pad_to_seconds (`float`, *optional*): see [`AuraTeacher`]; `auto`: the shortest multiple of 5 s that nine of ten training clips fit into, where the
-            sources have a column `seconds`.
+        dtype (`str`, *optional*): number format of the encoder.
+        pad_to_seconds (`float`, *optional*): see [`AuraTeacher`]; `auto`: the shortest multiple of 5 s that nine of ten training clips fit into, if
+            the sources have a column `seconds`, else the teacher's window.
         random (`bool`): the control experiment: the same architecture with random weights.
     """
 
@@ -150,9 +150,9 @@ class SecondTeacherSection:
 
     Args:
         model (`str`): Hub id or folder of an encoder over the waveform (wav2vec2, HuBERT, WavLM, ...).
-        dtype (`str`, *optional*): of the encoder.
-        layers (`str` or `list`): which student layer learns from which of its layers, as `layer_mapping`.
-        weight (`float`): of its term in the loss.
+        dtype (`str`, *optional*): number format of the encoder.
+        layers (`str` or `list`): which student layer learns from which of its layers, like `layer_mapping`.
+        weight (`float`): weight of its term in the loss.
     """
 
     model: str
@@ -178,14 +178,14 @@ class DataSource:
             Parquet files or tars, or the Hub id of a dataset.
         config (`str`, *optional*): configuration of a Hub dataset.
         split (`str`): split of a Hub dataset or of a folder.
-        revision (`str`, *optional*): of a Hub dataset.
-        columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question`, `answer`; each is looked for under
-            its own name without this.
-        use (`list[str]`, *optional*): which of these four to use: leaving `answer` out makes spoken questions a transcription task.
-        max_seconds (`float`, *optional*): only clips of at most so many seconds, as the source's column `seconds` says.
-        repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows. Of a stream a whole number.
-        weight (`float`, *optional*): of a stream, its share of the rows relative to the other sources; a source that ends begins anew.
-        answer_kl (`bool`): whether `answer_kl_weight` acts on its rows. `False` where the answers are of a closed domain, which the base LLM
+        revision (`str`, *optional*): commit, branch or tag of a Hub dataset.
+        columns (`dict[str, str]`): which column of the source is `audio`, `transcript`, `question` or `answer`. Default: the column of
+            the same name.
+        use (`list[str]`, *optional*): which of these four to use. Without `answer`, spoken questions become a transcription task.
+        max_seconds (`float`, *optional*): leave out longer clips, by the source's column `seconds`.
+        repeat (`float`): how often the source is seen per epoch: 2 = twice, 0.5 = half of its rows. For streams a whole number.
+        weight (`float`, *optional*): for streams: share of the rows relative to other sources; a source that ends starts again.
+        answer_kl (`bool`): whether `answer_kl_weight` acts on its rows. Set `False` for answers of a closed domain that the base LLM
             would not give to the transcript.
         note (`str`, *optional*): one line for the model card.
     """
@@ -230,9 +230,9 @@ class DataSection:
     Where rows come from, for training and for evaluation during it.
 
     Args:
-        stream (`bool`): read the training rows in passing, from sources of any size; see `distillation/streams/`. Needs `training.max_steps`.
-        shuffle_buffer (`int`): rows of a stream that each worker holds in memory to shuffle them.
-        augmentation (`AugmentationSection`, *optional*): rooms, microphones and noise on the training clips.
+        stream (`bool`): stream the training rows, from sources of any size; see `docs/data.md`. Needs `training.max_steps`.
+        shuffle_buffer (`int`): rows of a stream that each worker keeps in memory to shuffle.
+        augmentation (`AugmentationSection`, *optional*): reverberation, microphones and noise on the training clips.
         context_texts (`str`, *optional*): a text file, one text a line, for the `context_probability` of the `training` section.
     """
 
@@ -251,9 +251,9 @@ class EvaluationSection:
 
     Args:
         metrics (`list[str]`): scorers of `aura evaluate` for what the student answers: `wer` and `cer` score rows that ask for a transcript, `exact_match`
-            and the others rows that ask a question. Logs and `training.metric_for_best_model` call them `eval_wer`, ...; their text normaliser is that of
-            the one language in `card.languages`, else that of no language.
-        early_stopping_patience (`int`, *optional*): the training ends after so many evaluations in which `training.metric_for_best_model` is no better.
+            and the others rows that ask a question. Logs and `training.metric_for_best_model` call them `eval_wer`, ... Texts are normalised by the rules
+            of the language in `card.languages`, if it names exactly one; else by Whisper's basic rules.
+        early_stopping_patience (`int`, *optional*): stop training after this many evaluations without an improvement of `training.metric_for_best_model`.
     """
 
     metrics: list[str] = field(default_factory=list)

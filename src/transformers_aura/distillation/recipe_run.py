@@ -207,7 +207,7 @@ def load_training_rows(recipe: Recipe, arguments: AuraTrainingArguments) -> Any:
     if not recipe.data.stream:
         return load_rows(recipe.data.train, "data.train")
     if arguments.max_steps <= 0:
-        raise RecipeError("'data.stream': nobody knows how long a stream is. Set training.max_steps.")
+        raise RecipeError("'data.stream': the length of a stream is not known. Set training.max_steps.")
     if arguments.train_sampling_strategy != "random":
         raise RecipeError(
             f"'training.train_sampling_strategy' is {arguments.train_sampling_strategy}, but a stream is shuffled in its own way: leave it out."

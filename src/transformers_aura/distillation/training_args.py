@@ -37,39 +37,38 @@ class AuraTrainingArguments(TrainingArguments):
         > Parameters that control the supervision
 
         supervision (`str`, *optional*, defaults to `"both"`):
-            `"transcript"`: what needs text, no teacher. `"distillation"`: what needs a teacher (cosine and MSE), no text needed.
-            `"both"`: all (the best in AuRA's ablation).
+            Which losses are used. `"transcript"`: those that need text, without the teacher. `"distillation"`: those that need the teacher
+            (cosine and MSE), without text. `"both"`: all (the best in AuRA's ablation).
         distillation_warmup_steps (`float`, *optional*, defaults to `0`):
-            With `supervision="both"`: so many first steps, or below 1 such a share of all steps (as with `warmup_steps`), are without the objectives that teach
-            answers (`lm`, `answer_kl`, `on_policy`). They need neither the
-            upper layers nor the head, hence are much cheaper.
+            With `supervision="both"`: number of first steps (below 1: share of all steps, as for `warmup_steps`) without the objectives that teach answers
+            (`lm`, `answer_kl`, `on_policy`). These steps are much cheaper, as they need neither the upper layers nor the LLM head.
         lm_weight (`float`, *optional*, defaults to `1.0`):
             Weight of the next-token cross-entropy. `label_smoothing_factor` acts on it alone.
         answer_kl_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of the KL divergence from the base LLM given the gold transcript, on rows with audio, transcript and
-            answer. 0 = off; costs one forward of the base LLM.
+            Weight of the KL divergence from the base LLM that reads the reference transcript, on rows with audio, transcript and
+            answer. 0 = off; costs one forward pass of the base LLM.
         on_policy_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of on-policy distillation, on the same rows: the student answers the audio itself, and the base LLM given the gold transcript judges
-            each token of that answer, by the generalised Jensen-Shannon divergence (GKD, arXiv 2306.13649). 0 = off; costs the generation and one
-            forward of each.
+            Weight of on-policy distillation, on the same rows: the student answers the audio, and the base LLM, which reads the reference transcript,
+            scores each token of that answer by the generalised Jensen-Shannon divergence (GKD, arXiv 2306.13649). 0 = off; costs the generation and one
+            forward pass of each.
         on_policy_beta (`float`, *optional*, defaults to `0.5`):
-            Of that divergence: 0 = `KL(teacher || student)`, 1 = `KL(student || teacher)`.
+            Interpolation of that divergence: 0 = `KL(base LLM || student)`, 1 = `KL(student || base LLM)`.
         on_policy_fraction (`float`, *optional*, defaults to `1.0`):
-            Share of the steps that have on-policy distillation.
+            Share of the steps with on-policy distillation.
         on_policy_max_new_tokens (`int`, *optional*, defaults to `32`):
-            Most tokens of an answer that the student gives for it.
+            Length limit of the student's answers for on-policy distillation, in tokens.
         on_policy_temperature (`float`, *optional*, defaults to `1.0`):
-            Of the sampling of these answers; 0 = greedy.
+            Sampling temperature of these answers; 0 = greedy.
         character_ctc_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of CTC on the characters of the transcript, told from the patch embedding by the student's character CTC head: the student's config
+            Weight of CTC on the characters of the transcript, by the student's character CTC head on the patch embedding. The student's config
             must have a `character_ctc_alphabet`. 0 = off.
         subword_ctc_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of CTC on the transcript's tokens, those of the LLM itself, told from the student's first layers by its subword CTC head: the student's
+            Weight of CTC on the transcript's tokens (the LLM's own), by the student's subword CTC head after its first layers. The student's
             config must have a `subword_ctc_layer`. 0 = off.
         text_state_weight (`float`, *optional*, defaults to `0.0`):
-            Weight of the distance between the student's state where a token of the transcript is spoken (an alignment by the subword CTC head tells where,
-            hence `subword_ctc_weight` must be above 0) and the base LLM's own state at that token, at the depth of that head. 0 = off; costs
-            one forward of the base LLM on the transcript.
+            Weight of the distance between the student's state where a token of the transcript is spoken and the base LLM's state at that token, at the
+            depth of the subword CTC head. That head aligns tokens and audio, so `subword_ctc_weight` must be above 0. 0 = off; costs
+            one forward pass of the base LLM on the transcript.
 
         > Parameters that control the distillation
 
@@ -85,36 +84,36 @@ class AuraTrainingArguments(TrainingArguments):
         teacher_normalization (`str`, *optional*, defaults to `"standardize"`):
             `"standardize"`, `"layer_norm"` or `"none"`; see [`~distillation.heads.DistillationHeads`].
         teacher_cache_dir (`str`, *optional*):
-            Keep the teacher's states on disk here, so that each clip is computed once. No cache by default.
+            Folder for the teacher's states, so that each clip is computed only once. No cache by default.
 
         > Parameters that control the optimisation
 
         learning_rate (`float`, *optional*, defaults to `2e-4`):
-            Of the LoRA (VoRA's, arXiv 2503.20680). 0 = the LoRA stays as it is.
+            Learning rate of the LoRA (VoRA's, arXiv 2503.20680). 0 = the LoRA is frozen.
         audio_embedding_learning_rate (`float`, *optional*):
-            Of the audio patch embedding. Defaults to `learning_rate`; 0 = it stays as it is.
+            Learning rate of the audio patch embedding. Defaults to `learning_rate`; 0 = it is frozen.
         heads_learning_rate (`float`, *optional*):
-            Of the distillation heads and the student's CTC heads. Defaults to `learning_rate`.
+            Learning rate of the distillation heads and the student's CTC heads. Defaults to `learning_rate`.
 
         > Parameters that control the data
 
         pad_to_multiple_of (`int`, *optional*):
-            Pad rows, clips and what the losses see to a multiple of this. CPUs compile their matrix products for each shape: without
-            it, batches of ever new lengths cost time, and memory that grows.
+            Pad rows, clips and the losses' inputs to a multiple of this. CPUs compile matrix products for each shape; without
+            padding, batches of ever new lengths cost time and a growing amount of memory.
         random_gain_db (`float`, *optional*, defaults to `10.0`):
-            The student gets each training clip louder or softer by up to so many decibels.
+            Change the level of each training clip of the student at random, by up to this many decibels.
         context_probability (`float`, *optional*, defaults to `0.0`):
             Share of training rows with text before the audio, drawn from the `context_texts` of [`AuraTrainer`].
         context_max_words (`int`, *optional*, defaults to `50`):
-            Such a text has 1 to this many words.
+            Most words of such a text.
 
         > Parameters that control the evaluation
 
         generation_max_new_tokens (`int`, *optional*, defaults to `128`):
-            An answer that `predict` and `compute_metrics` get has at most so many tokens.
+            Length limit of answers in `predict` and for `compute_metrics`, in tokens.
         greater_is_better (`bool`, *optional*):
-            As in [`~transformers.TrainingArguments`], but error rates (`metric_for_best_model="eval_wer"`, `"eval_cer"`) are better the lower they are, as
-            losses are.
+            As in [`~transformers.TrainingArguments`], but lower is better for error rates (`metric_for_best_model="eval_wer"`, `"eval_cer"`), as
+            for losses.
 
     Attributes:
         sharding ([`Sharding`] or `None`): how the base LLM is sharded, by `fsdp` and `fsdp_config` or by what `accelerate launch` asked for.

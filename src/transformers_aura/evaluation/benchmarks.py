@@ -361,7 +361,7 @@ def load_benchmarks(
         if folder:
             rows, origin = _local_rows(Path(folder), benchmark.split), {"folder": Path(folder).name}
         elif benchmark.repo is None:
-            raise BenchmarkError(f"'{name}' is on no Hub: say where it lies, as in '{name}=folder'.")
+            raise BenchmarkError(f"'{name}' is not on the Hub: name the folder of your copy, as in '{name}=folder'.")
         else:
             hub_rows, origin = _hub_rows(benchmark, revision)
             rows = ((f"{benchmark.repo}, row {number}", row) for number, row in enumerate(hub_rows, start=1))

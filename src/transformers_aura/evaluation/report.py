@@ -157,7 +157,7 @@ def _tests(tests: Sequence[PairedTest], is_share: dict[str, bool]) -> list[str]:
     parts = [
         f"### Paired tests ({tests[0].scorer})",
         "\n".join(lines),
-        "The tests of other scorers, and of each amount of a condition, stand in results.json; p is corrected for all of them.",
+        "The file results.json has the tests of other scorers and of each value of a condition; p-values are corrected for all of them.",
     ]
     for test in tests:
         if test.lost is not None and test.lost.items and len(test.lost.by_group) > 2:

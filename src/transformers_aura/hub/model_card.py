@@ -26,10 +26,11 @@ PIPELINE_TAG = "audio-text-to-text"
 
 # True of every student, whatever it was trained on.
 GENERAL_LIMITS = (
-    "It answers what it understood. On speech unlike its training data (other languages, accents, vocabulary, noise) it is often wrong "
+    "It answers what it understood. On speech unlike its training data (other languages, accents, vocabulary, noise), it is often wrong "
     "and does not say so.",
-    "It was taught by an encoder for speech recognition: who speaks, how, and sounds that are not speech are probably lost on it.",
-    "It knows nothing that its base model does not know, and inherits its errors and biases.",
+    "It was trained to understand words. Unless this card says otherwise, it probably cannot tell who speaks or how, and does not recognise "
+    "sounds other than speech.",
+    "It has only its base model's knowledge, and inherits its errors and biases.",
 )
 
 

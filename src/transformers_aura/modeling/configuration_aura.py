@@ -64,11 +64,11 @@ class AuraAudioConfig(PreTrainedConfig):
             Residual convolutions between the stem and the grouping. `"conv"` only.
         conv_block_type (`"causal"` or `"kernel"`, defaults to `"causal"`):
             `"causal"`: depthwise-separable convolutions in ConvNeXt's layout (arXiv 2201.03545), each sees 140 ms of the past.
-            `"kernel"`: layers of a Whisper encoder with a fixed kernel over relative time in the place of attention; each
+            `"kernel"`: layers of a Whisper encoder with a fixed kernel over relative time in place of attention; each
             sees 0.48 s of the past and up to 0.32 s ahead (at 100 frames a second), but not past the end of its block of audio.
         tokens_per_block (`int` or `None`, defaults to 8):
-            Audio tokens that see each other in both directions; blocks are causal among themselves. 8 tokens are
-            0.64 s at 12.5 tokens a second; 1 is causal attention; `None` makes a whole clip one block.
+            Length of a block of audio tokens. Tokens see each other within a block; blocks see earlier blocks only. 8 tokens are
+            0.64 s at 12.5 tokens a second; 1 is causal attention; `None` (in a recipe: `clip`) makes a whole clip one block.
         rms_norm_eps (`float`, defaults to 1e-6):
             Epsilon of the norm that ends the patch embedding.
 
@@ -143,20 +143,20 @@ class AuraConfig(PreTrainedConfig):
         base_fingerprint (`str`, *optional*): samples of the base LLM's weights; loading onto another base is an error.
         lora_rank (`int`, defaults to 64): rank of every LoRA pair; 0 = no LoRA (a merged checkpoint).
         lora_alpha (`float`, *optional*): LoRA scaling numerator, `lora_rank` when not given.
-        lora_num_layers (`int`, *optional*): LoRA acts in the first so many decoder layers; two thirds of them, rounded
-            up, when not given.
-        lora_target_modules (`list[str]`, *optional*): names of the adapted linear layers; every attention and MLP
-            projection of the family when not given.
+        lora_num_layers (`int`, *optional*): number of decoder layers with LoRA, from the first; two thirds of them, rounded
+            up, by default.
+        lora_target_modules (`list[str]`, *optional*): names of the adapted linear layers. Default: every attention and MLP
+            projection of the family.
         lora_dropout (`float`, defaults to 0.0): dropout on the input of LoRA, in training.
         lora_scope (`"rows"`, `"audio"` or `"always"`, defaults to `"rows"`): where LoRA acts. `"rows"`: on every
             position of a row that has audio, never in a row without. `"audio"`: on audio positions only, so that
             decoding is the bare LLM. `"always"`: everywhere, as in a merged checkpoint.
-        subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] reads the transcript's tokens off the audio
-            positions: `n` = after the first `n` decoder layers; without it (the default) there is no such head.
-        character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] reads off the audio patch embeddings, a space first, such as
-            `" abcdefghijklmnopqrstuvwxyz'"`; without it (the default) there is no such head. `transcribe` searches with the heads that there are, and needs one.
-        answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): what a pipeline answers from where a call does not say: `"audio"`: the student answers
-            the recording directly. `"transcript"`: the transcript takes the place of the audio, and the base LLM answers. Needs a CTC head.
+        subword_ctc_layer (`int`, *optional*): the depth at which a [`SubwordCTCHead`] predicts the transcript's tokens from the audio
+            positions: `n` = after the first `n` decoder layers. Default: no such head.
+        character_ctc_alphabet (`str`, *optional*): the characters that a [`CharacterCTCHead`] predicts from the audio patch embeddings, a space first, such as
+            `" abcdefghijklmnopqrstuvwxyz'"`. Default: no such head. The beam search of `transcribe` needs this head; greedy decoding needs either CTC head.
+        answer_from (`"audio"` or `"transcript"`, defaults to `"audio"`): how a pipeline answers by default. `"audio"`: the student answers
+            the recording directly. `"transcript"`: the transcript replaces the audio, and the base LLM answers; needs a CTC head.
         decoding_config (`dict`, *optional*): settings of [`~transformers_aura.decoding.config.DecodingConfig`] that differ from its defaults.
         tie_word_embeddings (`bool`): that of `text_config`, whatever is given.
 

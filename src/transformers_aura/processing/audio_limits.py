@@ -74,7 +74,7 @@ class AudioLimits:
         if num_samples > max_seconds * sampling_rate:
             raise AudioTooLongError(
                 f"{description} is longer than {max_seconds:g} s ({channels} channels at {sampling_rate} Hz). Cut it into "
-                "parts, or pass a larger `max_seconds` to `load_audio` if that is meant."
+                "parts, or pass a larger `max_seconds` to `load_audio`."
             )
 
 

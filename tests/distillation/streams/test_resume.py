@@ -110,7 +110,7 @@ def test_the_command_shows_and_trains_on_a_stream(tmp_path, capsys, monkeypatch)
     assert code == 0, err
     assert (out / "model.safetensors").exists()
     for changed, message in (
-        ({"training.max_steps": -1}, "nobody knows how long a stream is. Set training.max_steps"),
+        ({"training.max_steps": -1}, "the length of a stream is not known. Set training.max_steps"),
         ({"training.train_sampling_strategy": "group_by_length"}, "a stream is shuffled in its own way"),
     ):
         code, _, err = distill("--dry-run", **changed)

@@ -11,11 +11,13 @@ import typer
 DEFAULT_BATCH_SIZE = 16
 
 BatchSizeOption = Annotated[
-    int, typer.Option(min=1, max=2**20, help="Of several: so many recordings at once; fewer where they are long.")
+    int, typer.Option(min=1, max=2**20, help="Most recordings in a batch; fewer if they are long.")
 ]
 ShardOption = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Of several: every N-th, from the I-th on. Machine I of N has its own --out."),
+    typer.Option(
+        metavar="I/N", help="Process every N-th recording, starting from the I-th, to share the work among N machines."
+    ),
 ]
 
 

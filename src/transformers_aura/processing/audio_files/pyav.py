@@ -40,7 +40,7 @@ def open_with_pyav(data: bytes, format: str, description: str, limits: AudioLimi
     except (av.error.FFmpegError, ValueError) as error:
         raise UnsupportedFileError(str(error)) from error
     if not isinstance(stream, av.AudioStream) or stream.codec_context is None:
-        raise UnsupportedFileError("there is no sound in it, or of an unknown kind")
+        raise UnsupportedFileError("it holds no audio, or audio in an unknown format")
     stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not something to conceal
     frames = _frames(container, stream, description, limits)
     first = next(frames, None)
