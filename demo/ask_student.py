@@ -108,7 +108,7 @@ def to_try(student: str) -> list[tuple[str, str]]:
     program = f".venv/bin/{aura.name}" if aura.parent == Path(".venv/bin").absolute() else str(aura)
     return [
         (
-            f"{program} ask {student} {_place(QUESTIONS / 'question_04.flac')}",
+            f"{program} ask {student} {_place(QUESTIONS / 'question_11.flac')}",
             "an answer to a recording; take one of your own",
         ),
         (

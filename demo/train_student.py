@@ -90,7 +90,7 @@ def save_untrained(out: Path, settings: list[str]) -> None:
 
     from transformers_aura import AuraTeacher
     from transformers_aura.distillation.recipe import load_recipe
-    from transformers_aura.distillation.recipe_run import build_student
+    from transformers_aura.distillation.recipe_student import build_student
 
     if (out / "config.json").is_file():
         return

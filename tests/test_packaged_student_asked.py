@@ -103,7 +103,7 @@ def test_silence_is_no_question(answerer):
         "array": np.random.default_rng(0).normal(scale=1e-3, size=2 * SAMPLING_RATE),
         "sampling_rate": SAMPLING_RATE,
     }
-    assert answerer(silence) == [{"answer": NOTHING_HEARD, "heard": False}]
+    assert answerer(silence) == [{"answer": NOTHING_HEARD, "heard": False, "transcript": ""}]
     assert write_down(answerer, silence).text == ""
 
 

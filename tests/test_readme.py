@@ -8,9 +8,11 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+import torch
 
 from tools.real_models import real_model_folder
 from transformers_aura import packaged_students
+from transformers_aura.modeling import dtypes
 
 
 ROOT = Path(__file__).parents[1]
@@ -22,13 +24,15 @@ MOST_LINES = 70
 
 
 @pytest.mark.slow
-def test_the_example_says_what_it_is_shown_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])  # the default depends on the processor
+def test_the_example_says_what_it_is_shown_to_say(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     try:
         real_model_folder("smollm2-135m-instruct")
     except FileNotFoundError as error:
         pytest.skip(str(error))
     monkeypatch.chdir(ROOT)
     (block,) = [block for language, block in BLOCKS if language == "python"]
+    monkeypatch.setattr(dtypes, "default_dtype", lambda *_: getattr(torch, dtype))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block, "README.md", "exec"), {})

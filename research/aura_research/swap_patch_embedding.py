@@ -30,7 +30,8 @@ from transformers_aura.distillation.attention_kernels import mean_attention_by_d
 from transformers_aura.distillation.ctc import ctc_loss
 from transformers_aura.distillation.heads import HEADS_FILE_NAME, TeacherStatistics
 from transformers_aura.distillation.recipe import load_recipe, training_arguments
-from transformers_aura.distillation.recipe_run import KERNEL_CLIPS, build_trainer
+from transformers_aura.distillation.recipe_run import build_trainer
+from transformers_aura.distillation.recipe_student import KERNEL_CLIPS
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.hub.export import new_folder

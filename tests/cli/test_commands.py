@@ -12,7 +12,7 @@ import soundfile
 import torch
 from huggingface_hub import constants
 from huggingface_hub.repocard import metadata_load
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.trainer_jit_checkpoint import CheckpointManager
 
 from tests.cli.test_main import AURA, run
@@ -27,6 +27,7 @@ from tests.support.published import (
     save_tiny_whisper,
 )
 from tests.support.tiny import tone
+from transformers_aura import packaged_student
 from transformers_aura.folder_lock import lock_folder
 
 
@@ -278,6 +279,23 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         offline = run(capsys, "distill", "--config", str(recipe), "--dry-run")
         assert offline == (0, out, err), "nothing more is needed than what was downloaded"
         assert len(fake_hub.requests) == asked
+
+    def test_a_packaged_student_is_gone_on_from_by_its_name_alone(self, recipe: Path, tmp_path: Path) -> None:
+        """In a process of its own: here, `transformers_aura` is imported already, which makes transformers know students."""
+        settings = ["model.student=aura-smollm2-135m-light", "model.base_model=null"]
+        settings += [f"teacher.model={save_tiny_whisper(tmp_path / 'teacher')}", "losses.layer_mapping=uniform"]
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        done = subprocess.run(
+            [AURA, "distill", "--config", recipe, *arguments, "--dry-run"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "aura-smollm2-135m-light learns from" in done.stdout
+        light = AutoModel.from_config(AutoConfig.from_pretrained(packaged_student("aura-smollm2-135m-light")))
+        trained = sum(parameter.numel() for parameter in light.parameters() if parameter.requires_grad)
+        assert f"{trained:,} parameters, trained" in done.stdout
 
     def test_dry_run_names_a_row_that_cannot_be_read(
         self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path

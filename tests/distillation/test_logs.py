@@ -4,7 +4,7 @@ import pytest
 from transformers import TrainerCallback
 
 from tests.distillation.support import tiny_rows, tiny_trainer
-from transformers_aura.distillation.logs import HISTORY_FILE_NAME
+from transformers_aura.distillation.logs import HISTORY_FILE_NAME, ProgressLines
 
 
 @pytest.mark.fault("disk")
@@ -39,3 +39,18 @@ def test_tensorboard_gets_each_loss_and_the_cosine_of_each_layer_pair(tmp_path):
         )
         assert len(logged.Scalars(f"eval/{name}")) == 1
     assert [point.value for point in logged.Scalars("eval/wer")] == [0.25]
+
+
+def test_lines_tell_of_progress_after_the_first_step_and_then_at_intervals(tmp_path):
+    lines = []
+    trainer = tiny_trainer(tmp_path, max_steps=4)
+    trainer.add_callback(ProgressLines(lines.append))
+    trainer.train()
+    (line,) = lines
+    assert line.startswith("step 1 of 4: ")
+    assert line.endswith(" s a step so far, some 0 minutes left")
+    lines.clear()
+    trainer.remove_callback(ProgressLines)
+    trainer.add_callback(ProgressLines(lines.append, interval=0.0))
+    trainer.train()
+    assert [line.partition(":")[0] for line in lines] == [f"step {number} of 4" for number in range(1, 5)]

@@ -9,7 +9,8 @@ from tests.support.training import write_corpus, write_recipe
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.checkpoint_files import CheckpointError
 from transformers_aura.distillation.recipe import RecipeError, load_recipe, training_arguments
-from transformers_aura.distillation.recipe_run import build_student, build_trainer
+from transformers_aura.distillation.recipe_run import build_trainer
+from transformers_aura.distillation.recipe_student import build_student
 from transformers_aura.distillation.teacher import AuraTeacher
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.modeling.modeling_aura import AuraForSpeechQA

@@ -144,7 +144,8 @@ def test_keys_and_values_serve_as_far_as_the_texts_agree(pipe):
 def test_batches_give_the_answers_of_single_inputs(pipe, answer_from, batch_size):
     alone = [pipe(request, answer_from=answer_from) for request in REQUESTS]
     assert pipe(REQUESTS, answer_from=answer_from, batch_size=batch_size) == alone
-    assert alone[3] == [{"answer": NOTHING_HEARD, "heard": False}]
+    silent = {"transcript": ""} if answer_from == "transcript" else {}
+    assert alone[3] == [{"answer": NOTHING_HEARD, "heard": False, **silent}]
     assert alone[2][0].keys() == {"answer"}
     for place in (0, 1, 4):
         assert alone[place][0]["heard"] is True
@@ -157,7 +158,7 @@ def test_several_answers_beside_a_silent_clip(pipe):
     found = pipe([FIRST, SILENT], batch_size=2, **settings)
     assert found[0] == pipe(FIRST, **settings)
     assert len(found[0]) == 2
-    assert found[1] == [{"answer": NOTHING_HEARD, "heard": False}]
+    assert found[1] == [{"answer": NOTHING_HEARD, "heard": False, "transcript": ""}]
     assert pipe([SILENT, SILENT], batch_size=2, **settings) == [found[1]] * 2
 
 

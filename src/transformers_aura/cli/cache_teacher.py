@@ -29,12 +29,14 @@ def cache_teacher(
 
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments
     from ..distillation.teacher_caching import cache_teacher_states
+    from ..registration import register
     from .batches.inputs import InputError, Shard
 
     try:
         part = Shard.parse(shard)
     except InputError as error:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
+    register()
     try:
         recipe = load_recipe(config, settings or ())
         quiet_libraries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,9 @@ def distill(
     """Train a student by a recipe, and save it with its model card in the recipe's output folder."""
     from ..distillation.recipe import RecipeError, load_recipe, training_arguments
     from ..folder_lock import lock_folder
+    from ..registration import register
 
+    register()
     try:
         recipe = load_recipe(config, settings or ())
         quiet_libraries()
@@ -106,25 +109,26 @@ def _train(
 ) -> None:
     """Train and save, in an output folder that nobody else writes to."""
     from ..distillation.early_stopping import has_stopped_early
+    from ..distillation.logs import ProgressLines
     from ..distillation.preparation import early_end, num_steps
     from ..distillation.recipe_run import build_trainer, describe_size, describe_spelling
-    from ..registration import register
 
     out = Path(str(arguments.output_dir))
     _check_folder(out, resume)
-    register()
     student = None if bridge is None else _new_bridge(recipe, arguments, bridge)
     trainer = build_trainer(recipe, arguments, student, compute_metrics=metrics)
     trainer.holds_output_dir = True
     if arguments.should_save:  # one process of several speaks
         print_status(
-            f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}, rows: {describe_size(trainer.train_dataset)}"
+            f"{recipe.name}: {recipe.model.source} learns from {recipe.teacher.model}, rows: {describe_size(trainer.train_dataset)}"
         )
         steps = arguments.max_steps if arguments.max_steps > 0 else num_steps(arguments, len(trainer.train_dataset))
         if (warning := early_end(arguments, steps)) is not None:
             print_status(f"warning: {warning}")
         for line in describe_spelling(trainer.model.config, trainer.train_dataset):
             print_status(line)
+    if not sys.stderr.isatty():
+        trainer.add_callback(ProgressLines(print_status))
     result = trainer.train(resume_from_checkpoint=resume)
     state = trainer.state
     if has_stopped_early(trainer):
@@ -189,11 +193,14 @@ def _new_bridge(recipe: Recipe, arguments: AuraTrainingArguments, whisper: str) 
         raise RecipeError(
             "a bridge has nothing to distil an encoder into: it holds one. Add --set losses.supervision=transcript."
         )
+    base_model = recipe.model.base_model
+    if base_model is None:
+        raise RecipeError("'model.base_model' is missing: a bridge starts from an LLM, not from a student.")
     if recipe.model.character_ctc_alphabet == "auto":
         recipe = with_alphabet(recipe, load_rows(recipe.data.train, "data.train"))
     names = ("dtype", "attn_implementation", "character_ctc_alphabet", "subword_ctc_layer")
     settings = {name: value for name in names if (value := getattr(recipe.model, name)) is not None}
-    return new_bridge(recipe.model.base_model, whisper, **settings)
+    return new_bridge(base_model, whisper, **settings)
 
 
 def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments, shards: int) -> None:
@@ -209,7 +216,7 @@ def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments, shards: int) -
     data = load_rows_to_show(recipe, arguments)
     recipe = with_alphabet(recipe, data)
     plan = plan_training(recipe, arguments, num_shards=shards)
-    typer.echo(f"{recipe.name}: {recipe.model.base_model} learns from {recipe.teacher.model}")
+    typer.echo(f"{recipe.name}: {recipe.model.source} learns from {recipe.teacher.model}")
     typer.echo(f"  base model         {plan.num_base_parameters:>16,} parameters, frozen")
     typer.echo(
         f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA, patch embedding, CTC heads"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,35 @@ class CompactProgressCallback(ProgressCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         shown = {name: value for name, value in (logs or {}).items() if "/" not in name}
         super().on_log(args, state, control, logs=shown, **kwargs)
+
+
+class ProgressLines(TrainerCallback):
+    """A line after the first step and then once a minute: where there is no terminal for a progress bar, a long run still shows that it works.
+
+    Args:
+        report: gets each line.
+        interval: seconds between two lines.
+    """
+
+    def __init__(self, report: Callable[[str], None], interval: float = 60.0) -> None:
+        self._report = report
+        self._interval = interval
+        self._first_step, self._began, self._reported = 0, 0.0, -math.inf
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._first_step, self._began = state.global_step, time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        now = time.monotonic()
+        if not state.is_world_process_zero or now < self._reported + self._interval:
+            return
+        self._reported = now
+        a_step = (now - self._began) / (state.global_step - self._first_step)
+        left = a_step * (state.max_steps - state.global_step) / 60
+        self._report(
+            f"step {state.global_step:,} of {state.max_steps:,}: {a_step:.1f} s a step so far, some {left:.0f} minutes left"
+        )

@@ -15,11 +15,13 @@ from ..hub_access import explained
 from ..modeling.configuration_aura import AuraAudioConfig, AuraConfig
 from ..modeling.language_models import text_config_of
 from ..modeling.modeling_aura import AuraForSpeechQA
+from ..package_data import resolve_student
 from .alignment import LayerMapping, map_layers
 from .heads import DistillationHeads
 from .objectives import default_objectives
 from .recipe import Recipe
 from .recipe_auto import load_teacher_config, with_model_values
+from .recipe_student import add_heads
 from .training_args import AuraTrainingArguments
 
 
@@ -65,23 +67,20 @@ def plan_training(
     Args:
         recipe ([`Recipe`]): what to train.
         arguments ([`AuraTrainingArguments`]): of that recipe.
-        text_config, teacher_config (*optional*): configurations of base LLM and teacher; read from where the recipe names them
-            otherwise (only the configurations, not the weights).
+        text_config, teacher_config (*optional*): configurations of base LLM and teacher; read from where the recipe names them otherwise (only the
+            configurations, not the weights). A student to continue from has its own.
         num_shards (`int`): so many processes hold the base LLM's layers together (`fsdp`).
     """
     section = recipe.model
-    if text_config is None:
-        source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}
-        with explained(section.base_model, {"revision": section.revision}):
-            text_config = text_config_of(
-                AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
-            )
     if teacher_config is None:
         teacher_config = load_teacher_config(recipe)
     recipe = with_model_values(recipe, teacher_config)
-    dtype = _dtype(section.dtype or text_config.dtype)
+    config = _config_of_student(recipe, text_config)
+    dtype = _dtype(section.dtype or config.text_config.dtype)
     with torch.device("meta"):
-        student = AuraForSpeechQA(student_config(recipe, text_config)).to(dtype)
+        student = AuraForSpeechQA(config).to(dtype)
+        if section.student is not None:
+            add_heads(student, section)
         encoder = WhisperEncoder(teacher_config)
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
     num_base = _count(parameter for parameter in student.parameters() if not parameter.requires_grad)
@@ -133,6 +132,19 @@ def plan_training(
         },
         gathered_bytes=sum(layers),
     )
+
+
+def _config_of_student(recipe: Recipe, text_config: PreTrainedConfig | None) -> AuraConfig:
+    section = recipe.model
+    with explained(section.source, {"revision": section.revision}):
+        if section.student is not None:
+            return AuraConfig.from_pretrained(resolve_student(section.student))
+        if text_config is None:
+            source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}
+            text_config = text_config_of(
+                AutoConfig.from_pretrained(section.base_model, revision=section.revision, **source)
+            )
+    return student_config(recipe, text_config)
 
 
 def student_config(recipe: Recipe, text_config: PreTrainedConfig) -> AuraConfig:

@@ -66,7 +66,7 @@ class ModelSection:
     The student; see `AuraForSpeechQA.from_language_model_pretrained` for what each setting does.
 
     Args:
-        base_model (`str`): Hub id or folder of the base LLM.
+        base_model (`str`, *optional*): Hub id or folder of the base LLM. With `student`, by default the base LLM that the student names.
         chat_template (`str`, *optional*): Jinja template of a chat, instead of the base model's.
         transcription_instruction (`str`, *optional*): the prompt for a transcript, in the student's language; stored in its processor.
         init_from_teacher (`bool`): start the convolutions of the patch embedding from the teacher's.
@@ -80,7 +80,7 @@ class ModelSection:
     `distillation/recipe_auto.py`.
     """
 
-    base_model: str
+    base_model: str | None = None
     revision: str | None = None
     gguf_file: str | None = None
     dtype: str | None = None
@@ -106,6 +106,15 @@ class ModelSection:
     chat_template: str | None = None
     init_from_teacher: bool = False
     student: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.base_model is None and self.student is None:
+            raise RecipeError("'model.base_model' is missing.")
+
+    @property
+    def source(self) -> str:
+        """What the training starts from: a student, or else a base LLM."""
+        return self.student or self.base_model or ""
 
     def student_settings(self) -> dict[str, Any]:
         """What was set, as keyword arguments of `from_language_model_pretrained` beside `base_model`."""

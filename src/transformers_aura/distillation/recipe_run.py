@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from transformers import set_seed
 
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.spelling import SpellingReport
 from ..decoding.text_statistics import TextStatistics
 from ..hub_access import explained
-from ..modeling.audio_embedding import TEACHER_FRAMES_PER_STEP, KernelConvBlock
 from ..modeling.configuration_aura import AuraConfig
-from ..modeling.ctc_heads import CharacterCTCHead, SubwordCTCHead
 from ..modeling.modeling_aura import AuraForSpeechQA
-from ..package_data import resolve_student
-from ..processing.audio_loading import load_audio
 from ..processing.processing_aura import AuraProcessor
-from .attention_kernels import mean_attention_by_distance
 from .augmentation import WaveformAugmentation
-from .checkpoint_files import check_contents, is_checkpoint
+from .checkpoint_files import is_checkpoint
 from .collator import AuraDataCollator
 from .launching import check_shards
 from .objectives import default_objectives
 from .preparation import early_end, num_steps
-from .recipe import ModelSection, Recipe, RecipeError
-from .recipe_auto import transcripts_of, with_alphabet, with_model_values, with_teacher_padding
+from .recipe import Recipe, RecipeError
+from .recipe_auto import transcripts_of, with_model_values, with_teacher_padding
 from .recipe_data import load_context_texts, load_rows
 from .recipe_evaluation import check_best_metric, check_evaluation, early_stopping
+from .recipe_student import build_processor, build_student
 from .row_preview import NUM_ROWS, preview_rows
 from .second_teacher import SecondTeacher
 from .streams.mixture import StreamedRows
@@ -42,10 +35,6 @@ from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
 from .waveform_teacher import WaveformTeacher
 from .zero import check_zero
-
-
-KERNEL_CLIPS = 64
-"""Training clips by which the teacher's mean attention is measured."""
 
 
 def build_trainer(
@@ -98,7 +87,7 @@ def build_trainer(
             teacher = load_teacher(recipe.teacher.model, **settings)
     second_teacher = load_second_teacher(recipe)
     if student is None:
-        with explained(recipe.model.base_model, recipe.model.student_settings()):
+        with explained(recipe.model.source, recipe.model.student_settings()):
             student = build_student(recipe, teacher, train_rows)
     model, processor = student
     if model.model.character_ctc_head is not None and model.text_statistics is None:
@@ -139,63 +128,6 @@ def load_second_teacher(recipe: Recipe) -> SecondTeacher | None:
         return SecondTeacher(teacher, section.parsed_layers, section.weight)
     except ValueError as error:
         raise RecipeError(f"'second_teacher': {error}") from error
-
-
-def build_student(
-    recipe: Recipe, teacher: AuraTeacher | None = None, rows: Sequence[Mapping[str, Any]] = ()
-) -> tuple[AuraForSpeechQA, AuraProcessor]:
-    """A recipe's student before its first step, and its processor.
-
-    Args:
-        recipe ([`Recipe`]): what to train.
-        teacher (*optional*): needed where the patch embedding starts from it.
-        rows: of the training; their transcripts give an alphabet that is `auto`, and the first of them show how the teacher attends, where kernel blocks
-            start from that.
-    """
-    section = with_alphabet(with_model_values(recipe), rows).model
-    if section.student is not None:
-        # Without a dtype, what the student is stored in: what is trained does not depend on the processor.
-        folder = Path(resolve_student(section.student))
-        if is_checkpoint(folder) and folder.is_dir():
-            check_contents(folder)
-        settings: dict[str, Any] = {
-            "dtype": section.dtype or AuraConfig.from_pretrained(resolve_student(section.student)).dtype
-        }
-        if section.attn_implementation is not None:
-            settings["attn_implementation"] = section.attn_implementation
-        student = AuraForSpeechQA.from_pretrained(
-            section.student, base_model_name_or_path=section.base_model, **settings
-        )
-        _add_heads(student, section)
-        return student, build_processor(recipe, student.config)
-    student = AuraForSpeechQA.from_language_model_pretrained(section.base_model, **section.student_settings())
-    if section.init_from_teacher and teacher is not None:
-        kernels = None
-        if student.config.audio_config.conv_blocks and student.config.audio_config.conv_block_type == "kernel":
-            kernels = _attention_kernels(teacher, rows)
-        student.init_audio_embedding_from_teacher(teacher.encoder, kernels)
-    return student, build_processor(recipe, student.config)
-
-
-def build_processor(recipe: Recipe, config: AuraConfig) -> AuraProcessor:
-    """The processor of a recipe's student, which has `config`."""
-    section = recipe.model
-    words = (
-        {}
-        if section.transcription_instruction is None
-        else {"transcription_instruction": section.transcription_instruction}
-    )
-    if section.student is not None:
-        return AuraProcessor.from_pretrained(section.student, **words)
-    return AuraProcessor.from_language_model_pretrained(
-        section.base_model,
-        gguf_file=section.gguf_file,
-        revision=section.revision,
-        num_mel_bins=config.audio_config.num_mel_bins,
-        frames_per_token=config.audio_config.frames_per_token,
-        chat_template=section.chat_template,
-        **words,
-    )
 
 
 def load_training_rows(recipe: Recipe, arguments: AuraTrainingArguments) -> Any:
@@ -247,7 +179,7 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
     if (warning := early_end(arguments, steps)) is not None:
         yield f"warning: {warning}"
     yield from describe_spelling(config, rows)
-    with explained(recipe.model.student or recipe.model.base_model, {"revision": recipe.model.revision}):
+    with explained(recipe.model.source, {"revision": recipe.model.revision}):
         processor = build_processor(recipe, config)
     collator = AuraDataCollator(
         processor,
@@ -285,54 +217,3 @@ def _text_statistics(config: AuraConfig, processor: AuraProcessor, texts: Sequen
         config.text_config.vocab_size,
         tokenizer.eos_token_id,
     )
-
-
-def _add_heads(student: AuraForSpeechQA, section: ModelSection) -> None:
-    """Give a student that a later stage goes on from the CTC heads that the section names and it lacks, and set what it answers from.
-
-    For another alphabet it gets a new character CTC head, in which the characters of both alphabets begin as they were. That is another language, so the
-    subword CTC head and the counted text of the old one go, unless the section names that head.
-
-    Raises:
-        RecipeError: it has the subword CTC head at another layer, or the settings do not go together.
-    """
-    config, model = student.config, student.model
-    wanted, own = section.subword_ctc_layer, config.subword_ctc_layer
-    if None not in (wanted, own) and wanted != own:
-        raise RecipeError(
-            f"'model.subword_ctc_layer' is {wanted!r}, but the student {section.student} has a head with {own!r}. Leave it out to go on with that head."
-        )
-    reference = model.embed_audio.norm.weight
-    width = config.text_config.hidden_size
-    alphabet = section.character_ctc_alphabet
-    if alphabet is not None and alphabet != config.character_ctc_alphabet:
-        head = CharacterCTCHead(width, alphabet).to(reference)
-        if model.character_ctc_head is not None:
-            head.copy_characters(model.character_ctc_head)
-            student.text_statistics = None
-            if wanted is None:
-                config.subword_ctc_layer = model.subword_ctc_head = None
-        config.character_ctc_alphabet, model.character_ctc_head = alphabet, head
-    if wanted is not None and model.subword_ctc_head is None:
-        config.subword_ctc_layer = wanted
-        model.subword_ctc_head = SubwordCTCHead(width).to(reference)
-    if section.answer_from is not None:
-        config.answer_from = section.answer_from
-    try:
-        AuraConfig(**config.to_dict())
-    except ValueError as error:
-        raise RecipeError(f"'model': {error}") from error
-
-
-def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
-    clips = islice((row["audio"] for row in rows if row.get("audio") is not None), KERNEL_CLIPS)
-    waveforms = [load_audio(clip) for clip in clips]
-    if not waveforms:
-        raise RecipeError(
-            "'model.init_from_teacher': kernel blocks start from how the teacher attends to training clips; "
-            "'data.train' holds no row with audio."
-        )
-    past, future = (
-        frames // TEACHER_FRAMES_PER_STEP for frames in (KernelConvBlock.past_frames, KernelConvBlock.future_frames)
-    )
-    return mean_attention_by_distance(teacher, waveforms, past, future)

@@ -12,14 +12,14 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..hub_access import explained
-from ..modeling.configuration_aura import AuraConfig
 from ..processing.processing_aura import AuraProcessor
 from .alignment import map_layers
 from .objectives import default_objectives
 from .plan import plan_training
 from .recipe import Recipe, RecipeError
 from .recipe_auto import with_model_values, with_teacher_padding
-from .recipe_run import build_processor, load_training_rows
+from .recipe_run import load_training_rows
+from .recipe_student import build_processor
 from .streams.mixture import StreamedRows
 from .targets import TeacherTargets
 from .teacher import AuraTeacher
@@ -72,13 +72,11 @@ def cache_teacher_states(
     if not any(objective.needs_teacher for objective in default_objectives(arguments).values()):
         raise RecipeError("nothing in this recipe learns from the teacher's states, so there is nothing to keep.")
     rows = load_training_rows(_each_clip_once(recipe), arguments)
-    # As the training does: these decide what the states are.
-    recipe = with_teacher_padding(with_model_values(recipe), rows)
-    with explained(recipe.model.student or recipe.model.base_model, {"revision": recipe.model.revision}):
-        if recipe.model.student is not None:
-            config = AuraConfig.from_pretrained(recipe.model.student)
-        else:
-            config = plan_training(recipe, arguments).student.config
+    # As the training does: these decide what the states are. The student's heads have no part in them.
+    headless = dataclasses.replace(recipe.model, character_ctc_alphabet=None, subword_ctc_layer=None)
+    recipe = with_teacher_padding(with_model_values(dataclasses.replace(recipe, model=headless)), rows)
+    with explained(recipe.model.source, {"revision": recipe.model.revision}):
+        config = plan_training(recipe, arguments).student.config
         processor = build_processor(recipe, config)
     load_teacher = AuraTeacher.from_random if recipe.teacher.random else AuraTeacher.from_pretrained
     settings = recipe.teacher.teacher_settings()

@@ -165,7 +165,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         Returns:
             For one input `[{"answer": str, "heard": bool, "transcript": str}]`, with one dict for each of `num_return_sequences` answers; for several a list
             or an iterator of these. `"heard"` says whether anybody speaks in the recordings, for students with a character CTC head; where nobody does, the answer
-            is [`NOTHING_HEARD`]. `"transcript"` is there where the answer is from the transcript; of several recordings it holds one line each.
+            is [`NOTHING_HEARD`]. `"transcript"` is there where the answer is from the transcript; it is empty where nobody speaks, and of several recordings it holds one line each.
 
         Raises:
             TypeError: an unknown keyword, or a value of a wrong type.
@@ -277,7 +277,7 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         rows = self._rows_of_clips(inputs)
         heard = self._heard(inputs, rows, len(chats))
         answered = [row for row in range(len(chats)) if heard[row] is not False]
-        transcripts: list[str | None] = [None] * len(chats)
+        transcripts: list[str | None] = ["" if from_transcript else None] * len(chats)
         if not answered:
             answers = torch.zeros((0, 1, 0), dtype=torch.long)
         elif from_transcript:
@@ -410,10 +410,10 @@ class AudioQuestionAnsweringPipeline(Pipeline):
         """`[{"answer": ...}, ...]` of one request."""
         heard, transcript = (_of_one(model_outputs[name]) for name in ("heard", "transcript"))
         known = {} if heard is None else {"heard": heard}
-        if heard is False:
-            return [{"answer": NOTHING_HEARD, **known}]
         if transcript is not None:
             known["transcript"] = transcript
+        if heard is False:
+            return [{"answer": NOTHING_HEARD, **known}]
         texts = self.processor.batch_decode(model_outputs["answer_ids"][0], skip_special_tokens=skip_special_tokens)
         return [{"answer": text.strip(), **known} for text in texts]
 
