@@ -103,6 +103,13 @@ class TestByName:
         with pytest.raises(FileNotFoundError, match=f"'aura-big' .* there is {NAME}"):
             packaged_student("aura-big")
 
+    @pytest.mark.parametrize("name", ["aura-tinny", "aura-tin"])
+    def test_a_misspelt_name_is_not_asked_of_the_hub(self, packaged: Path, fake_hub: FakeHub, name: str) -> None:
+        asked = len(fake_hub.requests)
+        with pytest.raises(FileNotFoundError, match=f"No student called '{name}' .* Did you mean '{NAME}'"):
+            AuraForSpeechQA.from_pretrained(name)
+        assert len(fake_hub.requests) == asked
+
     def test_without_any_the_message_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(package_data, "package_data_folder", lambda name: tmp_path)
         with pytest.raises(FileNotFoundError, match="there is none"):

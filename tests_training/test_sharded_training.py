@@ -26,6 +26,8 @@ WEIGHT = {"rtol": 0.0, "atol": 1e-6}
 # bfloat16 rounds states, their gradients and what is saved by 2**-8 of their size; the float32 weights of checkpoints by less, at these learning rates.
 HALF_LOSS = {"rel": 2**-7, "abs": 2**-7}
 HALF_WEIGHT = {"rtol": 2**-7, "atol": 2e-4}
+# Rounded gradients cancel in sums over positions; a processor that multiplies bfloat16 itself rounds otherwise for other shapes.
+HALF_NORM = {"rel": 2**-5}
 
 
 SCRIPT = str(Path(__file__).with_name("sharded_run.py"))
@@ -64,11 +66,12 @@ def measured(folder: Path, name: str) -> dict[str, Any]:
 def assert_same_training(folder: Path, name: str, expected: str) -> None:
     """Losses of every step, evaluation and saved files of two trainings."""
     found, wanted = measured(folder, name), measured(folder, expected)
-    loss, weight = (HALF_LOSS, HALF_WEIGHT) if name.endswith("bfloat16") else (LOSS, WEIGHT)
+    loss, weight, norm = (HALF_LOSS, HALF_WEIGHT, HALF_NORM) if name.endswith("bfloat16") else (LOSS, WEIGHT, LOSS)
     for first, second in zip(wanted["logs"], found["logs"], strict=True):
         assert first.keys() == second.keys()
         for figure in first.keys() - {"epoch", "step", "on_policy/generation_seconds"}:
-            assert second[figure] == pytest.approx(first[figure], **loss), figure
+            tolerance = norm if figure == "grad_norm" else loss
+            assert second[figure] == pytest.approx(first[figure], **tolerance), figure
     assert found["metrics"].keys() == wanted["metrics"].keys()
     for figure, value in wanted["metrics"].items():
         assert found["metrics"][figure] == pytest.approx(value, **loss), figure

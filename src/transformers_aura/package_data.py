@@ -1,5 +1,6 @@
 """Where the files that are not code lie: recipes, the model card's template, and the students that come with the package."""
 
+import difflib
 import os
 from pathlib import Path
 
@@ -78,8 +79,16 @@ def resolve_student(name_or_path: str | os.PathLike) -> str:
     The folder of a packaged student for its bare name, anything else as it is.
 
     A local folder of the same name goes first, as it does before a Hub id.
+
+    Raises:
+        FileNotFoundError: it is nearly the name of a packaged student, and no folder.
     """
     name_or_path = os.fspath(name_or_path)
     if "/" in name_or_path or os.path.isdir(name_or_path):
         return name_or_path
-    return str(packaged_students().get(name_or_path, name_or_path))
+    students = packaged_students()
+    if name_or_path not in students and (close := difflib.get_close_matches(name_or_path, students, n=1, cutoff=0.8)):
+        raise FileNotFoundError(
+            f"No student called '{name_or_path}' comes with the package, and there is no such folder. Did you mean '{close[0]}'?"
+        )
+    return str(students.get(name_or_path, name_or_path))

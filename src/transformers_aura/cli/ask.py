@@ -14,7 +14,7 @@ import typer
 
 from .batches.options import DEFAULT_BATCH_SIZE, BatchSizeOption, ShardOption, is_rows_file
 from .compute import DeviceOption, Dtype, DtypeOption, prepare_device
-from .console import print_result, quiet_libraries, to_json
+from .console import print_result, print_status, quiet_libraries, to_json
 
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def ask(
     if inputs.single and out is None and shard is None and engine is Engine.transformers:
         (recording,) = inputs.without(set())
         answer = load_student()(recording.audio)[0]
+        if not as_json and answer.get("transcript"):
+            print_status(f"heard: {answer['transcript']}")
         print_result(to_json(answer) if as_json else answer["answer"])
         return
 
