@@ -16,6 +16,7 @@ from tests.support.tiny_whisper import save_writing_whisper
 from transformers_aura.evaluation import benchmarks
 from transformers_aura.evaluation.benchmarks import Benchmark
 from transformers_aura.evaluation.systems import interface
+from transformers_aura.modeling import dtypes
 
 
 @pytest.fixture
@@ -39,6 +40,25 @@ def quiz(tmp_path: Path) -> Path:
     (folder / "5.wav").unlink()
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def test_the_base_llm_is_read_in_the_format_of_the_student(
+    student: PublishedStudent,
+    quiz: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dtypes, "cpu_multiplies", lambda dtype: True)
+    config = student.folder / "config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"dtype": "bfloat16"})
+    )  # its base is stored in float32
+    code, printed, err = run(
+        capsys, "evaluate", str(student.folder), "-b", str(quiz), "-c", "clean", "--device", "cpu", "--out", str(tmp_path / "out")
+    )  # fmt: skip
+    assert code == 0, err
+    assert "bit for bit on 5 of 5 prompts (bfloat16;" in printed
 
 
 def test_a_report_from_a_student_to_the_card(

@@ -183,7 +183,8 @@ def _systems(
         name, _, model = written.rpartition("=")
         kind = BridgeSystem if is_bridge(model) else AuraSystem
         of_students.append(kind(model, name or Path(model).name, base_model, **settings))
-    reader = TextLanguageModel(base_model, **settings) if base_model else _reader_of(of_students, others, settings)
+    of_reader = settings if settings["dtype"] != "auto" else settings | {"dtype": _auto_dtype(of_students, settings)}
+    reader = TextLanguageModel(base_model, **of_reader) if base_model else _reader_of(of_students, others, of_reader)
     asked: list[System] = [*of_students]
     for written in others:
         name, _, model = written.rpartition("=")
@@ -200,6 +201,18 @@ def _systems(
         else:
             asked.append(NativeAudioSystem(model, name, **settings))
     return asked, of_students, reader
+
+
+def _auto_dtype(of_students: list[AuraSystem], settings: dict[str, Any]) -> str:
+    """The format that `auto` is for the first student: its base LLM, which may be stored in another one, is to compute alike."""
+    from ..modeling.configuration_aura import AuraConfig
+    from ..modeling.dtypes import choose_dtype
+    from ..package_data import resolve_student
+
+    kwargs: dict[str, Any] = {"device_map": settings["device"], "dtype": "auto"}
+    if of_students:
+        choose_dtype(AuraConfig.from_pretrained(resolve_student(of_students[0].model)), kwargs)
+    return str(kwargs["dtype"]).removeprefix("torch.")
 
 
 def _reader_of(of_students: list[AuraSystem], others: list[str], settings: dict[str, Any]) -> TextLanguageModel | None:
