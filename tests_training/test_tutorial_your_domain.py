@@ -67,4 +67,4 @@ def test_every_command_runs(reader: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_what_is_made_smaller_stands_on_the_page() -> None:
     assert all(any(setting in block for block in BLOCKS) for setting in SMALLER)
-    assert INSTALL == "pip install 'transformers-aura[train,evaluation]'\n"
+    assert INSTALL == "pip install '.[train,evaluation]'\n"

@@ -110,7 +110,6 @@ def _train(
     """Train and save, in an output folder that nobody else writes to."""
     from ..distillation.early_stopping import has_stopped_early
     from ..distillation.logs import ProgressLines
-    from ..distillation.preparation import early_end, num_steps
     from ..distillation.recipe_run import build_trainer, describe_size, describe_spelling
 
     out = Path(str(arguments.output_dir))
@@ -122,9 +121,6 @@ def _train(
         print_status(
             f"{recipe.name}: {recipe.model.source} learns from {recipe.teacher.model}, rows: {describe_size(trainer.train_dataset)}"
         )
-        steps = arguments.max_steps if arguments.max_steps > 0 else num_steps(arguments, len(trainer.train_dataset))
-        if (warning := early_end(arguments, steps)) is not None:
-            print_status(f"warning: {warning}")
         for line in describe_spelling(trainer.model.config, trainer.train_dataset):
             print_status(line)
     if not sys.stderr.isatty():
@@ -218,9 +214,10 @@ def _print_plan(recipe: Recipe, arguments: AuraTrainingArguments, shards: int) -
     plan = plan_training(recipe, arguments, num_shards=shards)
     typer.echo(f"{recipe.name}: {recipe.model.source} learns from {recipe.teacher.model}")
     typer.echo(f"  base model         {plan.num_base_parameters:>16,} parameters, frozen")
-    typer.echo(
-        f"  student            {plan.num_trained_parameters:>16,} parameters, trained: LoRA, patch embedding, CTC heads"
-    )
+    student = plan.student.model
+    has_heads = student.character_ctc_head is not None or student.subword_ctc_head is not None
+    parts = "LoRA, patch embedding, CTC heads" if has_heads else "LoRA, patch embedding"
+    typer.echo(f"  student            {plan.num_trained_parameters:>16,} parameters, trained: {parts}")
     typer.echo(f"  distillation heads {plan.num_head_parameters:>16,} parameters, trained, not published")
     typer.echo(f"  teacher            {plan.num_teacher_parameters:>16,} parameters, frozen, not published")
     typer.echo(f"  published weights  {plan.pushed_bytes:>16,} bytes")

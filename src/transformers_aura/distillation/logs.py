@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,5 @@ class ProgressLines(TrainerCallback):
             return
         self._reported = now
         a_step = (now - self._began) / (state.global_step - self._first_step)
-        left = a_step * (state.max_steps - state.global_step) / 60
-        self._report(
-            f"step {state.global_step:,} of {state.max_steps:,}: {a_step:.1f} s a step so far, some {left:.0f} minutes left"
-        )
+        left = timedelta(seconds=round(a_step * (state.max_steps - state.global_step)))
+        self._report(f"step {state.global_step:,} of {state.max_steps:,}: {a_step:.1f} s a step so far, {left} left")

@@ -555,7 +555,7 @@ class AuraTrainer(EvaluatedTrainer, CheckpointedTrainer, ShardedTrainer):
                 {metric: counted[metric] for metric in own},
                 is_last=is_last,
             )
-            if not is_last or objective.has_learnt:
+            if not is_last or objective.has_learnt or early_end(self.args, self.state.max_steps) is not None:
                 continue
             message = f"`{name}` had nothing to learn from in the whole training: no row has what it needs"
             if objective.trained_head is not None:
