@@ -8,6 +8,7 @@ import torch
 from transformers import EarlyStoppingCallback, EvalPrediction
 
 from tests.distillation.support import HEAD_WEIGHTS, HEADS, audio, tiny_rows, tiny_trainer
+from transformers_aura.distillation.early_stopping import PatientCallback
 from transformers_aura.distillation.trainer import AuraTrainer
 from transformers_aura.distillation.training_args import AuraTrainingArguments
 from transformers_aura.evaluation.training_metrics import AnswerMetrics
@@ -152,3 +153,27 @@ def test_scorers_of_an_evaluation_score_the_trainers_answers(tmp_path: Path) -> 
     assert 0 <= metrics["eval_exact_match"] <= 1
     trainer.compute_metrics = None
     assert "eval_wer" not in trainer.evaluate(), "nothing is generated where nobody asks for it"
+
+
+@pytest.mark.parametrize(("callback", "steps"), [(EarlyStoppingCallback, 3), (PatientCallback, 5)])
+def test_of_evaluations_that_are_as_good_the_last_counts_and_patience_begins_with_the_answers(
+    tmp_path: Path, callback: type[EarlyStoppingCallback], steps: int
+) -> None:
+    trainer = tiny_trainer(
+        tmp_path,
+        eval_dataset=tiny_rows(2),
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        max_steps=8,
+        distillation_warmup_steps=3,
+        metric_for_best_model="eval_wer",
+        load_best_model_at_end=True,
+        generation_max_new_tokens=2,
+        callbacks=[callback(2)],
+        compute_metrics=lambda prediction: {"wer": 1.0},
+    )
+    trainer.train()
+    assert trainer.state.global_step == steps
+    assert trainer.state.best_model_checkpoint.endswith(f"checkpoint-{steps}")

@@ -26,7 +26,7 @@ def test_the_page_holds_the_figures_and_its_own_pictures(folder, tmp_path):
     assert sorted(path.name for path in (page.parent / "results").iterdir()) == ["quiz-by-accent.png", "quiz-gain.png"]
     assert "examples/" not in text, "recordings are not published"
     assert "| aura | q9 | answer 9 | No idea. |" in text
-    assert "Nothing of this has been run" in text
+    assert "None of this has been run" in text
 
 
 def test_recordings_of_every_part_of_a_measurement_lose_their_links(tmp_path):

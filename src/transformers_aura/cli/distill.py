@@ -108,6 +108,7 @@ def _train(
     bridge: str | None,
 ) -> None:
     """Train and save, in an output folder that nobody else writes to."""
+    from ..distillation.checkpoint_files import complete_checkpoints
     from ..distillation.early_stopping import has_stopped_early
     from ..distillation.logs import ProgressLines
     from ..distillation.recipe_run import build_trainer, describe_size, describe_spelling
@@ -125,7 +126,15 @@ def _train(
             print_status(line)
     if not sys.stderr.isatty():
         trainer.add_callback(ProgressLines(print_status))
-    result = trainer.train(resume_from_checkpoint=resume)
+    try:
+        result = trainer.train(resume_from_checkpoint=resume)
+    except KeyboardInterrupt:
+        saved = next(iter(complete_checkpoints(out)), None)
+        print_status(
+            f"Stopped at step {trainer.state.global_step}. "
+            + ("No checkpoint is there yet." if saved is None else f"Go on from {saved} with --resume.")
+        )
+        raise
     state = trainer.state
     if has_stopped_early(trainer):
         if arguments.should_save:
@@ -139,6 +148,10 @@ def _train(
     trainer.save_model()
     if not arguments.should_save:
         return
+    if _best_step(trainer) is not None:
+        print_status(
+            f"Saved as it was at step {_best_step(trainer)} of {state.global_step}, the best by {arguments.metric_for_best_model} ({state.best_metric:g})."
+        )
     from ..hub import save_model_card
 
     # A run that was resumed knows the time of its last part only.
@@ -155,6 +168,12 @@ def _train(
     print_status(f"{out}: {size / 1e6:.1f} MB of weights. Try: aura ask {out} recording.wav")
 
 
+def _best_step(trainer: AuraTrainer) -> int | None:
+    """The step whose weights a finished training has loaded back (`load_best_model_at_end`)."""
+    state = trainer.state
+    return state.best_global_step if trainer.args.load_best_model_at_end and state.best_model_checkpoint else None
+
+
 def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: float | None) -> TrainingSummary:
     """What the model card tells of a finished run by a recipe."""
     from ..hub import TrainingSummary
@@ -165,11 +184,14 @@ def _summary_of_run(recipe: Recipe, trainer: AuraTrainer, duration_seconds: floa
     last = [log for log in trainer.state.log_history if "loss" in log][-1:]
     return TrainingSummary(
         teacher=model_reference(recipe.teacher.model) + (" with random weights" if recipe.teacher.random else ""),
-        data=[source.note or source.source for source in recipe.data.train],
+        data=[
+            source.note or source.source + (f" ({', '.join(source.use)})" if source.use else "")
+            for source in recipe.data.train
+        ],
         datasets=[source.source for source in recipe.data.train if is_hub_id(source.source)],
         losses={name: log[name] for log in last for name in weights if name in log},
         loss_weights=weights,
-        num_steps=trainer.state.global_step,
+        num_steps=_best_step(trainer) or trainer.state.global_step,
         duration_seconds=duration_seconds,
         recipe=recipe.text,
         limits=recipe.card.limits,

@@ -52,6 +52,10 @@ app.command()(web)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
 
 
+_INTERRUPTED = 130
+"""Exit code of a program that was ended by Ctrl-C."""
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"transformers-aura {__version__}")
@@ -79,7 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(args=arguments, prog_name="aura")
     except KeyboardInterrupt:
         print_error("interrupted")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:  # newer releases of typer make one of a KeyboardInterrupt
+        if end.code == _INTERRUPTED:
+            print_error("interrupted")
+        raise
     except Exception as error:  # whatever went wrong, a person reads it
         if debug:
             raise

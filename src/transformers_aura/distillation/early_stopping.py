@@ -4,8 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from transformers import EarlyStoppingCallback, Trainer
+from transformers import EarlyStoppingCallback, Trainer, TrainerControl, TrainerState
+
+from .training_args import AuraTrainingArguments
+
+
+class PatientCallback(EarlyStoppingCallback):
+    """Stops a training whose evaluations get no better, but for those of the distillation-only steps: no answers are taught there."""
+
+    def on_evaluate(
+        self,
+        args: AuraTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        if args.supervision != "both" or state.global_step > args.get_distillation_warmup_steps(state.max_steps):
+            super().on_evaluate(args, state, control, metrics, **kwargs)
 
 
 def has_stopped_early(trainer: Trainer) -> bool:

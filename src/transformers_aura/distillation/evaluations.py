@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.trainer_utils import EvalLoopOutput, SaveStrategy, has_length
 
 from .answers import AskedRow, answer_prompts
 from .collator import AuraDataCollator
@@ -35,6 +35,18 @@ class EvaluatedTrainer(Trainer):
         return replace(
             self.data_collator, columns=columns, random_gain_db=0.0, context_probability=0.0, augmentation=None
         )
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """As always, but of two evaluations that are as good the later one counts: it has learnt for longer."""
+        best = self.state.best_metric
+        if super()._determine_best_metric(metrics, trial):
+            return True
+        name = self.args.metric_for_best_model
+        if name is None or metrics[f"eval_{name.removeprefix('eval_')}"] != best:
+            return False
+        if self.args.save_strategy != SaveStrategy.NO:
+            self.state.best_global_step = self.state.global_step
+        return True
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As for evaluation."""

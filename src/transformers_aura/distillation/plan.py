@@ -68,7 +68,7 @@ def plan_training(
         recipe ([`Recipe`]): what to train.
         arguments ([`AuraTrainingArguments`]): of that recipe.
         text_config, teacher_config (*optional*): configurations of base LLM and teacher; read from where the recipe names them otherwise (only the
-            configurations, not the weights). A student to continue from has its own.
+            configurations, not the weights). A student to continue from is planned as it is, unless `text_config` is given.
         num_shards (`int`): so many processes hold the base LLM's layers together (`fsdp`).
     """
     section = recipe.model
@@ -79,7 +79,7 @@ def plan_training(
     dtype = _dtype(section.dtype or config.text_config.dtype)
     with torch.device("meta"):
         student = AuraForSpeechQA(config).to(dtype)
-        if section.student is not None:
+        if section.student is not None and text_config is None:
             add_heads(student, section)
         encoder = WhisperEncoder(teacher_config)
     num_trained = _count(parameter for parameter in student.parameters() if parameter.requires_grad)
@@ -137,7 +137,7 @@ def plan_training(
 def _config_of_student(recipe: Recipe, text_config: PreTrainedConfig | None) -> AuraConfig:
     section = recipe.model
     with explained(section.source, {"revision": section.revision}):
-        if section.student is not None:
+        if section.student is not None and text_config is None:
             return AuraConfig.from_pretrained(resolve_student(section.student))
         if text_config is None:
             source = {"gguf_file": section.gguf_file} if section.gguf_file is not None else {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 
-from transformers import EarlyStoppingCallback, IntervalStrategy, TrainerCallback
+from transformers import IntervalStrategy, TrainerCallback
 
+from .early_stopping import PatientCallback
 from .recipe import Recipe, RecipeError
 from .training_args import AuraTrainingArguments
 
@@ -42,7 +43,7 @@ def early_stopping(recipe: Recipe, arguments: AuraTrainingArguments) -> list[Tra
     if recipe.evaluation.early_stopping_patience is None:
         return []
     arguments.restore_callback_states_from_checkpoint = True
-    return [EarlyStoppingCallback(recipe.evaluation.early_stopping_patience)]
+    return [PatientCallback(recipe.evaluation.early_stopping_patience)]
 
 
 def check_best_metric(recipe: Recipe, arguments: AuraTrainingArguments, losses: tuple[str, ...]) -> None:
