@@ -81,14 +81,16 @@ def resolve_student(name_or_path: str | os.PathLike) -> str:
     A local folder of the same name goes first, as it does before a Hub id.
 
     Raises:
-        FileNotFoundError: it is nearly the name of a packaged student, and no folder.
+        FileNotFoundError: it is a bare name (no `org/name`), and there is neither a folder nor a packaged student of that name.
     """
     name_or_path = os.fspath(name_or_path)
-    if "/" in name_or_path or os.path.isdir(name_or_path):
+    if "/" in name_or_path or os.sep in name_or_path or os.path.isdir(name_or_path):
         return name_or_path
     students = packaged_students()
-    if name_or_path not in students and (close := difflib.get_close_matches(name_or_path, students, n=1, cutoff=0.8)):
+    if name_or_path not in students:
+        close = difflib.get_close_matches(name_or_path, students, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Packaged are: {', '.join(students) or 'none'}."
         raise FileNotFoundError(
-            f"No student called '{name_or_path}' comes with the package, and there is no such folder. Did you mean '{close[0]}'?"
+            f"No student called '{name_or_path}' comes with the package, and no folder of that name is here. {hint} A Hub id has the form org/name."
         )
-    return str(students.get(name_or_path, name_or_path))
+    return str(students[name_or_path])

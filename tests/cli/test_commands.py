@@ -296,6 +296,8 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         light = AutoModel.from_config(AutoConfig.from_pretrained(packaged_student("aura-smollm2-135m-light")))
         trained = sum(parameter.numel() for parameter in light.parameters() if parameter.requires_grad)
         assert f"{trained:,} parameters, trained" in done.stdout
+        warning = "warning: This student answers from its transcript, and the training rows teach it to answer from the audio."
+        assert warning in done.stdout
 
     def test_dry_run_names_a_row_that_cannot_be_read(
         self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -242,3 +242,17 @@ def test_students_of_different_llms_need_one_that_reads(
     code, printed, err = run(capsys, *both)
     assert code == 0, err
     assert "bit for bit" not in printed, "there is no one LLM to compare with"
+
+
+def test_students_answer_from_what_is_asked_for(
+    student: PublishedStudent, quiz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("evaluate", str(student.folder), "-b", str(quiz), "-c", "clean", "-c", "shuffled", "--device", "cpu")
+    code, _, err = run(capsys, *command, "--out", str(tmp_path / "out"), "--from", "audio", "--card")
+    assert code == 0, err
+    (identity,) = json.loads((tmp_path / "out" / "results.json").read_text())["systems"].values()
+    assert identity["answer_from"] == "audio"
+    card = (student.folder / "README.md").read_text()
+    assert "quiz, clean" in card
+    assert "shuffled" not in card, "a control is no result"
+    assert run(capsys, *command, "--from", "text")[0] == 2

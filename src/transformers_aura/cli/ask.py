@@ -116,9 +116,7 @@ def ask(
     transformers.set_seed(seed)
     model = resolve_student(model)
     with explained(model, {"revision": revision}):
-        config = transformers.AutoConfig.from_pretrained(model, revision=revision)
-    if not isinstance(config, AuraConfig):
-        raise ValueError(f"{model} is a model of type '{config.model_type}', so it is no AuRA student.")
+        config = AuraConfig.from_pretrained(model, revision=revision)
     generation: dict[str, Any] = {"do_sample": temperature is not None}
     if max_new_tokens is not None:
         generation["max_new_tokens"] = max_new_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from ..evaluation.systems import AuraSystem, System, TextLanguageModel
 
 DEFAULT_WHISPER = "openai/whisper-tiny.en"
+
+
+class AnswerFrom(str, Enum):
+    """What students answer from."""
+
+    audio = "audio"
+    transcript = "transcript"
 
 
 def evaluate(
@@ -78,6 +86,13 @@ def evaluate(
         str | None,
         typer.Option(help="The prompt for a transcript. Default: the one that each student was trained with."),
     ] = None,
+    answer_from: Annotated[
+        AnswerFrom | None,
+        typer.Option(
+            "--from",
+            help="audio: students answer the recording directly. transcript: the text of it. Default: what each student's config says.",
+        ),
+    ] = None,
     revision: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +153,8 @@ def evaluate(
     with lock_folder(out, "an evaluation"):
         pass  # only to be told before models are loaded; the run itself locks later
     asked, of_students, reader = _systems(students or [], system or [], base_model, whisper, language, settings)
+    for student in of_students:
+        student.answer_from = None if answer_from is None else answer_from.value
     evaluation = Evaluation(
         asked, benchmarks, conditions, out, scorers, batch_size, seed, language, facts={"limit": limit or "all rows"}
     )
@@ -267,9 +284,11 @@ def _write_card(results: Results, student: AuraSystem, out: Path) -> None:
             f"{figure.benchmark}, {figure.condition}",
             figure.num_items,
             (figure.interval.low, figure.interval.high),
-            f"aura evaluate {student.name} --benchmark {figure.benchmark} --condition {figure.condition}",
+            f"aura evaluate {student.name} --benchmark {results.benchmarks[figure.benchmark].get('folder', figure.benchmark)} "
+            f"--condition {figure.condition}",
         )
         for figure in results.select(system=student.name)
+        if figure.condition != "shuffled"  # a control, no result
     ]
     print_status(f"Card: {add_results(student.model, shown)}")
 

@@ -35,6 +35,9 @@ def serve(
         check_host(host, api_key)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    from ..package_data import resolve_student
+
+    resolve_student(model)  # an error for a name that is nothing, before anything is loaded
     chosen = choose_engine(engine)
     with listen(host, port) as listening:
         address = address_of(listening)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from transformers import set_seed
+from transformers.utils import logging
 
 from ..decoding.alphabet import CharacterAlphabet
 from ..decoding.spelling import SpellingReport
@@ -25,7 +26,7 @@ from .recipe import Recipe, RecipeError
 from .recipe_auto import transcripts_of, with_model_values, with_teacher_padding
 from .recipe_data import load_context_texts, load_rows
 from .recipe_evaluation import check_best_metric, check_evaluation, early_stopping
-from .recipe_student import build_processor, build_student
+from .recipe_student import build_processor, build_student, unused_answers
 from .row_preview import NUM_ROWS, preview_rows
 from .second_teacher import SecondTeacher
 from .streams.mixture import StreamedRows
@@ -35,6 +36,9 @@ from .trainer import AuraTrainer
 from .training_args import AuraTrainingArguments
 from .waveform_teacher import WaveformTeacher
 from .zero import check_zero
+
+
+logger = logging.get_logger(__name__)
 
 
 def build_trainer(
@@ -90,6 +94,8 @@ def build_trainer(
         with explained(recipe.model.source, recipe.model.student_settings()):
             student = build_student(recipe, teacher, train_rows)
     model, processor = student
+    if (warning := unused_answers(recipe, model.config)) is not None:
+        logger.warning(warning)
     if model.model.character_ctc_head is not None and model.text_statistics is None:
         model.text_statistics = _text_statistics(model.config, processor, transcripts_of(train_rows))
     trainer = AuraTrainer(
@@ -177,6 +183,8 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
     steps = arguments.max_steps if isinstance(rows, StreamedRows) else num_steps(arguments, len(rows))
     yield f"rows to train on: {describe_size(rows)}, {steps} steps; to evaluate on: {num_evaluated}"
     if (warning := early_end(arguments, steps)) is not None:
+        yield f"warning: {warning}"
+    if (warning := unused_answers(recipe, config)) is not None:
         yield f"warning: {warning}"
     yield from describe_spelling(config, rows)
     with explained(recipe.model.source, {"revision": recipe.model.revision}):

@@ -133,3 +133,24 @@ def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) 
         frames // TEACHER_FRAMES_PER_STEP for frames in (KernelConvBlock.past_frames, KernelConvBlock.future_frames)
     )
     return mean_attention_by_distance(teacher, waveforms, past, future)
+
+
+def unused_answers(recipe: Recipe, config: AuraConfig) -> str | None:
+    """A warning, where answers are taught from the audio to a student that answers from its transcript.
+
+    Args:
+        recipe: what to train.
+        config: of its student.
+    """
+    teaches = any(source.use is None or "answer" in source.use for source in recipe.data.train)
+    if (
+        recipe.model.student is None
+        or recipe.model.answer_from is not None
+        or config.answer_from == "audio"
+        or not teaches
+    ):
+        return None
+    return (
+        "This student answers from its transcript, and the training rows teach it to answer from the audio. Set `answer_from: audio` in the section `model`, so "
+        "that it is asked as it is taught; `answer_from: transcript` keeps it as it is, without this warning."
+    )

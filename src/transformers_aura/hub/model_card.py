@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from transformers import AutoModelForCausalLM
 
+from ..hub_access import HTTPError
 from ..modeling.configuration_aura import AuraConfig
 from ..package_data import package_data_folder
 from .errors import HubError
 from .repo_folder import RepoFolder, human_bytes, is_hub_id
 
+
+HUB_SECONDS = 10
+"""After so long without an answer the Hub is out of reach."""
 
 TAGS = ("audio-question-answering", "aura", "speech", "lora", "knowledge-distillation")
 PIPELINE_TAG = "audio-text-to-text"
@@ -274,20 +277,19 @@ def _license_data(license: str | None, base_model: str | None, base_revision: st
     """The card's licence fields: what was asked for, else the base model's own, else none."""
     if license is not None:
         return {"license": license}
-    base_card = _base_model_card(base_model, base_revision)
-    if base_card is None:
-        return {}
-    fields = base_card.data.to_dict()
+    fields = _base_model_card_data(base_model, base_revision)
     return {key: fields[key] for key in ("license", "license_name", "license_link") if fields.get(key)}
 
 
-def _base_model_card(base_model: str | None, base_revision: str | None) -> ModelCard | None:
-    """The base model's own card, from its folder or the Hub; `None` where there is none or the Hub is out of reach."""
+def _base_model_card_data(base_model: str | None, base_revision: str | None) -> dict[str, Any]:
+    """What the base model's own card declares, from its folder or the Hub; nothing where there is none or the Hub is out of reach."""
     if base_model is None:
-        return None
+        return {}
     if is_hub_id(base_model):
-        with contextlib.suppress(EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError):
-            return ModelCard.load(hf_hub_download(base_model, "README.md", revision=base_revision))
-        return None
+        # One request: a download would be tried again and again where there is no network.
+        with contextlib.suppress(OSError, HTTPError):
+            data = HfApi().model_info(base_model, revision=base_revision, timeout=HUB_SECONDS).card_data
+            return {} if data is None else data.to_dict()
+        return {}
     readme = Path(base_model) / "README.md"
-    return ModelCard.load(readme) if readme.is_file() else None
+    return ModelCard.load(readme).data.to_dict() if readme.is_file() else {}
