@@ -508,7 +508,8 @@ class _Interruption(StoppingCriteria):
 def _check_characters(model: AuraForSpeechQA, what: str) -> None:
     if model.model.character_ctc_head is None:
         raise ValueError(
-            f"{what} needs a character CTC head, which this student does not have (`config.character_ctc_alphabet` is None)."
+            f"{what} needs a character CTC head, which this student does not have (`config.character_ctc_alphabet` is None). Train one: in a recipe, "
+            "`character_ctc_alphabet: auto` in the section `model` and `character_ctc_weight: 0.5` in `losses`."
         )
 
 
