@@ -36,7 +36,6 @@ from transformers_aura.cli.console import quiet_libraries
 from transformers_aura.evaluation.scorers.containment import Containment, first_sentence
 from transformers_aura.evaluation.scorers.interface import Reference, Scorer
 from transformers_aura.evaluation.scorers.slots import SlotAcceptance
-from transformers_aura.package_data import resolve_student
 
 
 TRANSCRIPTS = 4
@@ -153,7 +152,7 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.perf_counter()
 
-    student = Path(resolve_student(arguments.student))
+    student = packaged_students().get(arguments.student, Path(arguments.student))
     if not student.is_dir():
         console.print(
             f"[red]No student called {arguments.student} comes with this checkout.[/] To make one of your own, in 20 minutes: make demo-train"

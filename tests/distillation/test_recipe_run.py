@@ -1,10 +1,13 @@
 """What a recipe builds before its first step."""
 
+import json
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
+from tests.support.tiny import tone
 from tests.support.training import write_corpus, write_recipe
 from transformers_aura.decoding.alphabet import LATIN_ALPHABET
 from transformers_aura.distillation.checkpoint_files import CheckpointError
@@ -128,4 +131,31 @@ def test_a_later_stage_does_not_go_on_from_a_damaged_checkpoint(tmp_path: Path) 
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: model\.safetensors"):
+        build_trainer(recipe, training_arguments(recipe))
+
+
+@pytest.mark.fault("training")
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"audio": "gone.wav", "transcript": "yes"}, r"row 1 \(\S*gone.wav'\): there is no such file"),
+        ({"audio": "empty.wav", "transcript": "yes"}, r"row 1 \(\S*empty.wav'\): the file is empty"),
+        ({"audio": "clip.wav", "transcipt": "yes"}, r"row 1 \(\S*clip.wav'\) has neither a transcript nor an answer\. Is a key of it misspelt\?"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["train", "evaluation"])
+def test_every_row_of_a_manifest_is_looked_at_before_anything_is_loaded(
+    tmp_path: Path, part: str, row: dict[str, str], message: str
+) -> None:
+    write_corpus(tmp_path / "corpus", num_train=2)
+    recipe_file = write_recipe(tmp_path)
+    soundfile.write(tmp_path / "clip.wav", tone(0.5), 16000)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    good = {"audio": "clip.wav", "transcript": "yes"}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(each) + "\n" for each in (good, row, good)))
+    sources = {"train": tmp_path / "corpus" / "orders", part: rows}
+    settings = [f"data.{name}=[{{source: {source}}}]" for name, source in sources.items()]
+    recipe = load_recipe(recipe_file, [*settings, "model.base_model=org/nobody", "teacher.model=org/nobody"])
+    with pytest.raises(RecipeError, match=f"'data.{part}', {message}"):
         build_trainer(recipe, training_arguments(recipe))

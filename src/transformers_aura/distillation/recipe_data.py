@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ..extras import MissingExtraError, import_extra
 from ..hub_access import explain
-from ..processing.audio_source import describe_audio
+from ..processing.audio_source import describe_audio, is_path
 from ..processing.manifests import SUFFIXES, as_text, audio_beside, describe, find_manifest, listed, read_manifest
 from ..processing.text_files import TextFileError, read_text_file
 from .examples import ROW_KEYS
@@ -310,6 +310,36 @@ def _read_manifest(manifest: Path, source: DataSource, wanted: Sequence[str], wh
     if _first_unknown(seconds) is None:
         rows.seconds = seconds
     return rows
+
+
+def check_rows(rows: Any, where: str, needs_text: bool) -> None:
+    """That the file of each row in memory is there, and that it has what its answer is learnt from; other rows are looked at when they are read.
+
+    Args:
+        rows: see [`load_rows`].
+        where: their place in the recipe, for the error.
+        needs_text: whether audio alone teaches nothing.
+
+    Raises:
+        RecipeError: a file is missing or empty, or a row has neither a transcript nor an answer.
+    """
+    if not isinstance(rows, ManifestRows):
+        return
+    for number, row in enumerate(rows):
+        audio = row["audio"]
+        if audio is None:
+            continue
+        place = f"'{where}', row {number} ({describe_audio(audio)})"
+        if isinstance(audio, str) and is_path(audio):
+            path = Path(audio).expanduser()
+            if not path.is_file():
+                raise RecipeError(f"{place}: there is no such file.")
+            if not path.stat().st_size:
+                raise RecipeError(f"{place}: the file is empty.")
+        if needs_text and not row["transcript"] and not row["answer"]:
+            raise RecipeError(
+                f"{place} has neither a transcript nor an answer. Is a key of it misspelt? A row holds {', '.join(ROW_KEYS)}."
+            )
 
 
 def check_columns(source: DataSource, wanted: Sequence[str], found: Collection[str], place: str) -> None:

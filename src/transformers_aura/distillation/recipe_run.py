@@ -24,7 +24,7 @@ from .objectives import default_objectives
 from .preparation import early_end, num_steps
 from .recipe import Recipe, RecipeError
 from .recipe_auto import transcripts_of, with_model_values, with_teacher_padding
-from .recipe_data import load_context_texts, load_rows
+from .recipe_data import check_rows, load_context_texts, load_rows
 from .recipe_evaluation import check_best_metric, check_evaluation, early_stopping
 from .recipe_student import build_processor, build_student, unused_answers
 from .row_preview import NUM_ROWS, preview_rows
@@ -72,6 +72,7 @@ def build_trainer(
     callbacks = [*early_stopping(recipe, arguments), *(kwargs.pop("callbacks", None) or ())]
     train_rows = load_training_rows(recipe, arguments)
     evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
+    _check_rows(arguments, train_rows, evaluation_rows)
     recipe = with_teacher_padding(with_model_values(recipe), train_rows)
     context_texts = load_context_texts(recipe.data.context_texts)
     augmentation = None
@@ -153,6 +154,12 @@ def load_training_rows(recipe: Recipe, arguments: AuraTrainingArguments) -> Any:
     return load_stream(recipe.data, arguments.seed if arguments.data_seed is None else arguments.data_seed)
 
 
+def _check_rows(arguments: AuraTrainingArguments, train_rows: Any, evaluation_rows: Any) -> None:
+    needs_text = any(objective.needs_text for objective in default_objectives(arguments).values())
+    check_rows(train_rows, "data.train", needs_text)
+    check_rows(evaluation_rows, "data.evaluation", needs_text)
+
+
 def describe_size(rows: Any) -> str:
     """How many rows there are to train on, in words."""
     if not isinstance(rows, StreamedRows):
@@ -179,9 +186,10 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
     Raises:
         RecipeError: a source that is not there, holds no rows or lacks a column, or a row that cannot be read.
     """
-    num_evaluated = len(load_rows(recipe.data.evaluation, "data.evaluation"))
+    evaluation_rows = load_rows(recipe.data.evaluation, "data.evaluation")
+    _check_rows(arguments, rows, evaluation_rows)
     steps = arguments.max_steps if isinstance(rows, StreamedRows) else num_steps(arguments, len(rows))
-    yield f"rows to train on: {describe_size(rows)}, {steps} steps; to evaluate on: {num_evaluated}"
+    yield f"rows to train on: {describe_size(rows)}, {steps} steps; to evaluate on: {len(evaluation_rows)}"
     if (warning := early_end(arguments, steps)) is not None:
         yield f"warning: {warning}"
     if (warning := unused_answers(recipe, config)) is not None:
