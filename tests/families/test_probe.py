@@ -70,4 +70,4 @@ def test_the_page_is_of_the_list():
 def test_the_program_says_what_is_not_as_listed():
     command = [sys.executable, "-m", "tests.families", "qwen2"]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PAGE.parents[1]).stdout
-    assert output.split() == ["qwen2", "holds"]
+    assert output.splitlines()[-1].split() == ["qwen2", "holds"]  # DeepSpeed, where it is installed, writes before it

@@ -77,6 +77,6 @@ def test_every_command_runs(reader: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_extras_exist() -> None:
-    (extras,) = re.findall(r"^pip install 'transformers-aura\[(.*)\]'$", INSTALL, flags=re.MULTILINE)
+    (extras,) = re.findall(r"^pip install '\.\[(.*)\]'$", INSTALL, flags=re.MULTILINE)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert all(f"\n{extra} = [" in project for extra in extras.split(","))
