@@ -6,13 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.repocard import metadata_load
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoProcessor
 
 from tests.support.fake_hub import FakeHub
 from tests.support.published import STUDENT_ID, logits_of, publish_student
 from tests.support.tolerance import assert_equal_but_for_rounding, num_terms
-from transformers_aura.hub import HubError, merge_to_folder
+from transformers_aura.hub import HubError, TrainingSummary, merge_to_folder
 from transformers_aura.hub.export import new_folder
 
 
@@ -71,3 +72,12 @@ def test_a_disk_too_small_is_refused_before_writing(tmp_path: Path, monkeypatch:
         new_folder(tmp_path / "out", 15_200_000_000),
     ):
         pass
+
+
+def test_a_merged_checkpoint_keeps_what_is_known_of_the_training(fake_hub: FakeHub, tmp_path: Path) -> None:
+    student = publish_student(fake_hub, tmp_path)
+    TrainingSummary(languages=["de"], num_steps=12, limits=["It only knows tones."]).save(student.folder)
+    out = merge_to_folder(student.folder, tmp_path / "merged")
+    assert metadata_load(out / "README.md")["language"] == ["de"]
+    assert "It only knows tones." in (out / "README.md").read_text()
+    assert TrainingSummary.load(out) == TrainingSummary.load(student.folder)

@@ -16,7 +16,7 @@ from ..modeling.modeling_aura import AuraForSpeechQA
 from ..processing.processing_aura import AuraProcessor
 from ..whole_files import disk_errors_named
 from .errors import HubError
-from .model_card import save_model_card
+from .model_card import TrainingSummary, save_model_card
 from .repo_folder import human_bytes
 
 
@@ -121,5 +121,8 @@ def merge_to_folder(
     with new_folder(out, num_bytes) as folder:
         merged.save_pretrained(folder)
         processor.save_pretrained(folder)
-        save_model_card(folder, base_model=base_model, repo_id=Path(out).name)
+        summary = TrainingSummary.load(model)
+        if summary != TrainingSummary():
+            summary.save(folder)
+        save_model_card(folder, summary, base_model=base_model, repo_id=Path(out).name)
     return Path(out)
