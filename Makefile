@@ -113,7 +113,7 @@ test-processors: $(STAMP)  ## the tests that compare numbers, as other processor
 		ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE; \
 	do \
 		echo "== $$processor"; \
-		env $$processor OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "numerical and not slow" tests; \
+		env $$processor OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "numerical and not slow" tests; \
 	done
 
 test-fuzz: $(STAMP)  ## a short campaign of damaged inputs, always the same ones (two minutes)
