@@ -298,6 +298,13 @@ card: {{languages: [en], limits: [It only knows tones.]}}
         assert f"{trained:,} parameters, trained" in done.stdout
         warning = "warning: This student answers from its transcript, and the training rows teach it to answer from the audio."
         assert warning in done.stdout
+        without = subprocess.run(
+            [AURA, "distill", "--config", recipe, *arguments, "--set", "losses.lm_weight=0", "--dry-run"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert (without.returncode, warning in without.stdout) == (0, False), without.stderr
 
     def test_dry_run_names_a_row_that_cannot_be_read(
         self, recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -95,7 +95,7 @@ def build_trainer(
         with explained(recipe.model.source, recipe.model.student_settings()):
             student = build_student(recipe, teacher, train_rows)
     model, processor = student
-    if (warning := unused_answers(recipe, model.config)) is not None:
+    if (warning := unused_answers(recipe, model.config, train_rows, arguments.lm_weight)) is not None:
         logger.warning(warning)
     if model.model.character_ctc_head is not None and model.text_statistics is None:
         model.text_statistics = _text_statistics(model.config, processor, transcripts_of(train_rows))
@@ -192,7 +192,7 @@ def describe_rows(recipe: Recipe, arguments: AuraTrainingArguments, config: Aura
     yield f"rows to train on: {describe_size(rows)}, {steps} steps; to evaluate on: {len(evaluation_rows)}"
     if (warning := early_end(arguments, steps)) is not None:
         yield f"warning: {warning}"
-    if (warning := unused_answers(recipe, config)) is not None:
+    if (warning := unused_answers(recipe, config, rows, arguments.lm_weight)) is not None:
         yield f"warning: {warning}"
     yield from describe_spelling(config, rows)
     with explained(recipe.model.source, {"revision": recipe.model.revision}):

@@ -20,6 +20,7 @@ from .attention_kernels import mean_attention_by_distance
 from .checkpoint_files import check_contents, is_checkpoint
 from .recipe import ModelSection, Recipe, RecipeError
 from .recipe_auto import with_alphabet, with_model_values
+from .recipe_data import ManifestRows
 from .teacher import AuraTeacher
 
 
@@ -135,20 +136,19 @@ def _attention_kernels(teacher: AuraTeacher, rows: Sequence[Mapping[str, Any]]) 
     return mean_attention_by_distance(teacher, waveforms, past, future)
 
 
-def unused_answers(recipe: Recipe, config: AuraConfig) -> str | None:
+def unused_answers(recipe: Recipe, config: AuraConfig, rows: Any, lm_weight: float) -> str | None:
     """A warning, where answers are taught from the audio to a student that answers from its transcript.
 
     Args:
         recipe: what to train.
         config: of its student.
+        rows: of the training. Those of a stream or a dataset are not read for this.
+        lm_weight: weight of the next-token cross-entropy, by which answers are taught.
     """
-    teaches = any(source.use is None or "answer" in source.use for source in recipe.data.train)
-    if (
-        recipe.model.student is None
-        or recipe.model.answer_from is not None
-        or config.answer_from == "audio"
-        or not teaches
-    ):
+    section = recipe.model
+    if section.student is None or section.answer_from is not None or config.answer_from == "audio" or not lm_weight:
+        return None
+    if not isinstance(rows, ManifestRows) or not any(row["audio"] is not None and row["answer"] for row in rows):
         return None
     return (
         "This student answers from its transcript, and the training rows teach it to answer from the audio. Set `answer_from: audio` in the section `model`, so "
